@@ -1,0 +1,185 @@
+"""The files of a run and of a sweep: the only contract between training and reporting.
+
+A sweep folder holds one folder per run, `sweep.json` (what was planned) and `report/`.
+Standard library only, so that listing and reporting start at once.
+"""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet import factors
+
+METRICS_COLUMNS = (
+    "epoch",
+    factors.TRAIN_LOSS,
+    factors.TRAIN_ERROR,
+    factors.VAL_LOSS,
+    factors.VAL_ERROR,
+    factors.VAL_ERROR_TOP5,
+    "lr",
+    "seconds",
+    "images_per_second",
+)
+PROGRESS_COLUMNS = ("epoch", "images", factors.TRAIN_LOSS, factors.TRAIN_ERROR)
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run: an arm with a seed. Files are written whole or not at all; rows are appended."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """For example nonlinearity-relu_seed-0."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, complete: a run can be started from it alone."""
+        return self.path / ".hydra" / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        """All that the run printed."""
+        return self.path / "train.log"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def progress(self) -> Path:
+        """Several rows per epoch."""
+        return self.path / "progress.csv"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The very end of training."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The lowest validation error so far."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether result.json exists, which is written last of all."""
+        return (self.path / "result.json").exists()
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add the row of one epoch to metrics.csv."""
+        _append_row(self.metrics, METRICS_COLUMNS, row)
+
+    def append_progress(self, row: Mapping[str, float]) -> None:
+        """Add a row to progress.csv: `epoch` is fractional, the errors are over the images since the last row."""
+        _append_row(self.progress, PROGRESS_COLUMNS, row)
+
+    def read_metrics(self) -> list[Row]:
+        """Rows of metrics.csv, [] if there is none yet."""
+        return _read_rows(self.metrics)
+
+    def read_progress(self) -> list[Row]:
+        """Rows of progress.csv, [] if there is none yet."""
+        return _read_rows(self.progress)
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Replace status.json: state is running, stopped, finished or failed."""
+        write_json(self.path / "status.json", status)
+
+    def read_status(self) -> dict[str, Any]:
+        """Content of status.json, {} if the run has not started."""
+        return _read_json(self.path / "status.json")
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Replace provenance.json: commit, versions, hardware, threads, command."""
+        write_json(self.path / "provenance.json", provenance)
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Content of provenance.json, {} if the run has not started."""
+        return _read_json(self.path / "provenance.json")
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, which declares the run finished."""
+        write_json(self.path / "result.json", result)
+
+    def read_result(self) -> dict[str, Any]:
+        """Content of result.json, {} unless the run is finished."""
+        return _read_json(self.path / "result.json")
+
+
+@dataclass(frozen=True)
+class SweepDir:
+    """All runs of one experiment under one configuration."""
+
+    path: Path
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.path / "report"
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Replace sweep.json: `experiment` (the claim and its measure) and `runs` by folder name (arm, seed)."""
+        write_json(self.path / "sweep.json", plan)
+
+    def read_plan(self) -> dict[str, Any]:
+        """Content of sweep.json, {} if the folder is no sweep."""
+        return _read_json(self.path / "sweep.json")
+
+    def run(self, name: str) -> RunDir:
+        """The run of that name, whether or not it exists yet."""
+        return RunDir(self.path / name)
+
+    def runs(self) -> Iterator[RunDir]:
+        """Every planned run, in the order of the plan."""
+        for name in self.read_plan().get("runs", {}):
+            yield self.run(name)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace the file at once, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _append_row(path: Path, columns: tuple[str, ...], row: Mapping[str, float]) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _read_rows(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            {key: float(value) if value else math.nan for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
