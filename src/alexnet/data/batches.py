@@ -1,0 +1,144 @@
+"""Which images make up which batch: a function of (seed, epoch, step) alone.
+
+So a run that was killed goes on exactly, arms of equal seeds see equal batches, and neither the
+number of workers nor the number of replicas matters.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from alexnet.data.augmentation import Augmenter
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+# NumPy pads seeds with zeros: without a name of its own, the order of an epoch would share its
+# random numbers with the views of step 0.
+_ORDER, _VIEWS = 1, 2
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images (N, C, h, w) uint8 with C = 3 (RGB) or 1 (grey), and their labels (N,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: np.ndarray) -> "LabelledImages":
+        return LabelledImages(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that falls to one of several data-parallel replicas."""
+
+    replica: int = 0
+    num_replicas: int = 1
+
+    def of(self, count: int) -> slice:
+        """Consecutive rows of a batch of `count`; shares differ by one row at most."""
+        first, last = (count * i // self.num_replicas for i in (self.replica, self.replica + 1))
+        return slice(first, last)
+
+
+class Batches(Dataset[Batch]):
+    """Whole batches by number: number b is step b % len of epoch b // len.
+
+    With a seed the epochs are shuffled and every image is seen in a random view; with None
+    (evaluation) they are in order, in the central view. Every image comes once in an epoch: the
+    last batch may be smaller. Raises ValueError if a batch is too small for every replica to get an
+    image of it.
+    """
+
+    def __init__(
+        self,
+        data: LabelledImages,
+        augmenter: Augmenter,
+        *,
+        batch_size: int,
+        seed: int | None,
+        share: Share,
+    ) -> None:
+        smallest = len(data) % batch_size or batch_size
+        if smallest < share.num_replicas:
+            raise ValueError(
+                f"{len(data)} images in batches of {batch_size} leave a batch of {smallest}, "
+                f"too few for {share.num_replicas} replicas: set another data.batch_size"
+            )
+        self.data = data
+        self.augmenter = augmenter
+        self.batch_size = batch_size
+        self.seed = seed
+        self.share = share
+        self._order_of_epoch: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return -(-len(self.data) // self.batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        epoch, step = divmod(number, len(self))
+        rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
+        order = self._order(epoch)[rows]
+        mine = self.share.of(len(order))
+        chosen = self.data[order[mine]]
+        if self.seed is None:
+            return _to_tensors(self.augmenter.central(chosen.images), chosen.labels)
+        random = np.random.default_rng((_VIEWS, self.seed, epoch, step))
+        # Drawn for the whole batch: an image is seen the same whichever replica it falls to.
+        views = self.augmenter.draw(len(order), random)[mine]
+        return _to_tensors(self.augmenter.apply(chosen.images, views), chosen.labels)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if self.seed is None:
+            return np.arange(len(self.data))
+        if self._order_of_epoch is None or self._order_of_epoch[0] != epoch:
+            random = np.random.default_rng((_ORDER, self.seed, epoch))
+            self._order_of_epoch = epoch, random.permutation(len(self.data))
+        return self._order_of_epoch[1]
+
+
+class EpochSampler(DistributedSampler[int]):
+    """The numbers of the batches of an epoch, which Lightning names by set_epoch.
+
+    The very first iteration may start at a later batch, where a checkpoint stopped. A
+    DistributedSampler only in name: it keeps Lightning from dividing the batches once more among
+    the replicas.
+    """
+
+    def __init__(self, batches: Batches, first_batch: int = 0) -> None:
+        super().__init__(batches, num_replicas=1, rank=0, shuffle=False)
+        self.steps = len(batches)
+        self.first_batch = first_batch
+
+    def __iter__(self) -> Iterator[int]:
+        # Resuming, Lightning fetches the first batches before it calls set_epoch.
+        start = max(self.epoch * self.steps, self.first_batch)
+        return iter(range(start, (start // self.steps + 1) * self.steps))
+
+    def __len__(self) -> int:
+        # Of a whole epoch, also when resuming in its middle: Lightning counts the steps made.
+        return self.steps
+
+
+def make_loader(batches: Batches, *, workers: int, first_batch: int = 0) -> DataLoader[Batch]:
+    """A loader of ready-made batches, in the order of their numbers."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=EpochSampler(batches, first_batch),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        # The loader draws a seed for its workers, and must not take it from the global generator.
+        generator=torch.Generator(),
+    )
+
+
+def _to_tensors(images: np.ndarray, labels: np.ndarray) -> Batch:
+    return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels)

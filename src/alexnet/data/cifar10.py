@@ -1,0 +1,184 @@
+import hashlib
+import io
+import logging
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torchvision.datasets
+from typing_extensions import override
+
+from alexnet.data.augmentation import Augmentation
+from alexnet.data.batches import LabelledImages
+from alexnet.data.image_module import ImageModule, hold_out
+
+log = logging.getLogger(__name__)
+
+DEFAULT_ROOT = Path("~/.cache/alexnet-lab")
+IMAGES_PER_BATCH = 10_000
+NUM_VAL_IMAGES = 5_000
+
+_PIXELS = 32
+_FOLDER = torchvision.datasets.CIFAR10.base_folder
+_TRAIN_MD5: dict[str, str] = dict(torchvision.datasets.CIFAR10.train_list)
+_TEST_MD5: dict[str, str] = dict(torchvision.datasets.CIFAR10.test_list)
+_MD5 = _TRAIN_MD5 | _TEST_MD5
+
+
+class CIFAR10(ImageModule):
+    """The data set of figure 1 and of section 3.3: 32 x 32 RGB, 10 classes.
+
+    45,000 images for training and 5,000 for validation (500 of every class) out of the 50,000
+    published for training; the published 10,000 for the test, whose file is not opened before.
+
+    `root` holds the folder cifar-10-batches-py of the "python version", or is it; None means
+    ~/.cache/alexnet-lab. A root without that folder gets it by download. `verify` compares every
+    file with its published MD5 sum.
+
+    Raises FileNotFoundError for a root that does not exist, for missing files, and if they cannot
+    be downloaded; ValueError for a file that is not what was published.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        verify: bool = True,
+        batch_size: int = 128,
+        workers: int = 0,
+        augmentation: Augmentation = "none",
+        image_size: int = _PIXELS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            class_names=(
+                *("airplane", "automobile", "bird", "cat", "deer"),
+                *("dog", "frog", "horse", "ship", "truck"),
+            ),
+            pixels=_PIXELS,
+            batch_size=batch_size,
+            workers=workers,
+            augmentation=augmentation,
+            image_size=image_size,
+            seed=seed,
+        )
+        self.root = root
+        self.verify = verify
+
+    @override
+    def prepare_data(self) -> None:
+        """Download the batches if the root has none."""
+        root = Path(self.root or DEFAULT_ROOT).expanduser()
+        if self.root is None:
+            root.mkdir(parents=True, exist_ok=True)
+        folder = _find_folder(root)
+        missing = [name for name in _MD5 if not (folder / name).exists()]
+        if len(missing) == len(_MD5):
+            _download(root)
+        elif missing:
+            raise FileNotFoundError(
+                f"CIFAR-10 in {folder} is incomplete, without {', '.join(missing)}: "
+                "add the missing files, or remove the folder to download all"
+            )
+
+    @override
+    def load_train_and_val(self) -> tuple[LabelledImages, LabelledImages]:
+        data = self._read(_TRAIN_MD5)
+        train, val = hold_out(data.labels, NUM_VAL_IMAGES)
+        return data[train], data[val]
+
+    @override
+    def load_test(self) -> LabelledImages:
+        return self._read(_TEST_MD5)
+
+    def _read(self, md5_of: dict[str, str]) -> LabelledImages:
+        folder = _find_folder(Path(self.root or DEFAULT_ROOT).expanduser())
+        images = np.empty((len(md5_of), IMAGES_PER_BATCH, 3 * _PIXELS**2), np.uint8)
+        labels = np.empty((len(md5_of), IMAGES_PER_BATCH), np.int64)
+        for i, (name, md5) in enumerate(md5_of.items()):
+            images[i], labels[i] = _read_batch(folder / name, md5 if self.verify else None)
+        return LabelledImages(
+            images.reshape(-1, 3, _PIXELS, _PIXELS),
+            labels.reshape(-1),
+        )
+
+
+def _find_folder(root: Path) -> Path:
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"data.root={root} is not a folder: set data.root to the folder that holds {_FOLDER}, "
+            "or leave it out to download CIFAR-10"
+        )
+    is_folder_itself = any((root / name).exists() for name in _MD5)
+    return root if is_folder_itself else root / _FOLDER
+
+
+def _download(root: Path) -> None:
+    log.info("downloading CIFAR-10 (170 MB) into %s", root)
+    try:
+        # Apart, then moved at once: a download that was cut short or that another run makes at the
+        # same time never looks like the data set.
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as apart:
+            torchvision.datasets.CIFAR10(apart, download=True)
+            folder = root / _FOLDER
+            if not (folder / "test_batch").exists():
+                os.replace(Path(apart) / _FOLDER, folder)
+    except (OSError, RuntimeError) as error:  # no network, no space; wrong checksum
+        raise FileNotFoundError(
+            f"no CIFAR-10 batches in {root}, and the download failed ({error}). Put the files of "
+            f"the python version, {', '.join(_MD5)}, into {root / _FOLDER}, or set "
+            "data.root=FOLDER to where they are; data.verify=false accepts other copies of them. "
+            "data=mnist5k needs no download"
+        ) from None
+
+
+def _read_batch(path: Path, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (10000, 3072) uint8, a red, a green and a blue plane each, and labels (10000,)."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"no {path}: set data.root to the folder that holds {_FOLDER} with {', '.join(_MD5)}"
+        )
+    content = path.read_bytes()
+    if md5 is not None and (found := hashlib.md5(content).hexdigest()) != md5:
+        raise ValueError(
+            f"{path} is not the published file: its MD5 sum should be {md5}, but is {found}. "
+            "Replace it, or set data.verify=false to accept another copy"
+        )
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"{path} is damaged or not a CIFAR-10 batch: {error}") from error
+    if rows.dtype != np.uint8 or rows.shape != (IMAGES_PER_BATCH, 3 * _PIXELS**2):
+        raise ValueError(
+            f"{path} is incomplete or not a CIFAR-10 batch: its data should be {IMAGES_PER_BATCH} "
+            f"rows of {3 * _PIXELS**2} uint8, but is {rows.shape} of {rows.dtype}"
+        )
+    is_valid = labels.shape == (IMAGES_PER_BATCH,) and np.isin(labels, range(10)).all()
+    if not is_valid:
+        raise ValueError(f"{path} is damaged: it should have {IMAGES_PER_BATCH} labels in 0..9")
+    return rows, labels
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads arrays and plain values and refuses the rest, because a pickle can run any program.
+
+    The published files spell numpy.core, those written with NumPy 2 numpy._core.
+    """
+
+    @override
+    def find_class(self, module: str, name: str) -> Any:
+        allowed = {
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy.core.multiarray", "scalar"),
+            ("numpy.core.numeric", "_frombuffer"),
+            ("_codecs", "encode"),
+        }
+        if (module.replace("numpy._core", "numpy.core"), name) not in allowed:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, only arrays are accepted")
+        return super().find_class(module, name)

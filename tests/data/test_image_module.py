@@ -1,0 +1,218 @@
+from types import SimpleNamespace
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from alexnet.data import CIFAR10, MNIST5k, Synthetic
+from alexnet.data.image_module import hold_out
+
+
+class Recorder(pl.LightningModule):
+    """Learns next to nothing and remembers what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.seen = {}  # epoch -> images of each step
+
+    def training_step(self, batch, batch_idx):
+        self.seen.setdefault(self.current_epoch, []).append(batch[0])
+        return self.layer(torch.ones(1, 1, dtype=batch[0].dtype)).sum()
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+    def test_step(self, batch, batch_idx):
+        pass
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def make_trainer(**settings):
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    return pl.Trainer(accelerator="cpu", devices=1, **(quiet | settings))
+
+
+def small(**settings):
+    return Synthetic(**({"num_images": 40, "batch_size": 16, "size": 28} | settings))
+
+
+def network_input(data, loader):
+    return [data.on_after_batch_transfer(batch, 0) for batch in loader]
+
+
+def test_held_out_parts_are_disjoint_stratified_and_always_the_same():
+    labels = np.random.default_rng(0).permutation(np.arange(1000) % 10)
+    train, val, test = hold_out(labels, 100, 50)
+    assert sorted([*train, *val, *test]) == list(range(1000))
+    assert np.bincount(labels[val]).tolist() == [10] * 10
+    assert np.bincount(labels[test]).tolist() == [5] * 10
+    assert np.array_equal(hold_out(labels, 100, 50)[1], val)
+
+
+def test_a_class_too_small_to_hold_out_from_is_named():
+    with pytest.raises(ValueError, match="class 1 has 2 images"):
+        hold_out(np.array([0] * 10 + [1] * 2), 8)
+
+
+def test_the_mean_is_that_of_the_training_part_only(cifar_root):
+    data = CIFAR10(root=str(cifar_root), verify=False)
+    data.setup("fit")
+    total, count = np.zeros((3, 32, 32)), 0
+    for images, _ in data.train_dataloader():
+        for image in images.numpy():
+            total += image
+            count += 1
+    assert count == data.num_train_images == 180
+    assert data.mean_image.dtype == torch.float32
+    np.testing.assert_allclose(data.mean_image.numpy(), total / count, rtol=1e-6)
+
+
+def test_the_network_sees_the_difference_from_the_mean():
+    data = small(image_size=28)
+    data.setup("fit")
+    raw = [images for images, _ in data.val_dataloader()]
+    for before, (after, _) in zip(raw, network_input(data, data.val_dataloader()), strict=True):
+        assert torch.equal(after, before.float() - data.mean_image)
+
+
+def test_crop24_subtracts_the_central_mean_wherever_the_crop_is():
+    data = small(size=32, image_size=24, augmentation="crop24")
+    data.setup("fit")
+    raw, _ = next(iter(data.train_dataloader()))
+    seen, _ = data.on_after_batch_transfer((raw, None), 0)
+    assert data.mean_image.shape == (3, 32, 32)
+    assert torch.equal(seen, raw.float() - data.mean_image[:, 4:28, 4:28])
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop24", "pad4"])
+def test_images_are_brought_to_the_input_size_of_the_network(augmentation):
+    data = small(image_size=224, augmentation=augmentation)
+    data.setup("fit")
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        images, labels = network_input(data, loader)[0]
+        assert images.shape[1:] == (3, 224, 224)
+        assert len(images) == len(labels)
+        assert images.dtype == torch.float32
+
+
+def test_enlarging_keeps_flat_colours():
+    data = small(image_size=224)
+    data.setup("fit")
+    grey = data.mean_image.round().to(torch.uint8)
+    data._subtracted = grey.float() - 7
+    images, _ = data.on_after_batch_transfer((grey[None], None), 0)
+    torch.testing.assert_close(images, torch.full((1, 3, 224, 224), 7.0))
+
+
+def test_grey_is_repeated_over_three_channels():
+    data = MNIST5k(batch_size=8)
+    data.setup("fit")
+    raw, _ = next(iter(data.train_dataloader()))
+    images, _ = data.on_after_batch_transfer((raw, None), 0)
+    assert images.shape == (8, 3, 28, 28)
+    assert torch.equal(images[:, 0], images[:, 1])
+    assert torch.equal(images[:, 0], images[:, 2])
+    assert data.mean_image.shape == (3, 28, 28)
+
+
+def test_epochs_of_a_trainer_differ_and_resume_with_the_batches_they_would_have_had(tmp_path):
+    def data():
+        return small(augmentation="pad4")
+
+    whole = Recorder()
+    make_trainer(max_epochs=3).fit(whole, datamodule=data())
+    assert {epoch: len(steps) for epoch, steps in whole.seen.items()} == {0: 3, 1: 3, 2: 3}
+    assert not torch.equal(whole.seen[0][0], whole.seen[1][0])
+
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(Recorder(), datamodule=data())
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = Recorder()
+    make_trainer(max_epochs=3).fit(resumed, datamodule=data(), ckpt_path=tmp_path / "last.ckpt")
+    assert set(resumed.seen) == {1, 2}
+    for epoch in (1, 2):
+        for batch, other in zip(resumed.seen[epoch], whole.seen[epoch], strict=True):
+            assert torch.equal(batch, other)
+
+
+def test_fit_never_opens_the_test_batch(cifar_root):
+    data = CIFAR10(root=str(cifar_root), verify=False)
+    test_batch = cifar_root / "cifar-10-batches-py" / "test_batch"
+    test_batch.write_bytes(b"would fail to load")
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(Recorder(), datamodule=data)
+    with pytest.raises(ValueError, match="test_batch is damaged"):
+        trainer.test(Recorder(), datamodule=data, verbose=False)
+
+
+def test_a_start_in_mid_epoch_gives_the_rest_of_it():
+    data = small(augmentation="pad4")
+    data.setup("fit")
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(2)
+    rest = list(loader)[1:]
+    data.start_at(epoch=2, step=1)
+    for (images, labels), (others, other_labels) in zip(data.train_dataloader(), rest, strict=True):
+        assert torch.equal(images, others)
+        assert torch.equal(labels, other_labels)
+
+
+def test_replicas_of_a_strategy_share_the_batches():
+    data = small()
+    data.setup("fit")
+    whole = [labels for _, labels in data.train_dataloader()]
+    shares = []
+    for rank in range(2):
+        data.trainer = SimpleNamespace(
+            current_epoch=0, distributed_sampler_kwargs={"num_replicas": 2, "rank": rank}
+        )
+        shares.append([labels for _, labels in data.train_dataloader()])
+    for labels, first, second in zip(whole, *shares, strict=True):
+        assert torch.equal(torch.cat([first, second]), labels)
+
+
+def test_images_have_the_precision_of_the_trainer():
+    recorder = Recorder()
+    make_trainer(max_epochs=1, precision="64-true").fit(recorder, datamodule=small())
+    assert recorder.seen[0][0].dtype == torch.float64
+
+
+def test_overfitting_repeats_the_same_batches():
+    recorder = Recorder()
+    trainer = make_trainer(max_epochs=2, overfit_batches=1)
+    trainer.fit(recorder, datamodule=small(augmentation="pad4"))
+    assert torch.equal(recorder.seen[0][0], recorder.seen[1][0])
+
+
+def test_equal_seeds_give_equal_batches_and_other_seeds_others():
+    def first_labels(seed):
+        data = small(seed=seed)
+        data.setup("fit")
+        return next(iter(data.train_dataloader()))[1]
+
+    assert torch.equal(first_labels(3), first_labels(3))
+    assert not torch.equal(first_labels(3), first_labels(4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "data.batch_size is 0, must be at least 1"),
+        ({"workers": -1}, "data.workers is -1"),
+        ({"image_size": 0, "size": 8}, "data.image_size is 0"),
+        ({"seed": -1}, "data.seed is -1"),
+        ({"num_images": 0}, "data.num_images is 0"),
+        ({"augmentation": "crop42"}, "'crop42', must be one of none, crop24, pad4"),
+        ({"augmentation": "crop24", "size": 16}, "needs images of 24 pixels or more.*have 16"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        small(**settings)
