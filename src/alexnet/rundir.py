@@ -5,10 +5,12 @@ Standard library only, so that listing and reporting start at once.
 """
 
 import csv
+import fcntl
 import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,10 @@ METRICS_COLUMNS = (
 PROGRESS_COLUMNS = ("epoch", "images", factors.TRAIN_LOSS, factors.TRAIN_ERROR)
 
 Row = dict[str, float]
+
+
+class FolderInUse(RuntimeError):
+    """Another process is writing there."""
 
 
 @dataclass(frozen=True)
@@ -183,3 +189,22 @@ def _read_rows(path: Path) -> list[Row]:
             {key: float(value) if value else math.nan for key, value in row.items()}
             for row in csv.DictReader(file)
         ]
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep the folder for this process alone, until the block ends or the process dies.
+
+    Raises FolderInUse if another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise FolderInUse(f"{folder} is in use by process {lock.read() or 'unknown'}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

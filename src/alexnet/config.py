@@ -1,0 +1,329 @@
+"""The configuration: its schema, the check that it holds, and the name of what it describes.
+
+Hydra composes the files under conf/ and the command line; what comes out must be exactly what the classes below
+declare. A key that no class declares, or a value of the wrong kind, is an error with a suggestion, whether it came
+from a file, the command line, or behind a +. No class here has defaults: those are in conf/.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
+from alexnet.suggest import suggest_key
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# Another place, another number of workers or another way of watching gives the same numbers.
+NOT_PART_OF_THE_NAME = (
+    "outputs",
+    "fresh",
+    "logger",
+    "data.root",
+    "data.workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.threads",
+)
+
+CONF = PROJECT / "conf"
+
+
+class ConfigError(ValueError):
+    """The configuration asks for something that does not exist. The text is for the person who wrote it."""
+
+
+class Section(BaseModel):
+    """A node of the configuration: these keys and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def plain(self) -> dict[str, Any]:
+        """As nested dictionaries, with the keys that people type."""
+        return self.model_dump(by_alias=True, mode="json")
+
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0)]
+
+
+class Network(Section):
+    """What every network is told."""
+
+    nonlinearity: Nonlinearity
+    normalization: Normalization
+    pooling: Pooling
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    init: Initialization
+    image_size: Positive
+
+
+class AlexNetConfig(Network):
+    """Arguments of alexnet.model.AlexNet."""
+
+    target: Literal["alexnet.model.AlexNet"] = Field(alias="_target_")
+    columns: Positive
+    channels: tuple[Positive, Positive, Positive, Positive, Positive]
+    hidden: Positive
+    lrn_alpha_is_divided_by_size: bool
+
+
+class CifarNetConfig(Network):
+    """Arguments of alexnet.model.CifarNet."""
+
+    target: Literal["alexnet.model.CifarNet"] = Field(alias="_target_")
+    init: Literal["source_2012", "he"]
+
+
+class DataSet(Section):
+    """What every data set is told."""
+
+    batch_size: Positive
+    workers: Annotated[int, Field(ge=0)]
+    augmentation: Literal["none", "crop24", "pad4"]
+    image_size: Positive
+
+
+class CIFAR10Config(DataSet):
+    """Arguments of alexnet.data.CIFAR10."""
+
+    target: Literal["alexnet.data.CIFAR10"] = Field(alias="_target_")
+    root: str | None
+    verify: bool
+
+
+class MNIST5kConfig(DataSet):
+    """Arguments of alexnet.data.MNIST5k."""
+
+    target: Literal["alexnet.data.MNIST5k"] = Field(alias="_target_")
+
+
+class SyntheticConfig(DataSet):
+    """Arguments of alexnet.data.Synthetic."""
+
+    target: Literal["alexnet.data.Synthetic"] = Field(alias="_target_")
+    num_images: Positive
+    num_classes: Positive
+    size: Positive | None
+
+
+class Learning(Section):
+    """Arguments of alexnet.learning.ClassificationTask, section 5."""
+
+    lr: Annotated[float, Field(gt=0)]
+    bias_lr_factor: Rate
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Rate
+    bias_weight_decay: Rate
+    schedule: Literal["constant", "plateau"]
+    patience: Positive
+    stop_at_train_error: Annotated[float, Field(gt=0, lt=1)] | None
+
+
+class Training(Section):
+    """Arguments of lightning's Trainer, and the number of CPU threads."""
+
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: Positive
+    precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
+    max_epochs: Positive
+    max_steps: int
+    limit_train_batches: Positive | None
+    limit_val_batches: Positive | None
+    limit_test_batches: Positive | None
+    threads: Positive | None
+
+
+class WandB(Section):
+    """Weights & Biases."""
+
+    mode: Literal["offline", "online"]
+    project: str
+    entity: str | None
+
+
+class Logger(Section):
+    """Where metrics go besides the files of the run."""
+
+    wandb: WandB | None
+
+
+class Measure(Section):
+    """What is read off a run: a final metric, or the epochs until an error is reached."""
+
+    kind: Literal["final", "epochs_to_error"]
+    metric: Literal["val/error", "test/error", "train/error"]
+    threshold: float | None = None
+
+
+class PaperValue(Section):
+    """The effect as the paper states it."""
+
+    value: float
+    note: str
+
+
+class Experiment(Section):
+    """A claim of the paper and how it is measured; read by the report."""
+
+    name: str
+    section: str | None
+    claim: str | None
+    factor: list[str] | None
+    measure: Measure
+    effect: Literal["difference", "ratio"]
+    paper: PaperValue | None
+    search: str | None
+    notes: str | None
+
+
+class Arms(Section):
+    """Values that belong to an arm, by level: lr[init][nonlinearity]."""
+
+    lr: dict[Initialization, dict[Nonlinearity, float]] | None
+
+
+class Config(Section):
+    """All of it."""
+
+    seed: Annotated[int, Field(ge=0)]
+    outputs: str
+    fresh: bool
+    deterministic: bool
+    experiment: Experiment
+    arms: Arms
+    model: Annotated[AlexNetConfig | CifarNetConfig, Field(discriminator="target")]
+    data: Annotated[
+        CIFAR10Config | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")
+    ]
+    learning: Learning
+    trainer: Training
+    logger: Logger
+
+
+def check(composed: Any) -> Config:
+    """What Hydra composed, as a Config.
+
+    Raises ConfigError that names every wrong key and value, with suggestions.
+    """
+    try:
+        return Config.model_validate(OmegaConf.to_container(composed, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+        raise ConfigError("\n".join(dict.fromkeys(map(_explain, details)))) from error
+
+
+def load(file: Path) -> Config:
+    """The Config that a run folder holds."""
+    return check(OmegaConf.load(file))
+
+
+def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
+    """Name of a sweep: the data set, and a hash of all that its runs have in common.
+
+    `base` is the configuration without what is swept, so that more levels or seeds join the same folder.
+    """
+    plain = base.plain()
+    for key in {*NOT_PART_OF_THE_NAME, *swept}:
+        _remove(plain, key)
+    text = json.dumps(plain, sort_keys=True)
+    return f"{data}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def confounds(one: Config, other: Config) -> set[str]:
+    """The dotted keys in which two configurations differ."""
+    left, right = flatten(one.plain()), flatten(other.plain())
+    return {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"init": "he"}} -> {"model.init": "he"}."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def sections() -> dict[str, set[str]]:
+    """Every section of the schema with its keys; "" is the top."""
+    members: dict[str, tuple[type[Section], ...]] = {
+        "": (Config,),
+        "model": (AlexNetConfig, CifarNetConfig),
+        "data": (CIFAR10Config, MNIST5kConfig, SyntheticConfig),
+        "learning": (Learning,),
+        "trainer": (Training,),
+        "logger": (Logger,),
+        "logger.wandb": (WandB,),
+        "experiment": (Experiment,),
+        "experiment.measure": (Measure,),
+        "arms": (Arms,),
+    }
+    return {
+        name: {key for each in classes for key in each.model_fields} - {"target"}
+        for name, classes in members.items()
+    }
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One line for one error of pydantic's: the key, what is wrong, what was given."""
+    # A union puts the name of its member into the path: alexnet.model.AlexNet is no key.
+    path = [str(part) for part in error["loc"] if "." not in str(part)]
+    key, given = ".".join(path), error["input"]
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key}: {suggest_key(key, sections())}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "literal_error":
+        allowed = error["ctx"]["expected"].replace("'", "")
+        return f"{key}={given} is not possible: choose {allowed}"
+    if error["type"] == "union_tag_invalid":
+        allowed = error["ctx"]["expected_tags"].replace("'", "")
+        return f"{key}._target_={error['ctx']['tag']} has no schema in alexnet/config.py: there is {allowed}"
+    return f"{key}={given} is not possible: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _remove(plain: dict[str, Any], key: str) -> None:
+    *sections, last = key.split(".")
+    node: Any = plain
+    for section in sections:
+        node = node.get(section)
+        if not isinstance(node, dict):
+            return
+    node.pop(last, None)
+
+
+def _describe_files(group: str) -> str:
+    """One line for each file of a group: its name and the first line of its header."""
+    lines = []
+    for file in sorted((CONF / group).glob("*.yaml")):
+        # The first line of an experiment may be Hydra's own: # @package _global_
+        headers = [line[2:] for line in file.read_text().splitlines() if line.startswith("# ")]
+        header = next((line for line in headers if not line.startswith("@")), "")
+        lines.append(f"  {file.stem:<20} {header}")
+    return "\n".join(lines)
+
+
+def _describe_groups() -> str:
+    """One line for each group: its name and its choices."""
+    groups = sorted(path for path in CONF.iterdir() if path.is_dir())
+    return "\n".join(
+        f"  {group.name:<20} {' | '.join(sorted(file.stem for file in group.glob('*.yaml')))}"
+        for group in groups
+        if group.name not in ("hydra", "experiment")
+    )
+
+
+OmegaConf.register_new_resolver("describe_files", _describe_files, replace=True)
+OmegaConf.register_new_resolver("describe_groups", _describe_groups, replace=True)

@@ -1,0 +1,7 @@
+"""Section 5, details of learning: the task, the update rule, the schedule, and the record of a run."""
+
+from alexnet.learning.optimizer import PaperSGD
+from alexnet.learning.recording import Diverged, RunRecorder
+from alexnet.learning.task import ClassificationTask, TopError
+
+__all__ = ["ClassificationTask", "Diverged", "PaperSGD", "RunRecorder", "TopError"]

@@ -1,0 +1,69 @@
+"""What to say to someone who typed a name that does not exist. Imports nothing heavy."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+# What people type who come from elsewhere.
+SYNONYMS = {
+    "activation": "nonlinearity",
+    "norm": "normalization",
+    "pool": "pooling",
+    "towers": "columns",
+    "groups": "columns",
+    "learning_rate": "lr",
+    "optimizer": "learning",
+    "epochs": "max_epochs",
+    "steps": "max_steps",
+    "gpus": "devices",
+    "dataset": "data",
+    "datamodule": "data",
+    "batch": "batch_size",
+    "num_workers": "workers",
+    "data_dir": "root",
+    "output_dir": "outputs",
+}
+
+
+def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
+    """The nearest candidate, or all of them: to be put behind an error."""
+    names = sorted(candidates)
+    known = {old: new for old, new in SYNONYMS.items() if new in names} | {n: n for n in names}
+    if near := difflib.get_close_matches(word, known, n=1, cutoff=0.6):
+        return f"did you mean {prefix}{known[near[0]]}?"
+    return f"there is {', '.join(prefix + name for name in names)}"
+
+
+def suggest_key(key: str, sections: Mapping[str, Iterable[str]]) -> str:
+    """The same for a dotted key: `sections` maps a section ("" is the top) to all keys that it can have."""
+    section, _, last = key.rpartition(".")
+    if last in sections.get(section, ()):
+        return f"the chosen {section} does not have it"
+    word = SYNONYMS.get(last, last)
+    holders = [name for name, keys in sections.items() if word in keys and name]
+    if section not in sections or (not section and holders):
+        dotted = [f"{name}.{each}" for name, keys in sections.items() if name for each in keys]
+        if near := [f"{name}.{word}" for name in holders] or difflib.get_close_matches(key, dotted, 1):
+            return f"did you mean {near[0]}?"
+        section, last = "", key.partition(".")[0]
+    return did_you_mean(last, sections[section], prefix=f"{section}." if section else "")
+
+
+def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> str:
+    """What Hydra or OmegaConf complains of, in one or two lines with a suggestion."""
+    text = str(error)
+    if group := re.search(r"Could not find '(?:(\S+)/)?([^'/]+)'", text):
+        options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
+        name = group[1] or "config"
+        return f"there is no {name} named {group[2]}: {did_you_mean(group[2], options)}"
+    if key := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
+        if key[1] in ("experiment", "debug"):
+            return f"{key[1]} is added with a plus sign: +{key[1]}=NAME"
+        return f"unknown key {key[1]}: {suggest_key(key[1], sections)}"
+    if "Ambiguous value" in text:
+        return f"{text.splitlines()[0]}: put -m before it to sweep, or [a,b] for a list"
+    if "already at" in text or "Multiple values for" in text:
+        return text.splitlines()[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""
+    return "\n".join([*lines[:4], cause] if cause and cause not in text else lines[:4])

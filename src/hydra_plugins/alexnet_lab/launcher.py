@@ -1,0 +1,85 @@
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from alexnet.config import PROJECT
+from alexnet.rundir import RunDir
+
+log = logging.getLogger("alexnet.sweep")
+
+WRONG, INTERRUPTED = 2, 130
+
+
+class LocalLauncher(Launcher):
+    """Runs each job as a process of its own, so that nothing leaks from run to run and a dead run costs one run.
+
+    The process is given the folder of the run, where the job's resolved configuration lies; it composes nothing, so
+    that a configuration file edited in the meantime does not matter. A job that cannot be built as asked, or Ctrl-C,
+    ends the launch: the jobs behind it would fare no better.
+    """
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Called by Hydra."""
+        self.config = config
+        self.loader: ConfigLoader = hydra_context.config_loader
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """One process after the other; `return_value` is its exit status."""
+        returns = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            composed = self.loader.load_sweep_config(self.config, list(overrides))
+            run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
+            with open_dict(composed):
+                composed.hydra.job.id, composed.hydra.job.num = str(number), number
+            log.info("[%d/%d] %s", number + 1, len(job_overrides), run.name)
+            _save(composed, run)
+            code = _run_process(run)
+            returns.append(JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=code))
+            if code in (WRONG, INTERRUPTED):
+                break
+        return returns
+
+
+def _save(composed: DictConfig, run: RunDir) -> None:
+    """What Hydra leaves in .hydra/, with everything resolved; what an unfinished run left is cleared away."""
+    for file in (run.metrics, run.progress, run.log):
+        file.unlink(missing_ok=True)
+    folder = run.config.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(list(composed.hydra.overrides.task)), folder / "overrides.yaml")
+    OmegaConf.save(composed.hydra, folder / "hydra.yaml")
+    with open_dict(composed):
+        del composed["hydra"]
+    OmegaConf.save(composed, run.config, resolve=True)
+
+
+def _run_process(run: RunDir) -> int:
+    """Start, wait, and write down the end of a process that could not do so itself."""
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    command = [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)]
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:
+        # The terminal has sent Ctrl-C to the child as well: let it write down that it stopped.
+        process.wait()
+        code = INTERRUPTED
+    status: dict[str, Any] = run.read_status()
+    if code and status.get("state") in (None, "running"):
+        how = f"signal {-code}" if code < 0 else f"exit status {code}"
+        run.write_status({**status, "state": "failed", "cause": "killed", "error": f"the process ended by {how}"})
+    return code

@@ -1,0 +1,288 @@
+import itertools
+import logging
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from alexnet import config as configuration
+from alexnet import tracking
+from alexnet.config import PROJECT, Config, ConfigError
+from alexnet.rundir import RunDir, SweepDir, hold
+
+log = logging.getLogger("alexnet.sweep")
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One arm with one seed."""
+
+    name: str
+    overrides: list[str]
+    arm: dict[str, Any]
+    config: Config
+
+
+class ExperimentSweeper(Sweeper):
+    """Runs every arm and seed, each once: plans, checks all before the first starts, skips what is finished, reports.
+
+    What is swept is the product of the levels in `params` (an experiment file's) and on the command line, where a key
+    replaces its levels in the file. `max_seeds` and `max_runs` cut it down for rehearsals.
+    Ends the process with the status of the command: 0, 1 if a run failed, 2 if nothing could be run as asked, 130.
+    """
+
+    def __init__(
+        self, params: DictConfig, max_runs: int | None = None, max_seeds: int | None = None
+    ) -> None:
+        self.params = {str(key): str(levels) for key, levels in params.items()}
+        self.max_runs = max_runs
+        self.max_seeds = max_seeds
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Called by Hydra with the configuration before anything is swept."""
+        from hydra.core.plugins import Plugins
+
+        self.config = config
+        self.loader: ConfigLoader = hydra_context.config_loader
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Plan, run, report, exit; `arguments` is the command line without Hydra's own keys."""
+        fixed, axes = self._split(arguments)
+        swept = [_plain_key(key) for key in axes]
+        base = self._compose(fixed)
+        runs = self._plan(fixed, axes)
+
+        experiment = base.experiment.plain()
+        if experiment["factor"] is None:
+            experiment["factor"] = [key for key in swept if key != "seed"]
+        choice = self.config.hydra.runtime.choices["data"]
+        sweep = _sweep_folder(base, configuration.sweep_name(choice, base, swept))
+        with hold(sweep.path):
+            plan = _join(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
+            sweep.write_plan(plan)
+            left = [run for run in runs if not sweep.run(run.name).is_finished]
+            _announce(sweep, runs, left)
+            interrupted = self._launch(sweep, left)
+            failed = _summarize(sweep, runs, left)
+            if len(plan["runs"]) > 1:
+                _report(sweep)
+        if interrupted:
+            sys.exit(INTERRUPTED)
+        if any(sweep.run(run.name).read_status().get("cause") == "cannot be built" for run in failed):
+            sys.exit(WRONG)
+        sys.exit(FAILED if failed else 0)
+
+    def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+        """What holds for every run, and the levels of what is swept, seeds last."""
+        parser = OverridesParser.create(config_loader=self.loader)
+        axes: dict[str, list[str]] = {"seed": [str(self.config.seed)]}
+        for override in parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()]):
+            axes[override.get_key_element()] = _levels(override)
+        fixed = []
+        for override in parser.parse_overrides(list(arguments)):
+            key = override.get_key_element()
+            if override.is_sweep_override() or key in axes:
+                axes[key] = _levels(override)
+            else:
+                assert override.input_line is not None
+                fixed.append(override.input_line)
+        seeds = axes.pop("seed")
+        axes["seed"] = seeds[: self.max_seeds]
+        if len(seeds) > len(axes["seed"]):
+            log.info("rehearsal: seed %s alone, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
+        if "+experiment" in axes:
+            raise ConfigError("one experiment at a time: +experiment=NAME")
+        return fixed, axes
+
+    def _levels(self, axes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Levels in the order in which they are reported: the experiment file's first."""
+        parser = OverridesParser.create(config_loader=self.loader)
+        declared = {
+            override.get_key_element(): _levels(override)
+            for override in parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
+        }
+        return {
+            _plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
+            for key, levels in axes.items()
+        }
+
+    def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
+        """Every combination, composed and checked."""
+        combinations = [dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())]
+        chosen = _spread(combinations, self.max_runs)
+        if len(chosen) < len(combinations):
+            log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
+        runs = []
+        for combination in chosen:
+            overrides = [*fixed, *(f"{key}={level}" for key, level in combination.items())]
+            levels = {_plain_key(key): level for key, level in combination.items()}
+            config = self._compose(overrides)
+            composed = configuration.flatten(config.plain())
+            # A swept group has a name for its level and no value of its own.
+            arm = {key: composed.get(key, level) for key, level in levels.items() if key != "seed"}
+            runs.append(
+                PlannedRun(name=_run_name(levels), overrides=overrides, arm=arm, config=config)
+            )
+        return runs
+
+    def _compose(self, overrides: list[str]) -> Config:
+        composed = self.loader.load_sweep_config(self.config, overrides)
+        with open_dict(composed):
+            del composed["hydra"]
+        return configuration.check(composed)
+
+    def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> bool:
+        """Run them all; whether Ctrl-C ended it. How each ended stands in its status.json."""
+        if not runs:
+            return False
+        with open_dict(self.config.hydra):
+            self.config.hydra.sweep.dir = str(sweep.path)
+        jobs = [
+            [*run.overrides, f"hydra.sweep.dir='{sweep.path}'", f"hydra.sweep.subdir={run.name}"]
+            for run in runs
+        ]
+        try:
+            returns: Sequence[JobReturn] = self.launcher.launch(jobs, initial_job_idx=0)
+        except KeyboardInterrupt:
+            return True
+        return any(each.return_value == INTERRUPTED for each in returns if each.status.value == 1)
+
+
+def _levels(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{override.input_line}: an interval has no end of levels; list them, or use range()"
+        )
+    return list(override.sweep_string_iterator())
+
+
+def _plain_key(key: str) -> str:
+    return key.lstrip("+")
+
+
+def _run_name(levels: Mapping[str, str]) -> str:
+    """{"model.nonlinearity": "relu", "seed": "0"} -> nonlinearity-relu_seed-0."""
+    last = [key.rpartition(".")[2] for key in levels]
+    parts = []
+    for short, (key, level) in zip(last, levels.items(), strict=True):
+        word = short if last.count(short) == 1 else key
+        parts.append(f"{word}-{re.sub(r'[^A-Za-z0-9.+-]+', '-', level).strip('-')}")
+    return "_".join(parts)
+
+
+def _spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[str, str]]:
+    """At most so many, each the one that shows most levels not yet seen, in the order of the grid."""
+    if most is None or len(combinations) <= most:
+        return combinations
+    seen: set[tuple[str, str]] = set()
+    chosen: list[dict[str, str]] = []
+    while len(chosen) < most:
+        left = [each for each in combinations if each not in chosen]
+        best = max(left, key=lambda each: len(each.items() - seen))
+        chosen.append(best)
+        seen |= best.items()
+    return [each for each in combinations if each in chosen]
+
+
+def _sweep_folder(base: Config, name: str) -> SweepDir:
+    """The newest folder of that name; with fresh=true the next: NAME, NAME-2, NAME-3."""
+    root = PROJECT / base.outputs / base.experiment.name
+    numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    newest = root / next(numbered)
+    for following in (root / each for each in numbered):
+        if not (following.exists() or (base.fresh and newest.exists())):
+            break
+        newest = following
+        if not following.exists():
+            break
+    return SweepDir(newest)
+
+
+def _join(
+    old: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    swept: list[str],
+    runs: Iterable[PlannedRun],
+    levels: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """The plan of the folder: what was there and what is new, first levels first."""
+    planned = dict(old.get("runs", {}))
+    for run in runs:
+        planned[run.name] = {"arm": run.arm, "seed": run.config.seed}
+
+    def rank(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
+        arm, seed = entry[1]["arm"], entry[1]["seed"]
+        places = [
+            order.index(str(arm[key])) if str(arm[key]) in order else len(order)
+            for key, order in levels.items()
+            if key in arm
+        ]
+        return (*places, seed)
+
+    return {
+        "experiment": dict(experiment),
+        "command": tracking.command_line(),
+        "swept": swept,
+        "runs": dict(sorted(planned.items(), key=rank)),
+    }
+
+
+def _announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
+    config = runs[0].config
+    log.info(
+        "%s: %s on %s, %d of %d runs to go, in %s",
+        config.experiment.name, config.model.target.rpartition(".")[2],
+        config.data.target.rpartition(".")[2], len(left), len(runs), sweep.path,
+    )  # fmt: skip
+    for run in runs:
+        if run not in left:
+            log.info("  finished before: %s", run.name)
+
+
+def _summarize(
+    sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]
+) -> list[PlannedRun]:
+    """Say how every run ended; those that did not finish."""
+    failed = []
+    for run in runs:
+        folder = sweep.run(run.name)
+        if folder.is_finished:
+            how = "finished" if run in left else "finished before"
+            error = 100 * folder.read_result()["metrics"]["test/error"]
+            log.info("  %-36s %-16s test error %.1f %%", run.name, how, error)
+            continue
+        failed.append(run)
+        status = folder.read_status()
+        state = status.get("state", "not started")
+        log.info("  %-36s %-16s %s", run.name, state, status.get("error", status.get("cause", "")))
+        if status:
+            log.info("  %-36s %-16s see %s", "", "", folder.log)
+    return failed
+
+
+def _report(sweep: SweepDir) -> None:
+    from alexnet.results import write_report
+
+    report = write_report(sweep.path)
+    log.info("%s", report.verdict)
+    log.info("figure and verdict: %s", report.folder)

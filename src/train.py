@@ -1,0 +1,249 @@
+"""Train: one run, or every arm and seed of an experiment, and then the report.
+
+    python src/train.py                             the default: CifarNet on MNIST5k
+    python src/train.py +experiment=relu_vs_tanh    a claim of the paper
+    python src/train.py --help                      what there is
+
+Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a process of its own,
+which does what `train` says. Torch is imported there and nowhere else, so that the command line answers at once.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from alexnet import config as configuration
+from alexnet import factors
+from alexnet.config import Config, ConfigError
+from alexnet.rundir import FolderInUse, RunDir, SweepDir
+from alexnet.suggest import explain_hydra
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+log = logging.getLogger("alexnet.train")
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130
+RUN_FLAG = "--run"
+
+
+def train(config: Config, run: RunDir) -> None:
+    """One run: build, fit, test, result.json.
+
+    Raises ConfigError before anything is trained if what was asked for cannot be had.
+    """
+    import lightning.pytorch as pl
+    import torch
+
+    from alexnet import tracking
+    from alexnet.learning import ClassificationTask, RunRecorder
+
+    _hush_lightning()
+    planned = SweepDir(run.path.parent).read_plan()
+    arm = planned["runs"][run.name]["arm"]
+    if config.trainer.threads is not None:
+        torch.set_num_threads(config.trainer.threads)
+    run.write_provenance(
+        tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
+    )
+
+    pl.seed_everything(config.seed, verbose=False)
+    with _what_was_asked_for():
+        data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
+        data.prepare_data()
+        data.setup("fit")
+        net = hydra.utils.instantiate(
+            config.model.plain(), num_classes=data.num_classes, _convert_="all"
+        )
+    about = {
+        "model": {**config.model.plain(), "num_classes": data.num_classes},
+        "mean_image": data.mean_image,
+        "class_names": list(data.class_names),
+    }
+    learning = config.learning.plain()
+    recorder = RunRecorder(run, stop_at_train_error=learning.pop("stop_at_train_error"))
+    task = ClassificationTask(net, about=about, **learning)
+
+    flat = configuration.flatten(config.plain()) | {
+        f"ablation/{key}": level for key, level in arm.items()
+    }
+    began = time.time()
+    with tracking.wandb_run(
+        config.logger.wandb, run, experiment=config.experiment.name, config=flat
+    ) as loggers:
+        with _what_was_asked_for():
+            trainer = _trainer(config, run, callbacks=[recorder, *_progress_bar()], loggers=loggers)
+        trainer.fit(task, datamodule=data)
+        trainer.test(task, datamodule=data, verbose=False)
+        tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
+        for logger in loggers:
+            logger.log_metrics(tested, step=trainer.global_step)
+
+    last = run.read_metrics()[-1]
+    metrics = {name: last[name] for name in last if "/" in name} | tested
+    run.write_result(
+        {
+            "metrics": metrics,
+            "epochs": last["epoch"],
+            "seconds": round(time.time() - began, 3),
+            "images_per_second": last["images_per_second"],
+            "seed": config.seed,
+            "arm": arm,
+        }
+    )
+    log.info("test error %.2f %%: %s", 100 * metrics[factors.TEST_ERROR], run.path)
+
+
+def _trainer(
+    config: Config, run: RunDir, *, callbacks: "list[pl.Callback]", loggers: list[Any]
+) -> "pl.Trainer":
+    import lightning.pytorch as pl
+
+    settings = config.trainer.plain()
+    del settings["threads"]
+    return pl.Trainer(
+        **settings,
+        deterministic=config.deterministic,
+        default_root_dir=run.path,
+        logger=loggers,
+        callbacks=callbacks,
+        # The recorder writes the checkpoints; the data module's sampler splits batches over processes.
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _progress_bar() -> "list[pl.Callback]":
+    from lightning.pytorch.callbacks import RichProgressBar
+
+    return [RichProgressBar(leave=False)] if sys.stderr.isatty() else []
+
+
+@contextlib.contextmanager
+def _what_was_asked_for() -> Any:
+    """Turn errors of building into a ConfigError: the person at the keyboard can mend them."""
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except hydra.errors.InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | OSError):
+            raise ConfigError(str(error.__cause__)) from error
+        raise
+    except (ValueError, OSError, MisconfigurationException) as error:
+        raise ConfigError(str(error)) from error
+
+
+def run_alone(run: RunDir) -> int:
+    """Train the run of a folder from the configuration that lies in it; the exit status.
+
+    status.json always tells how it ended, unless the process is killed outright.
+    """
+    _log_into(run)
+    status: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+    run.write_status({**status, "state": "running", "epoch": 0})
+    try:
+        train(configuration.load(run.config), run)
+    except KeyboardInterrupt:
+        end, code = {"state": "stopped", "cause": "interrupted"}, INTERRUPTED
+    except ConfigError as error:
+        log.error("error: %s", error)
+        end, code = {"state": "failed", "cause": "cannot be built", "error": str(error)}, WRONG
+    except Exception as error:
+        log.error("%s", error, exc_info=True)
+        end = {
+            "state": "failed",
+            "cause": _cause(error),
+            "error": f"{type(error).__name__}: {error}".splitlines()[0],
+            "traceback": traceback.format_exc(),
+        }
+        code = FAILED
+    else:
+        end, code = {"state": "finished"}, 0
+    run.write_status({**run.read_status(), **end, "updated": time.time()})
+    return code
+
+
+def _cause(error: Exception) -> str:
+    """A word or two for the commonest ways to fail."""
+    if type(error).__name__ == "Diverged":
+        return "diverged"
+    if isinstance(error, MemoryError) or "out of memory" in str(error):
+        return "out of memory"
+    return "exception"
+
+
+def _log_into(run: RunDir) -> None:
+    """What is logged goes to the folder's train.log and to the screen, the screen without a bar's competition."""
+    run.path.mkdir(parents=True, exist_ok=True)
+    file = logging.FileHandler(run.log)
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    screen = logging.StreamHandler()
+    screen.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
+    screen.setFormatter(logging.Formatter(f"[{run.name}] %(message)s"))
+    logger = logging.getLogger("alexnet")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [file, screen]
+
+
+def _hush_lightning() -> None:
+    """Of Lightning, what is wrong; not which devices it sees, nor what it would like to sell."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def _job(composed: DictConfig) -> None:
+    """One run under a launcher that is not ours (joblib, submitit): in this process."""
+    run = RunDir(Path(HydraConfig.get().runtime.output_dir))
+    OmegaConf.save(composed, run.config, resolve=True)
+    if code := run_alone(run):
+        raise RuntimeError(f"the run ended with status {code}: see {run.log}")
+
+
+def main() -> None:
+    """The command line; see the module's text."""
+    if sys.argv[1:2] == [RUN_FLAG]:
+        sys.exit(run_alone(RunDir(Path(sys.argv[2]))))
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
+    wants_traceback = "HYDRA_FULL_ERROR" in os.environ
+    # Hydra prints its own errors and exits 1; with this it raises them, and we say what to type instead.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        _job()
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        if wants_traceback:
+            raise
+        known = configuration.sections()
+        text = str(error) if isinstance(error, ConfigError) else explain_hydra(error, known)
+        sys.exit(_complain(text))
+    except FolderInUse as error:
+        sys.exit(f"error: {error}")
+
+
+def _complain(text: str) -> int:
+    for line in text.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    print("See python src/train.py --help", file=sys.stderr)
+    return WRONG
+
+
+if __name__ == "__main__":
+    main()
