@@ -44,7 +44,6 @@ def train(config: Config, run: RunDir) -> None:
 
     Raises ConfigError before anything is trained if what was asked for cannot be had.
     """
-    import lightning.pytorch as pl
     import torch
 
     from alexnet import tracking
@@ -59,7 +58,7 @@ def train(config: Config, run: RunDir) -> None:
         tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
     )
 
-    pl.seed_everything(config.seed, verbose=False)
+    torch.manual_seed(config.seed)  # initial weights and dropout; the data modules draw by themselves
     with _what_was_asked_for():
         data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
         data.prepare_data()
@@ -222,6 +221,8 @@ def main() -> None:
     """The command line; see the module's text."""
     if sys.argv[1:2] == [RUN_FLAG]:
         sys.exit(run_alone(RunDir(Path(sys.argv[2]))))
+    # argparse wants -m first or last; here every command is a sweep anyway.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     # Hydra prints its own errors and exits 1; with this it raises them, and we say what to type instead.

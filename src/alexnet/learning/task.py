@@ -73,7 +73,7 @@ class ClassificationTask(pl.LightningModule):
         self.schedule = schedule
         self.patience = patience
         self.about = dict(about or {})
-        self.train_loss, self.train_error = MeanMetric(), TopError(1)
+        self.train_loss, self.train_error = MeanMetric(nan_strategy="disable"), TopError(1)
         self.evaluation = nn.ModuleDict(
             {stage: _evaluation_metrics() for stage in ("val_metrics", "test_metrics")}
         )
@@ -146,4 +146,4 @@ class ClassificationTask(pl.LightningModule):
 
 
 def _evaluation_metrics() -> nn.ModuleList:
-    return nn.ModuleList([MeanMetric(), TopError(1), TopError(5)])
+    return nn.ModuleList([MeanMetric(nan_strategy="disable"), TopError(1), TopError(5)])

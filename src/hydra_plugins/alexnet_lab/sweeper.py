@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -63,8 +63,15 @@ class ExperimentSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def plan_runs(self, arguments: list[str]) -> list[PlannedRun]:
+        """Every arm with every seed; `arguments` is the command line without Hydra's own keys.
+
+        Raises ConfigError if any of them cannot be.
+        """
+        return self._plan(*self._split(arguments))
+
     def sweep(self, arguments: list[str]) -> Any:
-        """Plan, run, report, exit; `arguments` is the command line without Hydra's own keys."""
+        """Plan, run, report, exit."""
         fixed, axes = self._split(arguments)
         swept = [_plain_key(key) for key in axes]
         base = self._compose(fixed)
@@ -80,15 +87,12 @@ class ExperimentSweeper(Sweeper):
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             _announce(sweep, runs, left)
-            interrupted = self._launch(sweep, left)
+            if (code := self._launch(sweep, left)) == WRONG:
+                sys.exit(WRONG)  # the run has said why
             failed = _summarize(sweep, runs, left)
             if len(plan["runs"]) > 1:
                 _report(sweep)
-        if interrupted:
-            sys.exit(INTERRUPTED)
-        if any(sweep.run(run.name).read_status().get("cause") == "cannot be built" for run in failed):
-            sys.exit(WRONG)
-        sys.exit(FAILED if failed else 0)
+        sys.exit(code or (FAILED if failed else 0))
 
     def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         """What holds for every run, and the levels of what is swept, seeds last."""
@@ -149,10 +153,10 @@ class ExperimentSweeper(Sweeper):
             del composed["hydra"]
         return configuration.check(composed)
 
-    def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> bool:
-        """Run them all; whether Ctrl-C ended it. How each ended stands in its status.json."""
+    def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> int:
+        """Run them all. How each ended stands in its status.json; what ended the sweep is returned, 0 for nothing."""
         if not runs:
-            return False
+            return 0
         with open_dict(self.config.hydra):
             self.config.hydra.sweep.dir = str(sweep.path)
         jobs = [
@@ -162,8 +166,9 @@ class ExperimentSweeper(Sweeper):
         try:
             returns: Sequence[JobReturn] = self.launcher.launch(jobs, initial_job_idx=0)
         except KeyboardInterrupt:
-            return True
-        return any(each.return_value == INTERRUPTED for each in returns if each.status.value == 1)
+            return INTERRUPTED
+        codes = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
+        return next((code for code in codes if code in (WRONG, INTERRUPTED)), 0)
 
 
 def _levels(override: Override) -> list[str]:

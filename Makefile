@@ -1,0 +1,37 @@
+# The project's commands; `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+setup: $(READY)  ## build .venv with everything that the project needs
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $(READY)
+	@echo "$(VENV) is ready: source $(BIN)/activate"
+
+demo: setup  ## ReLU against tanh on 5,000 real digits: figure and verdict in about two minutes
+	$(BIN)/python src/train.py +experiment=relu_vs_tanh data=mnist5k
+
+test: setup  ## the tests, without those that take minutes
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-slow: setup  ## all tests
+	$(BIN)/python -m pytest
+
+check: setup  ## formatting, linters, types, layering
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove the environment and caches, never what runs wrote
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

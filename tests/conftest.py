@@ -1,0 +1,55 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.initialize import initialize_config_dir
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from alexnet.config import CONF, PROJECT
+from hydra_plugins.alexnet_lab.sweeper import ExperimentSweeper, PlannedRun
+
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def plan(*arguments: str) -> list[PlannedRun]:
+    """The runs that `python src/train.py *arguments` would make."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config("config", list(arguments), run_mode=RunMode.MULTIRUN)
+        node = config.hydra.sweeper
+        sweeper = ExperimentSweeper(node.params, node.max_runs, node.max_seeds)
+        sweeper.config, sweeper.loader = config, hydra.config_loader
+        return sweeper.plan_runs(OmegaConf.to_container(config.hydra.overrides.task))
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """`python src/train.py` with its outputs in tmp_path, one thread, as a user would call it."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "src/train.py", *arguments, f"outputs={tmp_path}/outputs"]
+        return subprocess.run(
+            command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    return call
+
+
+# What one run would leak into the next in the same process.
+LEAKS = ("HYDRA_", "PL_", "WANDB_", "MASTER_", "CUDA_VISIBLE_", "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE")
+
+
+@pytest.fixture(autouse=True)
+def _environment_is_left_as_it_was() -> Iterator[None]:
+    def relevant() -> dict[str, str]:
+        return {key: value for key, value in os.environ.items() if key.startswith(LEAKS)}
+
+    before = relevant()
+    yield
+    assert relevant() == before

@@ -1,0 +1,94 @@
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+from alexnet.data import Synthetic
+from alexnet.learning import ClassificationTask, Diverged, RunRecorder
+from alexnet.model import CifarNet
+from alexnet.rundir import RunDir
+
+STEPS = 16  # of an epoch: 64 images in batches of 4
+
+
+def fit(folder: Path, *, lr: float = 0.01, stop_at: float | None = None, **trainer: Any) -> RunDir:
+    run = RunDir(folder)
+    torch.manual_seed(0)
+    data = Synthetic(num_images=64, batch_size=4, size=8, image_size=8)
+    net = CifarNet(init="he", normalization="none", image_size=8)
+    task = ClassificationTask(net, lr=lr, about={"class_names": list(data.class_names)})
+    pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=[RunRecorder(run, stop_at_train_error=stop_at)],
+        **trainer,
+    ).fit(task, datamodule=data)
+    return run
+
+
+def test_metrics_have_a_row_per_epoch_and_progress_ten_or_more(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=2)
+
+    assert [row["epoch"] for row in run.read_metrics()] == [1, 2]
+    progress = run.read_progress()
+    assert len(progress) == 2 * STEPS
+    assert [row["epoch"] for row in progress[:3]] == [1 / 16, 2 / 16, 3 / 16]
+    assert [row["images"] for row in progress[:3]] == [4, 8, 12]
+
+
+def test_the_error_of_an_epoch_is_the_mean_over_its_images(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=1)
+
+    [epoch], progress = run.read_metrics(), run.read_progress()
+    counted = [row["train/error"] * 4 for row in progress]
+    assert epoch["train/error"] == pytest.approx(sum(counted) / 64)
+    assert all(count == round(count) for count in counted)
+
+
+def test_a_run_stops_at_the_row_that_crosses_and_ends_whole(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=50, stop_at=0.25)
+
+    progress, last = run.read_progress(), run.read_metrics()[-1]
+    assert progress[-1]["train/error"] <= 0.25
+    assert all(row["train/error"] > 0.25 for row in progress[:-1])
+    assert last["epoch"] == pytest.approx(progress[-1]["epoch"])
+    assert 0 <= last["val/error"] <= 1
+    assert run.last_checkpoint.exists()
+
+
+def test_max_steps_inside_an_epoch_ends_with_a_validation_a_row_and_a_checkpoint(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=5, max_steps=STEPS + 3)
+
+    assert [row["epoch"] for row in run.read_metrics()] == pytest.approx([1, 1 + 3 / 16])
+    checkpoint = torch.load(run.last_checkpoint, weights_only=True)
+    assert checkpoint["global_step"] == STEPS + 3
+
+
+def test_checkpoints_are_plain_data_and_say_what_they_are(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=1)
+
+    checkpoint = torch.load(run.last_checkpoint, weights_only=True)
+
+    assert set(checkpoint["state_dict"]) >= {"net.conv1.weight", "net.fc4.bias"}
+    assert checkpoint["class_names"][0] == "class 0"
+
+
+def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_error(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=4, lr=0.02)
+
+    errors = [row["val/error"] for row in run.read_metrics()]
+    best = torch.load(run.best_checkpoint, weights_only=True)
+    assert best["global_step"] == STEPS * (1 + errors.index(min(errors)))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_at_once(tmp_path: Path):
+    with pytest.raises(Diverged, match=r"loss is (nan|inf).*try a lower learning.lr"):
+        fit(tmp_path, max_epochs=3, lr=1e12)
+
+    assert len(RunDir(tmp_path).read_progress()) < 2 * STEPS

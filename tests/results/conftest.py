@@ -1,0 +1,9 @@
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def sweep_folder(tmp_path: Path) -> Path:
+    """Where a sweep called cifar10-0123abcd goes."""
+    return tmp_path / "outputs" / "relu_vs_tanh" / "cifar10-0123abcd"

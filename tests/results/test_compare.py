@@ -1,0 +1,416 @@
+"""Numbers worked out by hand. t(0.975, 1) = 12.706205, t(0.975, 2) = 4.302653."""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+
+from alexnet.results.compare import Comparison, Outcome, compare, epochs_to_error, t_interval
+from alexnet.results.experiment import Experiment, Level, Measure, Paper
+
+NONLINEARITY = "model.nonlinearity"
+
+
+def experiment(**changes: Any) -> Experiment:
+    kinds: dict[str, Any] = {
+        "name": "relu_vs_tanh",
+        "claim": "six times faster",
+        "factor": (NONLINEARITY,),
+        "measure": Measure(kind="epochs_to_error", metric="train/error", threshold=0.25),
+        "effect": "ratio",
+        "paper": Paper(value=6.0, note=""),
+    }
+    return Experiment(**{**kinds, **changes})
+
+
+def difference(**changes: Any) -> Experiment:
+    measure = Measure(kind="final", metric="val/error")
+    return experiment(measure=measure, effect="difference", paper=None, **changes)
+
+
+def outcome(
+    arm: dict[str, Level],
+    seed: int,
+    value: float | None,
+    *,
+    fate: Any = None,
+    censored: bool = False,
+) -> Outcome:
+    fate = fate or ("finished" if value is not None else "missing")
+    return Outcome(run="", arm=arm, seed=seed, fate=fate, value=value, censored=censored)
+
+
+def arm(level: Level, values: Sequence[float | None], *, censored: Sequence[int] = ()) -> list:
+    return [
+        outcome({NONLINEARITY: level}, seed, value, censored=seed in censored)
+        for seed, value in enumerate(values)
+    ]
+
+
+def relu_tanh(relu: list[Outcome], tanh: list[Outcome], **changes: Any) -> Comparison:
+    return compare([*relu, *tanh], experiment=experiment(**changes))
+
+
+# Epochs to an error
+
+
+def test_a_crossing_is_interpolated_between_the_rows_around_it():
+    # from 40 % at epoch 1 to 20 % at epoch 2: 25 % is three quarters of the way
+    assert epochs_to_error([1, 2, 3], [0.4, 0.2, 0.1], threshold=0.25) == (
+        pytest.approx(1.75),
+        False,
+    )
+
+
+def test_only_the_first_crossing_counts():
+    errors = [0.3, 0.2, 0.3, 0.2]
+    assert epochs_to_error([1, 2, 3, 4], errors, threshold=0.25)[0] == pytest.approx(1.5)
+
+
+def test_an_error_equal_to_the_threshold_has_reached_it():
+    assert epochs_to_error([1, 2], [0.5, 0.25], threshold=0.25) == (2.0, False)
+
+
+def test_a_crossing_in_the_first_row_is_at_its_epoch():
+    assert epochs_to_error([0.5, 1], [0.2, 0.1], threshold=0.25) == (0.5, False)
+
+
+def test_a_run_that_never_crosses_is_censored_at_its_last_epoch():
+    assert epochs_to_error([1, 2, 3], [0.5, 0.4, 0.3], threshold=0.25) == (3, True)
+
+
+def test_a_curve_without_rows_is_refused():
+    with pytest.raises(ValueError, match="no rows"):
+        epochs_to_error([], [], threshold=0.25)
+
+
+# Arms and effects
+
+
+def test_an_interval_is_the_t_interval_over_seeds():
+    # 1, 2, 3: mean 2, s = 1
+    half = 4.302653 / math.sqrt(3)
+    assert t_interval([1.0, 2.0, 3.0]) == pytest.approx((2 - half, 2 + half), rel=1e-6)
+
+
+def test_one_value_has_no_interval():
+    assert t_interval([1.0]) is None
+
+
+def test_a_ratio_is_the_geometric_mean_of_the_ratios_of_equal_seeds():
+    # ratios 2, 4, 8: logarithms ln 2 * (1, 2, 3), mean ln 4, s = ln 2
+    result = relu_tanh(arm("relu", [1.0, 2.0, 3.0]), arm("tanh", [2.0, 8.0, 24.0]))
+    [effect] = result.effects
+    half = 4.302653 * math.log(2) / math.sqrt(3)
+    assert effect.mean == pytest.approx(4)
+    assert effect.ci95 == pytest.approx((4 * math.exp(-half), 4 * math.exp(half)), rel=1e-6)
+    assert effect.values == pytest.approx((2, 4, 8))
+    assert (effect.of, effect.n, effect.bound) == ("nonlinearity: tanh vs relu", 3, None)
+
+
+def test_a_difference_is_other_minus_baseline():
+    outcomes = [*arm("lrn", [0.10, 0.12]), *arm("none", [0.13, 0.13])]
+    [effect] = compare(outcomes, experiment=difference()).effects
+    # differences 0.03 and 0.01: mean 0.02, s = 0.02 / sqrt(2), half = 12.706205 * 0.01
+    assert effect.mean == pytest.approx(0.02)
+    assert effect.ci95 == pytest.approx((0.02 - 0.12706205, 0.02 + 0.12706205), rel=1e-6)
+
+
+def test_one_seed_has_an_effect_without_an_interval_and_no_verdict():
+    result = relu_tanh(arm("relu", [5.0]), arm("tanh", [30.0]))
+    assert result.effects[0].mean == pytest.approx(6)
+    assert result.effects[0].ci95 is None
+    assert result.verdict == "too few finished runs"
+    assert result.contains_paper_value is None
+
+
+def test_only_seeds_that_finished_in_both_arms_are_paired():
+    result = relu_tanh(arm("relu", [1.0, 2.0, None]), arm("tanh", [None, 8.0, 9.0]))
+    [effect] = result.effects
+    assert (effect.seeds, effect.left_out) == ((1,), (0, 2))
+    assert effect.mean == pytest.approx(4)
+    assert [each.n for each in result.arms] == [2, 2]
+    assert result.verdict == "too few finished runs"
+
+
+def test_a_missing_arm_leaves_an_effect_without_a_number():
+    result = relu_tanh(arm("relu", [1.0, 2.0]), arm("tanh", [None, None]))
+    assert (result.effects[0].n, result.effects[0].mean) == (0, None)
+    assert result.arms[1].count("missing") == 2
+    assert result.verdict == "too few finished runs"
+
+
+def test_failed_and_diverged_runs_are_counted_apart():
+    lost = [
+        outcome({NONLINEARITY: "tanh"}, seed, None, fate=fate)
+        for seed, fate in enumerate(["failed", "diverged", "diverged", "unfinished"])
+    ]
+    tanh = relu_tanh(arm("relu", [1.0]), lost).arms[1]
+    assert (tanh.count("failed"), tanh.count("diverged"), tanh.count("unfinished")) == (1, 2, 1)
+    assert (tanh.n, tanh.mean, tanh.censored) == (0, None, 0)
+
+
+def test_a_ratio_with_a_zero_has_no_mean():
+    [effect] = relu_tanh(arm("relu", [0.0, 1.0]), arm("tanh", [1.0, 1.0])).effects
+    assert (effect.mean, effect.ci95, effect.values) == (None, None, (None, pytest.approx(1)))
+
+
+# Censoring
+
+
+def test_an_arm_with_a_censored_run_has_a_limit_and_no_mean():
+    tanh = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [20.0, 40.0], censored=[1])).arms[1]
+    assert (tanh.n, tanh.censored, tanh.values) == (2, 1, (20.0, None))
+    assert (tanh.mean, tanh.ci95, tanh.limit) == (None, None, 40.0)
+
+
+def test_censored_on_the_other_side_the_ratio_is_a_lower_bound():
+    result = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [40.0, 40.0], censored=[0, 1]))
+    [effect] = result.effects
+    assert effect.bound == "lower"
+    assert effect.mean == pytest.approx(8)
+    assert effect.ci95 == (pytest.approx(8), None)
+    assert result.verdict == "agrees"
+    assert result.contains_paper_value is False  # the ratio is above 8, the paper's is 6
+
+
+def test_censored_in_the_baseline_the_ratio_is_an_upper_bound():
+    result = relu_tanh(arm("relu", [40.0, 40.0], censored=[0]), arm("tanh", [10.0, 10.0]))
+    [effect] = result.effects
+    assert effect.bound == "upper"
+    assert effect.ci95 == (None, pytest.approx(0.25))
+    assert result.verdict == "disagrees"
+
+
+def test_censored_on_both_sides_there_is_no_estimate():
+    result = relu_tanh(
+        arm("relu", [40.0, 5.0], censored=[0]), arm("tanh", [40.0, 40.0], censored=[1])
+    )
+    [effect] = result.effects
+    assert (effect.bound, effect.mean, effect.ci95) == ("neither", None, None)
+    assert result.verdict == "no clear difference"
+
+
+def test_a_censored_run_without_a_partner_bounds_nothing():
+    [effect] = relu_tanh(
+        arm("relu", [5.0, 5.0, None]), arm("tanh", [10.0, 10.0, 40.0], censored=[2])
+    ).effects
+    assert (effect.bound, effect.n) == (None, 2)
+
+
+# Grids
+
+
+def grid(
+    cells: dict[tuple[str, ...], Sequence[float | None]], keys: Sequence[str]
+) -> list[Outcome]:
+    return [
+        outcome(dict(zip(keys, cell, strict=True)), seed, value)
+        for cell, values in cells.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_main_effects_and_the_interaction_of_two_factors():
+    cells = {
+        ("lrn", "overlapping"): [0.10, 0.11],
+        ("lrn", "non_overlapping"): [0.12, 0.14],
+        ("none", "overlapping"): [0.15, 0.15],
+        ("none", "non_overlapping"): [0.20, 0.22],
+    }
+    keys = ("normalization", "pooling")
+    result = compare(grid(cells, keys), experiment=difference(factor=keys))
+    normalization, pooling, both = result.effects
+    # seed 0: (.15 + .20) / 2 - (.10 + .12) / 2 = .065, seed 1: .185 - .125 = .060
+    assert normalization.values == pytest.approx((0.065, 0.060))
+    # seed 0: .16 - .125 = .035, seed 1: .18 - .13 = .050
+    assert pooling.values == pytest.approx((0.035, 0.050))
+    # seed 0: (.20 - .15) - (.12 - .10) = .03, seed 1: (.22 - .15) - (.14 - .11) = .04
+    assert both.values == pytest.approx((0.03, 0.04))
+    assert both.mean == pytest.approx(0.035)
+    # s = .01 / sqrt(2), half = 12.706205 * .005
+    assert both.ci95 == pytest.approx((0.035 - 0.063531, 0.035 + 0.063531), abs=1e-6)
+    assert both.of == "normalization none x pooling non_overlapping"
+
+
+def test_a_three_way_interaction_is_how_much_a_two_way_one_changes():
+    keys = ("a", "b", "c")
+    # The sum of all main effects, plus 1 in a single cell: all interactions there are 1 or 1/2.
+    cells = {
+        cell: [2.0 * (cell[0] == "1") + (cell == ("1", "1", "1"))]
+        for cell in product("01", repeat=3)
+    }
+    effects = compare(grid(cells, keys), experiment=difference(factor=keys)).effects
+    assert [effect.values[0] for effect in effects] == pytest.approx(
+        [2.25, 0.25, 0.25, 0.5, 0.5, 0.5, 1.0]
+    )
+
+
+def test_factors_that_multiply_have_a_ratio_interaction_of_one():
+    keys = ("a", "b")
+    cells = {("0", "0"): [2.0], ("0", "1"): [6.0], ("1", "0"): [10.0], ("1", "1"): [30.0]}
+    effects = compare(grid(cells, keys), experiment=experiment(factor=keys)).effects
+    assert [effect.mean for effect in effects] == pytest.approx([5, 3, 1])
+
+
+def test_a_grid_uses_only_seeds_complete_in_all_cells():
+    keys = ("a", "b")
+    cells: dict[tuple[str, ...], Sequence[float | None]] = {
+        ("0", "0"): [1, 1, 1],
+        ("0", "1"): [1, 1, 1],
+        ("1", "0"): [2, None, 2],
+        ("1", "1"): [2, 2, 2],
+    }
+    for effect in compare(grid(cells, keys), experiment=difference(factor=keys)).effects:
+        assert (effect.seeds, effect.left_out) == ((0, 2), (1,))
+
+
+def test_each_of_several_levels_is_compared_with_the_first():
+    outcomes = [*arm("relu", [1, 1]), *arm("tanh", [2, 2]), *arm("sigmoid", [4, 4])]
+    effects = compare(outcomes, experiment=experiment()).effects
+    assert [(effect.of, effect.mean) for effect in effects] == [
+        ("nonlinearity: tanh vs relu", pytest.approx(2)),
+        ("nonlinearity: sigmoid vs relu", pytest.approx(4)),
+    ]
+
+
+def test_the_verdict_is_about_the_factors_of_the_experiment_alone():
+    keys = (NONLINEARITY, "extra")
+    cells = {
+        ("relu", "a"): [1.0, 1.1],
+        ("relu", "b"): [1.0, 1.1],
+        ("tanh", "a"): [6.0, 6.6],
+        ("tanh", "b"): [6.0, 6.6],
+    }
+    result = compare(grid(cells, keys), experiment=experiment())
+    assert len(result.effects) == 3
+    assert result.verdict == "agrees"
+    assert result.contains_paper_value is True
+
+
+# Search
+
+
+def searched(values: dict[tuple[str, float], list[tuple[float | None, bool]]]) -> Comparison:
+    outcomes = [
+        outcome({NONLINEARITY: level, "learning.lr": lr}, seed, value, censored=censored)
+        for (level, lr), runs in values.items()
+        for seed, (value, censored) in enumerate(runs)
+    ]
+    return compare(outcomes, experiment=experiment(search="learning.lr"))
+
+
+def test_arms_are_compared_at_the_best_level_of_the_searched_key():
+    result = searched(
+        {
+            ("relu", 0.001): [(9, False), (9, False)],
+            ("relu", 0.01): [(5, False), (5, False)],
+            ("relu", 0.1): [(7, False), (7, False)],
+            ("tanh", 0.001): [(30, False), (30, False)],
+            ("tanh", 0.01): [(35, False), (35, False)],
+            ("tanh", 0.1): [(None, False), (None, False)],
+        }
+    )
+    assert [(best.level, best.at_edge) for best in result.best] == [(0.01, False), (0.001, True)]
+    [effect] = result.effects
+    assert effect.mean == pytest.approx(6)
+    assert [dict(each.levels) for each in result.arms] == [
+        {NONLINEARITY: "relu"},
+        {NONLINEARITY: "tanh"},
+    ]
+    assert len(result.searched) == 6
+
+
+def test_a_level_with_a_censored_run_is_not_the_best_unless_all_have_one():
+    result = searched(
+        {
+            ("relu", 0.01): [(1, False), (10, True)],  # restricted mean 5.5, and yet not eligible
+            ("relu", 0.1): [(9, False), (9, False)],
+            ("tanh", 0.01): [(10, True), (10, True)],
+            ("tanh", 0.1): [(8, False), (10, True)],
+        }
+    )
+    assert [best.level for best in result.best] == [0.1, 0.1]
+    assert result.effects[0].bound == "lower"
+
+
+def test_a_level_at_which_seeds_were_lost_is_not_the_best():
+    result = searched(
+        {
+            ("relu", 0.1): [(1, False), (None, False)],
+            ("relu", 0.01): [(5, False), (5, False)],
+            ("tanh", 0.1): [(None, False), (None, False)],
+        }
+    )
+    assert [best.level for best in result.best] == [0.01]
+    assert result.arms[1].count("missing") == 2
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("tanh", "verdict"),
+    [
+        ([30.0, 31.0, 29.0], "agrees"),
+        ([1.0, 1.1, 0.9], "disagrees"),
+        ([2.0, 5.0, 12.0], "no clear difference"),
+        ([30.0, 31.0, None], "agrees"),
+        ([30.0, None, None], "too few finished runs"),
+    ],
+)
+def test_the_verdict_on_each_side(tanh: list[float | None], verdict: str):
+    assert relu_tanh(arm("relu", [5.0, 5.0, 5.0]), arm("tanh", tanh)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [
+        ({"normalization": 0.02, "pooling": 0.01}, "agrees"),
+        ({"normalization": 0.02, "pooling": -0.01}, "disagrees"),
+        ({"normalization": 0.02, "pooling": 0.0}, "no clear difference"),
+    ],
+)
+def test_a_grid_agrees_only_if_all_main_effects_do(other: dict[str, float], verdict: str):
+    keys = ("normalization", "pooling")
+    noise = (0.001, -0.001)
+    cells = {
+        (a, b): [
+            0.1
+            + (a == "1") * (other["normalization"] + noise[seed] / 10)
+            + (b == "1") * (other["pooling"] + noise[seed] / 10)
+            for seed in range(2)
+        ]
+        for a, b in product("01", repeat=2)
+    }
+    assert compare(grid(cells, keys), experiment=difference(factor=keys)).verdict == verdict
+
+
+def test_the_papers_value_is_looked_for_in_the_interval():
+    inside = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [29.0, 31.0]))
+    outside = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [10.0, 10.1]))
+    assert (inside.contains_paper_value, outside.contains_paper_value) == (True, False)
+    unknown = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [29.0, 31.0]), paper=None)
+    assert unknown.contains_paper_value is None
+
+
+def test_without_a_claim_there_is_no_verdict():
+    result = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [30.0, 30.0]), claim=None, paper=None)
+    assert result.verdict is None
+
+
+def test_a_single_run_has_arms_only():
+    result = compare([outcome({}, 0, 0.2)], experiment=difference(factor=()))
+    assert [each.mean for each in result.arms] == [0.2]
+    assert (result.effects, result.verdict) == ((), "too few finished runs")
+
+
+def test_the_papers_number_belongs_to_the_first_comparison_of_one_factor():
+    outcomes = [*arm("relu", [1, 1]), *arm("tanh", [6, 6]), *arm("sigmoid", [9, 9])]
+    result = compare(outcomes, experiment=experiment())
+    assert result.papers_effect is result.effects[0]
+    keys = ("a", "b")
+    cells = {cell: [1.0, 1.0] for cell in product("01", repeat=2)}
+    assert compare(grid(cells, keys), experiment=experiment(factor=keys)).papers_effect is None

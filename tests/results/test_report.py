@@ -1,0 +1,291 @@
+"""The report as people and programs read it."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alexnet.results import write_report
+
+from .handmade import (
+    ABLATION_GRID,
+    LRN_ON_OFF,
+    RELU_VS_TANH,
+    Run,
+    falling,
+    relu_and_tanh,
+    write_sweep,
+)
+
+SRC = Path(__file__).parents[2] / "src"
+VERDICT_KEYS = {
+    "experiment",
+    "section",
+    "factor",
+    "measure",
+    "paper",
+    "arms",
+    "effects",
+    "contains_paper_value",
+    "verdict",
+}
+
+
+def readme(folder: Path) -> str:
+    return (folder / "report" / "README.md").read_text()
+
+
+def verdict(folder: Path) -> dict:
+    return json.loads((folder / "report" / "verdict.json").read_text())
+
+
+@pytest.fixture
+def three_seeds(sweep_folder: Path) -> Path:
+    """ReLU crosses at 1.5, 2 and 2.5 epochs, tanh at four times that."""
+    relu, tanh = {0: 1.5, 1: 2.0, 2: 2.5}, {0: 6.0, 1: 8.0, 2: 10.0}
+    runs = relu_and_tanh(relu, tanh, end=12)
+    for run in runs[3:]:
+        run.config = {"learning.lr": 0.003}
+    return write_sweep(sweep_folder, RELU_VS_TANH, runs)
+
+
+def test_a_report_has_its_files(three_seeds: Path):
+    report = write_report(three_seeds)
+    names = {path.name for path in report.files}
+    assert names >= {"README.md", "table.csv", "verdict.json", "learning_curves.svg"}
+    assert {Path(name).stem for name in names if name.endswith(".png")} == {
+        Path(name).stem for name in names if name.endswith(".svg")
+    }
+    assert all(path.stat().st_size for path in report.files)
+    assert not list(three_seeds.glob(".report*"))
+
+
+def test_the_verdict_has_the_keys_and_the_numbers(three_seeds: Path):
+    write_report(three_seeds)
+    content = verdict(three_seeds)
+    assert set(content) >= VERDICT_KEYS
+    assert content["factor"] == "model.nonlinearity"
+    relu, tanh = content["arms"]
+    assert (relu["level"], relu["n"], relu["censored"]) == ("relu", 3, 0)
+    assert relu["values"] == pytest.approx([1.5, 2.0, 2.5])
+    assert relu["mean"] == pytest.approx(2)
+    assert relu["ci95"] == pytest.approx([2 - 1.242070, 2 + 1.242070], abs=1e-5)
+    assert tanh["mean"] == pytest.approx(8)
+    [effect] = content["effects"]
+    assert (effect["kind"], effect["of"]) == ("ratio", "nonlinearity: tanh vs relu")
+    assert effect["mean"] == pytest.approx(4)
+    assert effect["ci95"] == pytest.approx([4, 4])
+    assert (content["verdict"], content["contains_paper_value"]) == ("agrees", False)
+
+
+def test_the_answer_comes_first_with_its_numbers_and_n(three_seeds: Path):
+    report = write_report(three_seeds)
+    answer = (
+        "tanh took 4.00 times the epochs of relu to reach 25 % training error "
+        "(95 % interval 4.00 to 4.00, n = 3 seeds); the paper: 6 times."
+    )
+    assert readme(three_seeds).splitlines()[2] == f"**{answer}** Verdict: **agrees**."
+    assert report.line == f"relu_vs_tanh: agrees. {answer}"
+
+
+def test_the_report_tells_what_differed_beyond_the_factor_and_where_it_came_from(
+    three_seeds: Path,
+):
+    write_report(three_seeds)
+    text = readme(three_seeds)
+    assert "| `learning.lr` | 0.01 | 0.003 |" in text
+    assert "`init=paper`" in text
+    assert "Rates: chosen for each nonlinearity separately" in text
+    assert "0123abc (without uncommitted changes)" in text
+    assert "torch 2.7.0" in text
+
+
+def test_the_table_has_a_row_per_run(three_seeds: Path):
+    write_report(three_seeds)
+    with (three_seeds / "report" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["run"] for row in rows][:2] == [
+        "nonlinearity-relu_seed-0",
+        "nonlinearity-relu_seed-1",
+    ]
+    assert len(rows) == 6
+    assert float(rows[3]["measure"]) == pytest.approx(6)
+
+
+def test_failed_diverged_missing_and_censored_runs_are_shown_with_their_cause(sweep_folder: Path):
+    tanh = {"model.nonlinearity": "tanh"}
+    runs = [
+        *relu_and_tanh({0: 2.0, 1: 2.0}, {0: 30.0}),
+        Run(arm=tanh, seed=1, progress=[(0.5, 0.9)], state="failed", cause="diverged"),
+        Run(arm=tanh, seed=2, state="failed", cause="out of\nmemory"),
+        Run(arm=tanh, seed=3, state=None),
+    ]
+    write_report(write_sweep(sweep_folder, RELU_VS_TANH, runs))
+    text = readme(sweep_folder)
+    assert "6 planned: 2 finished, 1 censored, 1 diverged, 1 failed, 1 missing." in text
+    assert "| censored | more than 10 |" in text
+    assert "[nonlinearity-tanh_seed-2](../nonlinearity-tanh_seed-2) | failed" in text
+    assert "| out of memory |" in text
+    tanh_arm = verdict(sweep_folder)["arms"][1]
+    assert (tanh_arm["values"], tanh_arm["censored"], tanh_arm["mean"]) == ([None], 1, None)
+    assert [tanh_arm[key] for key in ("diverged", "failed", "missing")] == [1, 1, 1]
+
+
+def test_censored_seeds_make_the_answer_a_bound(sweep_folder: Path):
+    runs = relu_and_tanh({0: 2.0, 1: 2.0}, {0: 30.0, 1: 30.0})
+    report = write_report(write_sweep(sweep_folder, RELU_VS_TANH, runs))
+    assert "tanh took at least 5.00 times the epochs of relu" in report.answer
+    assert "2 of 2 runs of tanh not there in 10 epochs" in report.answer
+    [effect] = verdict(sweep_folder)["effects"]
+    assert (effect["bound"], effect["ci95"]) == ("lower", [pytest.approx(5), None])
+
+
+def test_errors_are_fractions_in_files_and_per_cent_in_print(sweep_folder: Path):
+    runs = [
+        Run(arm={"model.normalization": level}, seed=seed, val_errors=[0.5, error])
+        for level, errors in (("lrn", [0.11, 0.12]), ("none", [0.13, 0.141]))
+        for seed, error in enumerate(errors)
+    ]
+    report = write_report(write_sweep(sweep_folder, LRN_ON_OFF, runs))
+    assert "2.05 percentage points higher than lrn" in report.answer
+    assert "the paper: +2 percentage points" in report.answer
+    assert "| lrn | 2 | 11.5 % |" in readme(sweep_folder)
+    assert verdict(sweep_folder)["effects"][0]["mean"] == pytest.approx(0.0205)
+
+
+def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path):
+    runs = [
+        Run(
+            arm={"model.normalization": a, "model.pooling": b},
+            seed=seed,
+            val_errors=[0.1 + 0.02 * (a == "none") + 0.01 * (b == "non_overlapping")],
+        )
+        for a in ("lrn", "none")
+        for b in ("overlapping", "non_overlapping")
+        for seed in range(2)
+    ]
+    write_report(write_sweep(sweep_folder, ABLATION_GRID, runs))
+    content = verdict(sweep_folder)
+    assert content["factor"] == ["model.normalization", "model.pooling"]
+    assert content["arms"][3]["level"] == "none, non_overlapping"
+    assert [effect["mean"] for effect in content["effects"]] == pytest.approx([0.02, 0.01, 0.0])
+    assert content["verdict"] == "agrees"
+    assert (sweep_folder / "report" / "validation_curves.svg").exists()
+
+
+def test_a_search_reports_the_best_level_of_each_arm(sweep_folder: Path):
+    crossings = {("relu", 0.01): 2, ("relu", 0.1): 4, ("tanh", 0.01): 8, ("tanh", 0.1): 30}
+    runs = [
+        Run(
+            arm={"model.nonlinearity": level, "learning.lr": lr},
+            seed=seed,
+            progress=falling(crossing),
+        )
+        for (level, lr), crossing in crossings.items()
+        for seed in range(2)
+    ]
+    write_report(write_sweep(sweep_folder, {**RELU_VS_TANH, "search": "learning.lr"}, runs))
+    assert [best["level"] for best in verdict(sweep_folder)["best"]] == [0.01, 0.01]
+    assert "Best `learning.lr` for tanh: 0.01. This is the edge" in readme(sweep_folder)
+    assert (sweep_folder / "report" / "search.png").exists()
+
+
+@pytest.mark.parametrize("state", ["finished", None])
+def test_a_single_run_gets_a_report_without_a_comparison(sweep_folder: Path, state: str | None):
+    plain = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}
+    runs = [Run(arm={}, val_errors=[0.4], state=state)]
+    report = write_report(write_sweep(sweep_folder, {**plain, "factor": []}, runs))
+    assert "Nothing to compare" in report.answer
+    assert verdict(sweep_folder)["effects"] == []
+    assert verdict(sweep_folder)["verdict"] == "too few finished runs"
+
+
+def test_a_plain_sweep_of_numbers_has_no_claim_to_agree_with(sweep_folder: Path):
+    plain = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}
+    runs = [
+        Run(arm={"learning.lr": lr}, seed=seed, val_errors=[error + 0.001 * seed])
+        for lr, error in ((0.1, 0.3), (0.01, 0.2))
+        for seed in range(2)
+    ]
+    report = write_report(write_sweep(sweep_folder, {**plain, "factor": ["learning.lr"]}, runs))
+    assert "lr 0.01 ended with a validation error 10.00 percentage points lower" in report.answer
+    assert [each["level"] for each in verdict(sweep_folder)["arms"]] == [0.1, 0.01]
+    assert verdict(sweep_folder)["verdict"] is None
+
+
+def test_a_second_report_replaces_the_first_as_a_whole(three_seeds: Path):
+    write_report(three_seeds)
+    first = {path.name: path.read_bytes() for path in (three_seeds / "report").iterdir()}
+    (three_seeds / "report" / "left_over.svg").write_text("old")
+    write_report(three_seeds)
+    second = {path.name: path.read_bytes() for path in (three_seeds / "report").iterdir()}
+    assert second == first
+
+
+def test_a_sweep_in_which_nothing_ran_yet_is_reported_as_such(sweep_folder: Path):
+    runs = [Run(arm={"model.nonlinearity": level}, state=None) for level in ("relu", "tanh")]
+    report = write_report(write_sweep(sweep_folder, RELU_VS_TANH, runs))
+    assert "no seed has finished in both arms" in report.answer
+    assert "2 planned: 2 missing." in readme(sweep_folder)
+
+
+# The script
+
+
+def script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SRC / "report.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_script_reports_a_sweep(three_seeds: Path):
+    done = script(three_seeds)
+    assert done.returncode == 0, done.stderr
+    assert "relu_vs_tanh: agrees" in done.stdout
+    assert not (three_seeds / "scorecard.md").exists()
+
+
+def test_the_script_puts_all_claims_of_a_folder_on_a_scorecard(three_seeds: Path):
+    outputs = three_seeds.parents[1]
+    runs = [Run(arm={"model.normalization": level}, val_errors=[0.2]) for level in ("lrn", "none")]
+    write_sweep(outputs / "lrn_on_off" / "mnist5k-89abcdef", LRN_ON_OFF, runs)
+    done = script(outputs)
+    assert done.returncode == 0, done.stderr
+    card = (outputs / "scorecard.md").read_text()
+    relu = "| 3.1 | cifar10 | 4.00 times | 4.00 to 4.00 | 6 times | agrees | 3 / 3 |"
+    assert relu in card
+    assert relu in done.stdout
+    assert "| 3.3 | mnist5k |" in card
+    assert "too few finished runs | 1 / 1 |" in card
+
+
+def test_a_damaged_sweep_does_not_keep_the_others_from_being_reported(three_seeds: Path):
+    damaged = three_seeds.with_name("cifar10-damaged")
+    damaged.mkdir()
+    (damaged / "sweep.json").write_text("{")
+    done = script(three_seeds.parent)
+    assert done.returncode == 1
+    assert "cifar10-damaged" in done.stderr
+    assert (three_seeds / "report" / "README.md").exists()
+
+
+def test_a_wrong_folder_is_answered_in_one_line_with_status_2(tmp_path: Path):
+    for wrong in (tmp_path, tmp_path / "nowhere"):
+        done = script(wrong)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert str(wrong) in done.stderr
+        assert "sweep.json" in done.stderr
+
+
+def test_reporting_needs_neither_torch_nor_lightning_nor_hydra():
+    check = (
+        "import sys, alexnet.results, alexnet.results.figures\n"
+        "assert not {'torch', 'lightning', 'hydra'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], cwd=SRC, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,144 @@
+import inspect
+from typing import Any, get_args
+
+import pytest
+from omegaconf import OmegaConf
+
+import alexnet.data
+import alexnet.learning
+import alexnet.model
+from alexnet import config as configuration
+from alexnet.config import ConfigError, Section
+from alexnet.suggest import did_you_mean, suggest_key
+from tests.conftest import plan
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    [run] = plan(*overrides)
+    return run.config.plain()
+
+
+def with_key(key: str, value: object) -> Any:
+    config = OmegaConf.create(composed())
+    OmegaConf.update(config, key, value, force_add=True)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model.activaton", "tanh", "unknown key model.activaton: did you mean model.nonlinearity"),
+        ("modle", {"nonlinearity": "tanh"}, "unknown key modle: did you mean model"),
+        ("learning.learning_rate", 1, "unknown key learning.learning_rate: did you mean learning.lr"),
+        ("epochs", 3, "unknown key epochs: did you mean trainer.max_epochs"),
+        ("data.root", "x", "unknown key data.root: the chosen data does not have it"),
+        ("model.nonlinearity", "tnah", "model.nonlinearity=tnah is not possible: choose relu, tanh"),
+        ("model.dropout", 1.5, "model.dropout=1.5 is not possible"),
+        ("trainer.max_epochs", "ten", "trainer.max_epochs=ten is not possible"),
+        ("data.batch_size", 0, "data.batch_size=0 is not possible"),
+        ("arms.lr", {"he": {"rleu": 1}}, "rleu"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_with_what_to_type_instead(
+    key: str, value: object, message: str
+):
+    with pytest.raises(ConfigError) as error:
+        configuration.check(with_key(key, value))
+
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_all_mistakes_are_told_at_once():
+    config = with_key("model.nonlinearity", "tnah")
+    OmegaConf.update(config, "seed", -1)
+
+    with pytest.raises(ConfigError) as error:
+        configuration.check(config)
+
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_class_without_a_schema_is_refused():
+    with pytest.raises(ConfigError, match=r"somewhere\.Net has no schema"):
+        configuration.check(with_key("model._target_", "somewhere.Net"))
+
+
+PAIRS = [
+    (configuration.AlexNetConfig, alexnet.model.AlexNet, {"num_classes"}),
+    (configuration.CifarNetConfig, alexnet.model.CifarNet, {"num_classes"}),
+    (configuration.CIFAR10Config, alexnet.data.CIFAR10, {"seed"}),
+    (configuration.MNIST5kConfig, alexnet.data.MNIST5k, {"seed"}),
+    (configuration.SyntheticConfig, alexnet.data.Synthetic, {"seed"}),
+    (configuration.Learning, alexnet.learning.ClassificationTask, {"net", "about"}),
+]
+
+
+@pytest.mark.parametrize(("schema", "built", "given_by_train"), PAIRS)
+def test_the_schema_has_exactly_the_arguments_of_the_class(
+    schema: type[Section], built: type, given_by_train: set[str]
+):
+    arguments = set(inspect.signature(built).parameters) - given_by_train
+
+    assert set(schema.model_fields) - {"target", "stop_at_train_error"} == arguments
+
+
+@pytest.mark.parametrize("model", ["alexnet"])
+def test_the_shipped_file_repeats_the_defaults_of_the_class(model: str):
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(alexnet.model.AlexNet).parameters.items()
+        if name != "num_classes"
+    }
+
+    shipped = composed(f"model={model}")["model"]
+    del shipped["_target_"]
+
+    assert {**shipped, "channels": tuple(shipped["channels"])} == defaults
+
+
+def test_the_vocabulary_of_augmentations_is_that_of_the_data():
+    annotation = configuration.DataSet.model_fields["augmentation"].annotation
+
+    assert get_args(annotation) == get_args(alexnet.data.augmentation.Augmentation)
+
+
+def name_of(*overrides: str, swept: tuple[str, ...] = ("seed",)) -> str:
+    [run] = plan(*overrides)
+    return configuration.sweep_name("mnist5k", run.config, swept)
+
+
+@pytest.mark.parametrize(
+    "override", ["seed=7", "outputs=/elsewhere", "data.workers=3", "trainer.threads=1", "logger=wandb"]
+)
+def test_what_does_not_change_the_numbers_does_not_change_the_folder(override: str):
+    assert name_of(override) == name_of()
+
+
+@pytest.mark.parametrize("override", ["learning.lr=0.5", "data.batch_size=64", "model.init=source_2012"])
+def test_what_changes_the_numbers_changes_the_folder(override: str):
+    assert name_of(override) != name_of()
+
+
+def test_a_swept_key_does_not_change_the_folder():
+    swept = ("model.nonlinearity", "seed")
+
+    assert name_of("model.nonlinearity=tanh", swept=swept) == name_of(swept=swept)
+
+
+def test_confounds_are_the_keys_that_differ():
+    [one], [other] = plan("learning.lr=0.1"), plan("model.nonlinearity=tanh")
+
+    assert configuration.confounds(one.config, other.config) == {"learning.lr", "model.nonlinearity"}
+
+
+def test_a_suggestion_is_the_nearest_name_or_all_names():
+    assert did_you_mean("alexnte", ["alexnet", "cifar_net"]) == "did you mean alexnet?"
+    assert did_you_mean("vgg", ["alexnet", "cifar_net"]) == "there is alexnet, cifar_net"
+
+
+def test_a_suggestion_crosses_sections():
+    sections = {"": {"model", "trainer"}, "model": {"dropout"}, "trainer": {"devices"}}
+
+    assert suggest_key("trainer.dropuot", sections) == "there is trainer.devices"
+    assert suggest_key("gpus", sections) == "did you mean trainer.devices?"

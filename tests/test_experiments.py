@@ -1,0 +1,122 @@
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import torch
+from torch.nn import functional
+
+from alexnet.config import CONF, Config, confounds
+from tests.conftest import plan
+
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+
+# Beside the factor itself: what an experiment declares for each arm.
+DECLARED: dict[str, set[str]] = {"relu_vs_tanh": {"learning.lr"}, "relu_vs_tanh_lr": {"learning.lr"}}
+
+
+def arms(experiment: str, *overrides: str) -> list[Config]:
+    """One configuration per arm, on fake data, seed 0."""
+    data = ("data=synthetic", "data.num_images=16", "data.batch_size=8")
+    return [run.config for run in plan(f"+experiment={experiment}", "seed=0", *data, *overrides)]
+
+
+def build_data(config: Config) -> Any:
+    data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
+    data.setup("fit")
+    return data
+
+
+def build_net(config: Config, num_classes: int = 10) -> torch.nn.Module:
+    torch.manual_seed(config.seed)
+    return hydra.utils.instantiate(config.model.plain(), num_classes=num_classes, _convert_="all")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_arms_differ_only_in_what_the_experiment_declares(experiment: str):
+    first, *others = arms(experiment)
+
+    assert others
+    for other in others:
+        allowed = set(first.experiment.factor or ()) | DECLARED.get(experiment, set())
+        assert confounds(first, other) <= allowed
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_arm_of_an_experiment_builds_and_makes_a_step(experiment: str):
+    for config in arms(experiment):
+        data, net = build_data(config), build_net(config)
+        images, labels = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
+
+        functional.cross_entropy(net(images), labels).backward()
+
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_equal_seeds_give_equal_initial_weights_in_all_arms(experiment: str):
+    first, *others = (build_net(config).state_dict() for config in arms(experiment))
+
+    for other in others:
+        shared = [name for name in first if other[name].shape == first[name].shape]
+        assert shared
+        assert all(torch.equal(first[name], other[name]) for name in shared)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_equal_seeds_give_equal_batches_in_all_arms(experiment: str):
+    first, *others = (list(build_data(config).train_dataloader()) for config in arms(experiment))
+
+    for other in others:
+        for (images, labels), (same_images, same_labels) in zip(first, other, strict=True):
+            assert torch.equal(images, same_images)
+            assert torch.equal(labels, same_labels)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_runs_three_seeds_or_says_that_it_is_a_search(experiment: str):
+    runs = plan(f"+experiment={experiment}")
+
+    seeds = {run.config.seed for run in runs}
+    assert seeds == ({0} if runs[0].config.experiment.search else {0, 1, 2})
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experiment: str):
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+
+    assert plan(f"+experiment={experiment}")[0].config.experiment.name == experiment
+    assert f"python src/train.py +experiment={experiment}" in text
+    assert f"outputs/{experiment}/" in text
+
+
+def test_the_rates_of_relu_vs_tanh_are_kept_per_initialization():
+    for init in ("source_2012", "he"):
+        relu, tanh = arms("relu_vs_tanh", f"model.init={init}")
+        declared = relu.arms.lr[init]  # type: ignore[index]
+
+        assert (relu.learning.lr, tanh.learning.lr) == (declared["relu"], declared["tanh"])
+
+
+@pytest.mark.parametrize("data", ["cifar10", "mnist5k", "synthetic"])
+@pytest.mark.parametrize("model", ["alexnet", "cifar_net"])
+def test_any_network_runs_on_any_data(model: str, data: str, tmp_path: Path):
+    [run] = plan(f"model={model}", f"data={data}")
+    with torch.device("meta"):
+        net = build_net(run.config)
+    assert run.config.data.image_size == net.image_size
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{group.name}={file.stem}"
+        for group in sorted(CONF.iterdir())
+        if group.is_dir() and group.name not in ("hydra", "experiment", "debug")
+        for file in sorted(group.glob("*.yaml"))
+    ],
+)
+def test_every_shipped_file_composes_to_a_valid_configuration(choice: str):
+    [run] = plan(choice)
+
+    assert run.config.seed == 0
