@@ -4,8 +4,9 @@
     python src/train.py +experiment=relu_vs_tanh    a claim of the paper
     python src/train.py --help                      what there is
 
-Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a process of its own,
-which does what `train` says. Torch is imported there and nowhere else, so that the command line answers at once.
+Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a
+process of its own, which does what `train` says. Torch is imported there and nowhere else, so that
+the command line answers at once.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ from omegaconf.errors import OmegaConfBaseException
 from alexnet import config as configuration
 from alexnet import factors
 from alexnet.config import Config, ConfigError
-from alexnet.rundir import FolderInUse, RunDir, SweepDir
+from alexnet.rundir import Exit, FolderInUse, RunDir, SweepDir
 from alexnet.suggest import explain_hydra
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("alexnet.train")
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
 RUN_FLAG = "--run"
 
 
@@ -58,7 +58,9 @@ def train(config: Config, run: RunDir) -> None:
         tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
     )
 
-    torch.manual_seed(config.seed)  # initial weights and dropout; the data modules draw by themselves
+    torch.manual_seed(
+        config.seed
+    )  # initial weights and dropout; the data modules draw by themselves
     with _what_was_asked_for():
         data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
         data.prepare_data()
@@ -118,7 +120,7 @@ def _trainer(
         default_root_dir=run.path,
         logger=loggers,
         callbacks=callbacks,
-        # The recorder writes the checkpoints; the data module's sampler splits batches over processes.
+        # The recorder writes checkpoints; the data module's sampler splits batches.
         enable_checkpointing=False,
         use_distributed_sampler=False,
         enable_progress_bar=sys.stderr.isatty(),
@@ -148,32 +150,39 @@ def _what_was_asked_for() -> Any:
         raise ConfigError(str(error)) from error
 
 
-def run_alone(run: RunDir) -> int:
-    """Train the run of a folder from the configuration that lies in it; the exit status.
+def run_alone(run: RunDir) -> Exit:
+    """Train the run of a folder from the configuration that lies in it.
 
     status.json always tells how it ended, unless the process is killed outright.
     """
     _log_into(run)
-    status: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+    status: dict[str, Any] = {
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "started": time.time(),
+    }
     run.write_status({**status, "state": "running", "epoch": 0})
     try:
         train(configuration.load(run.config), run)
-    except KeyboardInterrupt:
-        end, code = {"state": "stopped", "cause": "interrupted"}, INTERRUPTED
+    except (KeyboardInterrupt, SystemExit) as error:
+        # Lightning turns Ctrl-C into exit status 1 and SIGTERM into 0.
+        code = Exit.STOPPED if "SIGTERM" in type(error).__name__ else Exit.INTERRUPTED
+        end = {"state": "stopped", "cause": code.name.lower()}
     except ConfigError as error:
         log.error("error: %s", error)
-        end, code = {"state": "failed", "cause": "cannot be built", "error": str(error)}, WRONG
+        code = Exit.WRONG
+        end = {"state": "failed", "cause": "cannot be built", "error": str(error)}
     except Exception as error:
         log.error("%s", error, exc_info=True)
+        code = Exit.FAILED
         end = {
             "state": "failed",
             "cause": _cause(error),
             "error": f"{type(error).__name__}: {error}".splitlines()[0],
             "traceback": traceback.format_exc(),
         }
-        code = FAILED
     else:
-        end, code = {"state": "finished"}, 0
+        code, end = Exit.FINISHED, {"state": "finished"}
     run.write_status({**run.read_status(), **end, "updated": time.time()})
     return code
 
@@ -188,7 +197,7 @@ def _cause(error: Exception) -> str:
 
 
 def _log_into(run: RunDir) -> None:
-    """What is logged goes to the folder's train.log and to the screen, the screen without a bar's competition."""
+    """Log into the folder's train.log and onto the screen, where a bar leaves only warnings."""
     run.path.mkdir(parents=True, exist_ok=True)
     file = logging.FileHandler(run.log)
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -214,7 +223,7 @@ def _job(composed: DictConfig) -> None:
     run = RunDir(Path(HydraConfig.get().runtime.output_dir))
     OmegaConf.save(composed, run.config, resolve=True)
     if code := run_alone(run):
-        raise RuntimeError(f"the run ended with status {code}: see {run.log}")
+        raise RuntimeError(f"the run ended {code.name.lower()}: see {run.log}")
 
 
 def main() -> None:
@@ -225,7 +234,7 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
-    # Hydra prints its own errors and exits 1; with this it raises them, and we say what to type instead.
+    # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _job()
@@ -239,11 +248,11 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-def _complain(text: str) -> int:
+def _complain(text: str) -> Exit:
     for line in text.splitlines():
         print(f"error: {line}", file=sys.stderr)
     print("See python src/train.py --help", file=sys.stderr)
-    return WRONG
+    return Exit.WRONG
 
 
 if __name__ == "__main__":

@@ -42,7 +42,17 @@ def train(tmp_path: Path) -> Train:
 
 
 # What one run would leak into the next in the same process.
-LEAKS = ("HYDRA_", "PL_", "WANDB_", "MASTER_", "CUDA_VISIBLE_", "LOCAL_RANK", "NODE_RANK", "RANK", "WORLD_SIZE")
+LEAKS = (
+    "HYDRA_",
+    "PL_",
+    "WANDB_",
+    "MASTER_",
+    "CUDA_VISIBLE_",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "RANK",
+    "WORLD_SIZE",
+)
 
 
 @pytest.fixture(autouse=True)

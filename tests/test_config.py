@@ -29,10 +29,18 @@ def with_key(key: str, value: object) -> Any:
     [
         ("model.activaton", "tanh", "unknown key model.activaton: did you mean model.nonlinearity"),
         ("modle", {"nonlinearity": "tanh"}, "unknown key modle: did you mean model"),
-        ("learning.learning_rate", 1, "unknown key learning.learning_rate: did you mean learning.lr"),
+        (
+            "learning.learning_rate",
+            1,
+            "unknown key learning.learning_rate: did you mean learning.lr",
+        ),
         ("epochs", 3, "unknown key epochs: did you mean trainer.max_epochs"),
         ("data.root", "x", "unknown key data.root: the chosen data does not have it"),
-        ("model.nonlinearity", "tnah", "model.nonlinearity=tnah is not possible: choose relu, tanh"),
+        (
+            "model.nonlinearity",
+            "tnah",
+            "model.nonlinearity=tnah is not possible: choose relu, tanh",
+        ),
         ("model.dropout", 1.5, "model.dropout=1.5 is not possible"),
         ("trainer.max_epochs", "ten", "trainer.max_epochs=ten is not possible"),
         ("data.batch_size", 0, "data.batch_size=0 is not possible"),
@@ -109,13 +117,16 @@ def name_of(*overrides: str, swept: tuple[str, ...] = ("seed",)) -> str:
 
 
 @pytest.mark.parametrize(
-    "override", ["seed=7", "outputs=/elsewhere", "data.workers=3", "trainer.threads=1", "logger=wandb"]
+    "override",
+    ["seed=7", "outputs=/elsewhere", "data.workers=3", "trainer.threads=1", "logger=wandb"],
 )
 def test_what_does_not_change_the_numbers_does_not_change_the_folder(override: str):
     assert name_of(override) == name_of()
 
 
-@pytest.mark.parametrize("override", ["learning.lr=0.5", "data.batch_size=64", "model.init=source_2012"])
+@pytest.mark.parametrize(
+    "override", ["learning.lr=0.5", "data.batch_size=64", "model.init=source_2012"]
+)
 def test_what_changes_the_numbers_changes_the_folder(override: str):
     assert name_of(override) != name_of()
 
@@ -129,7 +140,10 @@ def test_a_swept_key_does_not_change_the_folder():
 def test_confounds_are_the_keys_that_differ():
     [one], [other] = plan("learning.lr=0.1"), plan("model.nonlinearity=tanh")
 
-    assert configuration.confounds(one.config, other.config) == {"learning.lr", "model.nonlinearity"}
+    assert configuration.confounds(one.config, other.config) == {
+        "learning.lr",
+        "model.nonlinearity",
+    }
 
 
 def test_a_suggestion_is_the_nearest_name_or_all_names():

@@ -12,7 +12,10 @@ from tests.conftest import plan
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 
 # Beside the factor itself: what an experiment declares for each arm.
-DECLARED: dict[str, set[str]] = {"relu_vs_tanh": {"learning.lr"}, "relu_vs_tanh_lr": {"learning.lr"}}
+DECLARED: dict[str, set[str]] = {
+    "relu_vs_tanh": {"learning.lr"},
+    "relu_vs_tanh_lr": {"learning.lr"},
+}
 
 
 def arms(experiment: str, *overrides: str) -> list[Config]:

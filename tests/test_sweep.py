@@ -74,9 +74,13 @@ def test_more_seeds_join_the_plan_first_levels_first():
 
 
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
-    with hold(tmp_path), pytest.raises(FolderInUse, match=r"is in use by process \d+"):
-        with hold(tmp_path):
-            pass
+    with (
+        hold(tmp_path),
+        pytest.raises(FolderInUse, match=r"is in use by process \d+"),
+        hold(tmp_path),
+    ):
+        pass
+
     with hold(tmp_path):
         pass
 
@@ -188,7 +192,9 @@ def test_a_run_folder_holds_what_it_promises(train: Train, tmp_path: Path):
     assert run.read_status()["state"] == "finished"
     assert json.loads((run.path / "status.json").read_text())["pid"] > 0
     assert [row["epoch"] for row in run.read_metrics()] == [1, 2]
-    assert not any("test" in column for column in run.metrics.read_text().splitlines()[0].split(","))
+    assert not any(
+        "test" in column for column in run.metrics.read_text().splitlines()[0].split(",")
+    )
     assert run.last_checkpoint.exists()
     assert run.best_checkpoint.exists()
     assert list(run.path.glob("wandb/offline-run-*/*.wandb"))

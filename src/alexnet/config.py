@@ -1,8 +1,9 @@
 """The configuration: its schema, the check that it holds, and the name of what it describes.
 
-Hydra composes the files under conf/ and the command line; what comes out must be exactly what the classes below
-declare. A key that no class declares, or a value of the wrong kind, is an error with a suggestion, whether it came
-from a file, the command line, or behind a +. No class here has defaults: those are in conf/.
+Hydra composes the files under conf/ and the command line; what comes out must be exactly what the
+classes below declare. A key that no class declares, or a value of the wrong kind, is an error with
+a suggestion, whether it came from a file, the command line, or behind a +. No class here has
+defaults: those are in conf/.
 """
 
 import hashlib
@@ -37,7 +38,7 @@ CONF = PROJECT / "conf"
 
 
 class ConfigError(ValueError):
-    """The configuration asks for something that does not exist. The text is for the person who wrote it."""
+    """What is asked for does not exist. The text is for the person who asked."""
 
 
 class Section(BaseModel):
@@ -200,9 +201,7 @@ class Config(Section):
     experiment: Experiment
     arms: Arms
     model: Annotated[AlexNetConfig | CifarNetConfig, Field(discriminator="target")]
-    data: Annotated[
-        CIFAR10Config | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")
-    ]
+    data: Annotated[CIFAR10Config | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")]
     learning: Learning
     trainer: Training
     logger: Logger
@@ -230,7 +229,8 @@ def load(file: Path) -> Config:
 def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     """Name of a sweep: the data set, and a hash of all that its runs have in common.
 
-    `base` is the configuration without what is swept, so that more levels or seeds join the same folder.
+    `base` is the configuration without what is swept, so that more levels or seeds join the same
+    folder.
     """
     plain = base.plain()
     for key in {*NOT_PART_OF_THE_NAME, *swept}:
@@ -289,8 +289,8 @@ def _explain(error: ErrorDetails) -> str:
         allowed = error["ctx"]["expected"].replace("'", "")
         return f"{key}={given} is not possible: choose {allowed}"
     if error["type"] == "union_tag_invalid":
-        allowed = error["ctx"]["expected_tags"].replace("'", "")
-        return f"{key}._target_={error['ctx']['tag']} has no schema in alexnet/config.py: there is {allowed}"
+        allowed, tag = error["ctx"]["expected_tags"].replace("'", ""), error["ctx"]["tag"]
+        return f"{key}._target_={tag} has no schema in alexnet/config.py: there is {allowed}"
     return f"{key}={given} is not possible: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 

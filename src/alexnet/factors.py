@@ -1,9 +1,9 @@
-"""The vocabulary of the project: what can be varied, and what is measured. Standard library only."""
+"""The vocabulary: what can be varied, and what is measured. Standard library only."""
 
 from typing import Literal
 
 Nonlinearity = Literal["relu", "tanh", "sigmoid"]
-"""Section 3.1. ReLU does not saturate for positive input; tanh and sigmoid saturate on both sides."""
+"""Section 3.1. ReLU does not saturate for positive input; tanh and sigmoid saturate."""
 
 Normalization = Literal["lrn", "none"]
 """Section 3.3."""
@@ -12,7 +12,7 @@ Pooling = Literal["overlapping", "non_overlapping"]
 """Section 3.4: windows of 3 with stride 2, or windows of 2 with stride 2."""
 
 Initialization = Literal["paper", "source_2012", "he"]
-"""Initial weights: as printed (section 5), as the 2012 program had them, or scaled to each layer's input."""
+"""Initial weights: as printed (section 5), as in the 2012 program, or scaled to the fan-in."""
 
 # Metrics are named stage/name. An error is a fraction between 0 and 1, counted over samples.
 TRAIN_LOSS = "train/loss"

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ METRICS_COLUMNS = (
 PROGRESS_COLUMNS = ("epoch", "images", factors.TRAIN_LOSS, factors.TRAIN_ERROR)
 
 Row = dict[str, float]
+
+
+class Exit(IntEnum):
+    """How a command ends, and how the process of a run does."""
+
+    FINISHED = 0  # all of it; also when no run crossed a threshold
+    FAILED = 1  # some run failed, or the folder is in use
+    WRONG = 2  # the command was wrong or data are missing: nothing was trained
+    STOPPED = 75  # by SIGTERM; the same command goes on
+    INTERRUPTED = 130  # by Ctrl-C; the same command goes on
 
 
 class FolderInUse(RuntimeError):
@@ -88,7 +99,7 @@ class RunDir:
         _append_row(self.metrics, METRICS_COLUMNS, row)
 
     def append_progress(self, row: Mapping[str, float]) -> None:
-        """Add a row to progress.csv: `epoch` is fractional, the errors are over the images since the last row."""
+        """Add a row to progress.csv: fractional epoch, error over the images since the last row."""
         _append_row(self.progress, PROGRESS_COLUMNS, row)
 
     def read_metrics(self) -> list[Row]:
@@ -136,7 +147,7 @@ class SweepDir:
         return self.path / "report"
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Replace sweep.json: `experiment` (the claim and its measure) and `runs` by folder name (arm, seed)."""
+        """Replace sweep.json: `experiment` (claim, measure) and `runs` by name (arm, seed)."""
         write_json(self.path / "sweep.json", plan)
 
     def read_plan(self) -> dict[str, Any]:

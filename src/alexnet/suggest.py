@@ -35,7 +35,7 @@ def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
 
 
 def suggest_key(key: str, sections: Mapping[str, Iterable[str]]) -> str:
-    """The same for a dotted key: `sections` maps a section ("" is the top) to all keys that it can have."""
+    """The same for a dotted key; `sections` maps each section ("" is the top) to its keys."""
     section, _, last = key.rpartition(".")
     if last in sections.get(section, ()):
         return f"the chosen {section} does not have it"
@@ -43,7 +43,9 @@ def suggest_key(key: str, sections: Mapping[str, Iterable[str]]) -> str:
     holders = [name for name, keys in sections.items() if word in keys and name]
     if section not in sections or (not section and holders):
         dotted = [f"{name}.{each}" for name, keys in sections.items() if name for each in keys]
-        if near := [f"{name}.{word}" for name in holders] or difflib.get_close_matches(key, dotted, 1):
+        if near := [f"{name}.{word}" for name in holders] or difflib.get_close_matches(
+            key, dotted, 1
+        ):
             return f"did you mean {near[0]}?"
         section, last = "", key.partition(".")[0]
     return did_you_mean(last, sections[section], prefix=f"{section}." if section else "")

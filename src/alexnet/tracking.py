@@ -28,7 +28,8 @@ def provenance(*, threads: int, command: str) -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "versions": {"python": platform.python_version()} | {each: version(each) for each in PACKAGES},
+        "versions": {"python": platform.python_version()}
+        | {each: version(each) for each in PACKAGES},
         "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus, "host": platform.node()},
         "threads": threads,
         "command": command,
@@ -46,8 +47,8 @@ def wandb_run(
 ) -> Iterator["list[WandbLogger]"]:
     """One W&B run for the run, as a list of loggers for the Trainer; [] without settings.
 
-    Runs are grouped by their sweep, with the experiment as job type, and end failed if the block raises. The id
-    comes from the run's folder, so that a run which goes on is the same run there.
+    Runs are grouped by their sweep, with the experiment as job type, and end failed if the block
+    raises. The id comes from the run's folder, so that a run which goes on is the same run there.
     """
     if settings is None:
         yield []

@@ -27,7 +27,9 @@ def test_the_update_is_the_printed_rule_also_across_a_drop_of_the_rate():
         torch.testing.assert_close(weight.detach(), w, rtol=1e-14, atol=0)
 
 
-def steps(optimizer: torch.optim.Optimizer, weight: nn.Parameter, rates: list[float]) -> torch.Tensor:
+def steps(
+    optimizer: torch.optim.Optimizer, weight: nn.Parameter, rates: list[float]
+) -> torch.Tensor:
     for lr in rates:
         optimizer.param_groups[0]["lr"] = lr
         weight.grad = quadratic_gradient(weight.detach())

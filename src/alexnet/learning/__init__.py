@@ -1,4 +1,4 @@
-"""Section 5, details of learning: the task, the update rule, the schedule, and the record of a run."""
+"""Section 5, details of learning: task, update rule, schedule, and the record of a run."""
 
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.recording import Diverged, RunRecorder

@@ -12,9 +12,11 @@ class PaperSGD(Optimizer):
         v <- momentum * v - weight_decay * lr * w - lr * dL/dw
         w <- w + v
 
-    torch.optim.SGD keeps the rate outside: the same while the rate is constant, but when it drops, torch shrinks the
-    whole step at once, whereas here the old velocity dies away over some ten steps. A group whose rate is 0 is left
-    alone entirely, without decay and without momentum, as the 2012 program froze its layers.
+    torch.optim.SGD keeps the rate outside: the same while the rate is constant, but when it drops,
+    torch shrinks the whole step at once, whereas here the old velocity dies away over some ten
+    steps. A group whose rate is 0 is left alone entirely, without decay and without momentum, as
+    the 2012 program froze its layers.
+
     Raises ValueError for a negative rate or decay, or a momentum outside [0, 1).
     """
 
@@ -27,8 +29,8 @@ class PaperSGD(Optimizer):
     ) -> None:
         if lr < 0 or weight_decay < 0 or not 0 <= momentum < 1:
             raise ValueError(
-                f"lr={lr}, momentum={momentum}, weight_decay={weight_decay}: lr and weight_decay must "
-                "not be negative, momentum must lie in [0, 1)"
+                f"lr={lr}, momentum={momentum}, weight_decay={weight_decay}: lr and weight_decay "
+                "must not be negative, momentum must lie in [0, 1)"
             )
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

@@ -22,11 +22,12 @@ class Diverged(RuntimeError):
 
 
 class RunRecorder(Callback):
-    """Writes what a run does into its folder: progress.csv, metrics.csv, status.json and the checkpoints.
+    """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
 
-    progress.csv has ten rows an epoch, so that the crossing of an error can be read off more finely than by epochs.
-    A run that ends inside an epoch, by max_steps or because the training error has fallen to `stop_at_train_error`,
-    still ends with a validation, a row of metrics and checkpoints. Raises Diverged when the loss is not finite.
+    progress.csv has ten rows an epoch, so that the crossing of an error can be read off more finely
+    than by epochs. A run that ends inside an epoch, by max_steps or because the training error has
+    fallen to `stop_at_train_error`, still ends with a validation, a row of metrics and checkpoints.
+    Raises Diverged when the loss is not finite.
     """
 
     def __init__(self, run: RunDir, *, stop_at_train_error: float | None = None) -> None:
@@ -78,7 +79,9 @@ class RunRecorder(Callback):
         if not trainer.is_global_zero:
             return
         self.run.append_metrics(_rounded(row))
-        self.run.write_status({**self.run.read_status(), "epoch": row["epoch"], "updated": time.time()})
+        self.run.write_status(
+            {**self.run.read_status(), "epoch": row["epoch"], "updated": time.time()}
+        )
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
         log.info(
@@ -113,7 +116,9 @@ class RunRecorder(Callback):
         }
         self.run.append_progress(_rounded(row))
         for logger in trainer.loggers:
-            logger.log_metrics({f"progress/{key}": v for key, v in row.items()}, trainer.global_step)
+            logger.log_metrics(
+                {f"progress/{key}": v for key, v in row.items()}, trainer.global_step
+            )
 
     def _save(self, trainer: pl.Trainer, row: Row) -> None:
         """Replace last.ckpt, and best.ckpt if the validation error is the lowest so far."""

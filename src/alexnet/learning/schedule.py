@@ -5,9 +5,10 @@ REDUCTIONS = 3  # "reduced three times prior to termination", section 5
 
 
 def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
-    """Divide every rate by 10 when the validation error stops improving, three times at most (section 5).
+    """Divide every rate by 10 when validation error stops improving, at most 3 times (section 5).
 
-    The authors judged by eye. Here the error has stopped improving after `patience` epochs without a new minimum.
+    The authors judged by eye. Here the error has stopped improving after `patience` epochs without
+    a new minimum.
     """
     lowest = [group["lr"] * 10.0**-REDUCTIONS for group in optimizer.param_groups]
     return ReduceLROnPlateau(

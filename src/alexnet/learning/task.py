@@ -15,7 +15,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class TopError(Metric):
-    """Fraction of samples whose true class is not among the `k` highest logits, by counting (section 2).
+    """Fraction of samples whose true class is not among the `k` highest logits (section 2).
 
     With fewer classes than `k` it is 0. Counts are summed over batches and processes, then divided.
     """
@@ -41,12 +41,37 @@ class TopError(Metric):
         return self.wrong / self.total
 
 
-class ClassificationTask(pl.LightningModule):
-    """A network that learns to classify: softmax cross-entropy, PaperSGD, errors by counting (section 5).
+class Evaluation(nn.Module):
+    """Mean loss, top-1 and top-5 error over a stage, each sample counted once."""
 
-    Knows neither files nor screens; callbacks read `train_loss` and `train_error`, which run from one reading to
-    the next, and the validation and test metrics that Lightning collects. Checkpoints hold, beside the weights under
-    `net.`, whatever plain data `about` names, so that they can be used without the configuration.
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self.stage = stage
+        self.loss = MeanMetric(nan_strategy="disable")
+        self.error, self.error_top5 = TopError(1), TopError(5)
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: logits (N, classes), labels (N,)."""
+        self.loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
+        self.error.update(logits, labels)
+        self.error_top5.update(logits, labels)
+
+    def results(self) -> dict[str, Tensor]:
+        """The metrics as stage/name; the counts begin anew."""
+        metrics = {"loss": self.loss, "error": self.error, "error_top5": self.error_top5}
+        results = {f"{self.stage}/{name}": metric.compute() for name, metric in metrics.items()}
+        for metric in metrics.values():
+            metric.reset()
+        return results
+
+
+class ClassificationTask(pl.LightningModule):
+    """A network that learns to classify: cross-entropy, PaperSGD, errors by counting (section 5).
+
+    Knows neither files nor screens; callbacks read `train_loss` and `train_error`, which run from
+    one reading to the next, and the validation and test metrics that Lightning collects.
+    Checkpoints hold, beside the weights under `net.`, whatever plain data `about` names, so that
+    they can be used without the configuration.
     """
 
     def __init__(
@@ -63,8 +88,8 @@ class ClassificationTask(pl.LightningModule):
         about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        # The same numbers in another order in memory: 1.6 to 1.8 times faster on the CPU (benchmarks/memory_format.py).
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The same weights in another order in memory, faster: benchmarks/memory_format.py.
+        self.net = net.to(memory_format=torch.channels_last)
         self.lr = lr
         self.bias_lr_factor = bias_lr_factor
         self.momentum = momentum
@@ -74,9 +99,7 @@ class ClassificationTask(pl.LightningModule):
         self.patience = patience
         self.about = dict(about or {})
         self.train_loss, self.train_error = MeanMetric(nan_strategy="disable"), TopError(1)
-        self.evaluation = nn.ModuleDict(
-            {stage: _evaluation_metrics() for stage in ("val_metrics", "test_metrics")}
-        )
+        self.val, self.test = Evaluation("val"), Evaluation("test")
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
@@ -93,19 +116,21 @@ class ClassificationTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count."""
-        self._evaluate("val", batch)
+        images, labels = batch
+        self.val.update(self.net(images), labels)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count."""
-        self._evaluate("test", batch)
+        images, labels = batch
+        self.test.update(self.net(images), labels)
 
     def on_validation_epoch_end(self) -> None:
         """Hand the validation errors to Lightning."""
-        self._log_evaluation("val")
+        self.log_dict(self.val.results(), logger=False)
 
     def on_test_epoch_end(self) -> None:
         """Hand the test errors to Lightning."""
-        self._log_evaluation("test")
+        self.log_dict(self.test.results(), logger=False)
 
     def configure_optimizers(self) -> Any:
         """PaperSGD over weights and biases, and the plateau rule if asked for."""
@@ -128,22 +153,3 @@ class ClassificationTask(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a reader needs to use the weights; the metrics' counts are none of it."""
         checkpoint.update(self.about)
-
-    def _evaluate(self, stage: str, batch: Batch) -> None:
-        images, labels = batch
-        logits = self.net(images)
-        loss, error, error_top5 = self.evaluation[f"{stage}_metrics"]
-        loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
-        error.update(logits, labels)
-        error_top5.update(logits, labels)
-
-    def _log_evaluation(self, stage: str) -> None:
-        for name, metric in zip(
-            ("loss", "error", "error_top5"), self.evaluation[f"{stage}_metrics"], strict=True
-        ):
-            self.log(f"{stage}/{name}", metric.compute(), prog_bar=name == "error", logger=False)
-            metric.reset()
-
-
-def _evaluation_metrics() -> nn.ModuleList:
-    return nn.ModuleList([MeanMetric(nan_strategy="disable"), TopError(1), TopError(5)])

@@ -13,19 +13,19 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet.config import PROJECT
-from alexnet.rundir import RunDir
+from alexnet.rundir import Exit, RunDir
 
 log = logging.getLogger("alexnet.sweep")
 
-WRONG, INTERRUPTED = 2, 130
+# The jobs behind one that cannot be built would fare no better, and who stops one stops all.
+ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
 
 
 class LocalLauncher(Launcher):
-    """Runs each job as a process of its own, so that nothing leaks from run to run and a dead run costs one run.
+    """Runs each job as a process of its own: nothing leaks, and a dead run costs one run.
 
-    The process is given the folder of the run, where the job's resolved configuration lies; it composes nothing, so
-    that a configuration file edited in the meantime does not matter. A job that cannot be built as asked, or Ctrl-C,
-    ends the launch: the jobs behind it would fare no better.
+    The process is given the folder of the run, where the job's resolved configuration lies; it
+    composes nothing, so that a configuration file edited in the meantime does not matter.
     """
 
     def setup(
@@ -48,14 +48,16 @@ class LocalLauncher(Launcher):
             log.info("[%d/%d] %s", number + 1, len(job_overrides), run.name)
             _save(composed, run)
             code = _run_process(run)
-            returns.append(JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=code))
-            if code in (WRONG, INTERRUPTED):
+            returns.append(
+                JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=code)
+            )
+            if code in ENDS_THE_SWEEP:
                 break
         return returns
 
 
 def _save(composed: DictConfig, run: RunDir) -> None:
-    """What Hydra leaves in .hydra/, with everything resolved; what an unfinished run left is cleared away."""
+    """Write .hydra/ with everything resolved, and clear away what an unfinished run left."""
     for file in (run.metrics, run.progress, run.log):
         file.unlink(missing_ok=True)
     folder = run.config.parent
@@ -77,9 +79,11 @@ def _run_process(run: RunDir) -> int:
     except KeyboardInterrupt:
         # The terminal has sent Ctrl-C to the child as well: let it write down that it stopped.
         process.wait()
-        code = INTERRUPTED
+        code = Exit.INTERRUPTED
     status: dict[str, Any] = run.read_status()
     if code and status.get("state") in (None, "running"):
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        run.write_status({**status, "state": "failed", "cause": "killed", "error": f"the process ended by {how}"})
+        run.write_status(
+            {**status, "state": "failed", "cause": "killed", "error": f"the process ended by {how}"}
+        )
     return code

@@ -4,7 +4,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -14,16 +13,15 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from alexnet import config as configuration
 from alexnet import tracking
 from alexnet.config import PROJECT, Config, ConfigError
-from alexnet.rundir import RunDir, SweepDir, hold
+from alexnet.rundir import Exit, SweepDir, hold
+from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP
 
 log = logging.getLogger("alexnet.sweep")
-
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +35,13 @@ class PlannedRun:
 
 
 class ExperimentSweeper(Sweeper):
-    """Runs every arm and seed, each once: plans, checks all before the first starts, skips what is finished, reports.
+    """Runs every arm and seed once: plans, checks all, skips what is finished, runs, reports.
 
-    What is swept is the product of the levels in `params` (an experiment file's) and on the command line, where a key
-    replaces its levels in the file. `max_seeds` and `max_runs` cut it down for rehearsals.
-    Ends the process with the status of the command: 0, 1 if a run failed, 2 if nothing could be run as asked, 130.
+    What is swept is the product of the levels in `params` (an experiment file's) and on the command
+    line, where a key replaces its levels in the file. `max_seeds` and `max_runs` cut it down for
+    rehearsals.
+
+    Ends the process with an Exit.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ExperimentSweeper(Sweeper):
         """Called by Hydra with the configuration before anything is swept."""
         from hydra.core.plugins import Plugins
 
-        self.config = config
+        self.config: DictConfig = config
         self.loader: ConfigLoader = hydra_context.config_loader
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
@@ -87,12 +87,12 @@ class ExperimentSweeper(Sweeper):
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             _announce(sweep, runs, left)
-            if (code := self._launch(sweep, left)) == WRONG:
-                sys.exit(WRONG)  # the run has said why
+            if (code := self._launch(sweep, left)) is Exit.WRONG:
+                sys.exit(Exit.WRONG)  # the run has said why
             failed = _summarize(sweep, runs, left)
             if len(plan["runs"]) > 1:
                 _report(sweep)
-        sys.exit(code or (FAILED if failed else 0))
+        sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
 
     def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         """What holds for every run, and the levels of what is swept, seeds last."""
@@ -130,7 +130,9 @@ class ExperimentSweeper(Sweeper):
 
     def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
         """Every combination, composed and checked."""
-        combinations = [dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())]
+        combinations = [
+            dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
+        ]
         chosen = _spread(combinations, self.max_runs)
         if len(chosen) < len(combinations):
             log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
@@ -153,10 +155,10 @@ class ExperimentSweeper(Sweeper):
             del composed["hydra"]
         return configuration.check(composed)
 
-    def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> int:
-        """Run them all. How each ended stands in its status.json; what ended the sweep is returned, 0 for nothing."""
+    def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> Exit:
+        """Run them all: FINISHED, or what ended the sweep. Each run's end is in its status.json."""
         if not runs:
-            return 0
+            return Exit.FINISHED
         with open_dict(self.config.hydra):
             self.config.hydra.sweep.dir = str(sweep.path)
         jobs = [
@@ -166,9 +168,9 @@ class ExperimentSweeper(Sweeper):
         try:
             returns: Sequence[JobReturn] = self.launcher.launch(jobs, initial_job_idx=0)
         except KeyboardInterrupt:
-            return INTERRUPTED
-        codes = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
-        return next((code for code in codes if code in (WRONG, INTERRUPTED)), 0)
+            return Exit.INTERRUPTED
+        ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
+        return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
 
 
 def _levels(override: Override) -> list[str]:
@@ -196,7 +198,7 @@ def _run_name(levels: Mapping[str, str]) -> str:
 
 
 def _spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[str, str]]:
-    """At most so many, each the one that shows most levels not yet seen, in the order of the grid."""
+    """At most so many, each showing the most levels not yet seen, in the order of the grid."""
     if most is None or len(combinations) <= most:
         return combinations
     seen: set[tuple[str, str]] = set()
@@ -289,5 +291,5 @@ def _report(sweep: SweepDir) -> None:
     from alexnet.results import write_report
 
     report = write_report(sweep.path)
-    log.info("%s", report.verdict)
+    log.info("%s", report.line)
     log.info("figure and verdict: %s", report.folder)

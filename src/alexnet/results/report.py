@@ -1,0 +1,461 @@
+"""The report of a sweep: README.md with the answer first, figures, table.csv and verdict.json."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet.results import wording
+from alexnet.results.compare import Arm, Comparison, Effect, Fate, Outcome, compare, level_label
+from alexnet.results.experiment import Experiment
+from alexnet.results.runs import Sweep, load_sweep
+from alexnet.rundir import SweepDir, write_json
+
+HOW_TO_READ = """
+- An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
+  against baseline, which is what the paper proposes; a ratio is the geometric mean of the seeds'
+  ratios, with its interval taken on logarithms. Above {no_effect:g} is the paper's side.
+- *agrees*: the interval excludes no effect, on the paper's side; *disagrees*: on the other side.
+  With fewer than two runs in an arm there is no verdict.
+- Runs that diverged, failed or are missing have no value and are not in n."""
+
+HOW_TO_READ_TIME = """
+- Epochs to an error: the first time the error, counted over the images since the row before in
+  progress.csv, is at or below the threshold; linear between rows.
+- A run that ended without getting there is *censored*, not failed: all that is known is that it
+  needs more than its limit, the epochs it was trained. Its arm has no mean. In effects it counts
+  with its limit, so that they compare the restricted time min(T, limit). With censored runs on the
+  other side only, an effect is a lower bound and its interval open above; with censored runs in
+  the baseline only, an upper bound and open below; with both there is no estimate."""
+
+HOW_TO_READ_GRID = """
+- Main effects are averaged over all combinations of the remaining factors. An interaction is the
+  difference of differences (of logarithms for a ratio), without a factor of 1/2: by how much the
+  effect of one factor changes with the other. {no_effect:g} is no interaction."""
+
+HOW_TO_READ_SEARCH = """
+- Every arm is compared at its own best {search}: the lowest mean, where a level with a censored
+  run is eligible only if all are, and more finished seeds come before fewer. The choice uses the
+  same runs as the comparison, in all arms alike."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was written, and what it says."""
+
+    folder: Path
+    sweep: Sweep
+    comparison: Comparison
+
+    @property
+    def files(self) -> list[Path]:
+        """Everything in the report's folder."""
+        return sorted(self.folder.iterdir())
+
+    @property
+    def answer(self) -> str:
+        """The outcome in one sentence, with numbers and n."""
+        return wording.answer(self.comparison, self.sweep.experiment)
+
+    @property
+    def line(self) -> str:
+        """Experiment, verdict and answer, for a log."""
+        verdict = self.comparison.verdict or "no claim"
+        return f"{self.sweep.experiment.name}: {verdict}. {self.answer}"
+
+
+def write_report(folder: str | Path) -> Report:
+    """Write <folder>/report from the files of a sweep, replacing an older report as a whole.
+
+    Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
+    """
+    sweep = load_sweep(folder)
+    comparison = compare(sweep.outcomes(), experiment=sweep.experiment)
+    target = SweepDir(sweep.path).report
+    partial = target.with_name(f".report-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        figures = _draw(sweep, comparison, partial)
+        _write_table(sweep, partial / "table.csv")
+        write_json(partial / "verdict.json", verdict_content(comparison, sweep.experiment))
+        (partial / "README.md").write_text(_readme(sweep, comparison, figures))
+        _swap(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Report(folder=target, sweep=sweep, comparison=comparison)
+
+
+def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
+    """Write <folder>/scorecard.md, one row per sweep, and return the table."""
+    rows = [_score(report, Path(folder)) for report in reports]
+    head = ["experiment", "section", "data", "effect", "95 % interval", "paper", "verdict", "n"]
+    table = _table(head, rows)
+    path = Path(folder) / "scorecard.md"
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(f"# Claims of the paper\n\n{table}\n")
+    os.replace(partial, path)
+    return table
+
+
+def verdict_content(comparison: Comparison, experiment: Experiment) -> dict[str, Any]:
+    """What verdict.json holds. Errors are fractions; None where there is no number."""
+    factor = list(comparison.factor)
+    return {
+        "experiment": experiment.name,
+        "section": experiment.section,
+        "claim": experiment.claim,
+        "factor": factor[0] if len(factor) == 1 else factor,
+        "measure": asdict(experiment.measure),
+        "paper": asdict(experiment.paper) if experiment.paper else None,
+        "arms": [_arm_content(arm) for arm in comparison.arms],
+        "effects": [_effect_content(effect) for effect in comparison.effects],
+        "best": [asdict(best) for best in comparison.best],
+        "contains_paper_value": comparison.contains_paper_value,
+        "verdict": comparison.verdict,
+    }
+
+
+def _arm_content(arm: Arm) -> dict[str, Any]:
+    levels = list(arm.levels.values())
+    return {
+        "level": levels[0] if len(levels) == 1 else arm.label,
+        "arm": dict(arm.levels),
+        "n": arm.n,
+        "mean": arm.mean,
+        "ci95": arm.ci95 and list(arm.ci95),
+        "values": list(arm.values),
+        "seeds": [each.seed for each in arm.finished],
+        "censored": arm.censored,
+        "limit": arm.limit,
+        "diverged": arm.count("diverged"),
+        "failed": arm.count("failed"),
+        "unfinished": arm.count("unfinished"),
+        "missing": arm.count("missing"),
+    }
+
+
+def _effect_content(effect: Effect) -> dict[str, Any]:
+    return {
+        "of": effect.of,
+        "factors": list(effect.levels),
+        "levels": {key: list(pair) for key, pair in effect.levels.items()},
+        "kind": effect.kind,
+        "n": effect.n,
+        "mean": effect.mean,
+        "ci95": effect.ci95 and list(effect.ci95),
+        "bound": effect.bound,
+        "values": list(effect.values),
+        "seeds": list(effect.seeds),
+        "left_out_seeds": list(effect.left_out),
+    }
+
+
+def _draw(sweep: Sweep, comparison: Comparison, folder: Path) -> list[str]:
+    from alexnet.results import figures  # matplotlib takes its time: only once it is needed
+
+    drawn = figures.draw(sweep, comparison)
+    figures.save(drawn, folder)
+    return list(drawn)
+
+
+def _write_table(sweep: Sweep, path: Path) -> None:
+    """One row per planned run: what the sweep knows of it, and its measure."""
+    outcomes = sweep.outcomes()
+    table = sweep.runs.assign(
+        measure=[each.value for each in outcomes], censored=[each.censored for each in outcomes]
+    )
+    table.to_csv(path, index=False)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put the new folder in the place of the old; a reader sees one of them, or briefly none."""
+    old = target.with_name(f".report-old-{os.getpid()}")
+    if target.exists():
+        os.rename(target, old)
+    os.rename(new, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+# README.md
+
+
+def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
+    experiment = sweep.experiment
+    section = f" (section {experiment.section})" if experiment.section else ""
+    verdict = comparison.verdict or "no claim to compare with"
+    parts = [
+        f"# {experiment.name}{section}",
+        f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**.",
+        experiment.claim and f"> {' '.join(experiment.claim.split())}",
+        *_paper(experiment),
+        f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
+        "## Arms",
+        _arms_table(comparison, experiment),
+        *_best(comparison, experiment),
+        *_effects(comparison, experiment),
+        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
+        "## What was the same, and what was not",
+        _settings(sweep, comparison),
+        *(["## Notes", experiment.notes.strip()] if experiment.notes.strip() else []),
+        "## Runs",
+        _runs(sweep),
+        "## How to read the numbers",
+        _how_to_read(comparison, experiment),
+        "## Provenance",
+        _provenance(sweep),
+        "Files: `table.csv` (one row per run), `verdict.json` (this page for programs; errors are "
+        "fractions between 0 and 1).",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _paper(experiment: Experiment) -> Iterator[str]:
+    if experiment.paper is not None:
+        yield f"The paper: {_paper_number(experiment)}. {experiment.paper.note}".strip()
+
+
+def _paper_number(experiment: Experiment) -> str:
+    value = experiment.paper.value if experiment.paper else None
+    return wording.paper_value(value, experiment) if value is not None else "no number"
+
+
+def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
+    measure = experiment.measure
+    keys = list(comparison.arms[0].levels) if comparison.arms else []
+    lost: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
+    rows = []
+    for arm in comparison.arms:
+        mean = wording.value(arm.mean, measure)
+        if arm.limit is not None:
+            mean = f"more than {arm.limit:.4g} in {arm.censored} of {arm.n}"
+        rows.append(
+            [
+                *map(level_label, arm.levels.values()),
+                str(arm.n),
+                mean,
+                wording.interval(arm.ci95, lambda number: wording.value(number, measure)),
+                wording.values(arm, measure),
+                str(arm.censored),
+                *(str(arm.count(fate)) for fate in lost),
+            ]
+        )
+    name = wording.name_of_measure(measure)
+    head = [*keys, "n", name, "95 % interval", "by seed", "censored", *lost]
+    return _table(head, rows)
+
+
+def _best(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+    for best in comparison.best:
+        arm = ", ".join(map(level_label, best.arm.values()))
+        edge = (
+            " This is the edge of what was searched: a better one may lie beyond."
+            if best.at_edge
+            else ""
+        )
+        yield f"Best `{experiment.search}` for {arm}: {level_label(best.level)}.{edge}"
+
+
+def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+    if not comparison.effects:
+        return
+    yield "## Effects"
+    paper = _paper_number(experiment)
+    rows = []
+    for effect in comparison.effects:
+        mean = wording.effect_value(effect.mean, experiment)
+        if effect.bound == "neither":
+            mean = "censored on both sides"
+        elif effect.bound is not None:
+            mean = f"{'at least' if effect.bound == 'lower' else 'at most'} {mean}"
+        rows.append(
+            [
+                effect.of,
+                mean,
+                wording.interval(
+                    effect.ci95, lambda number: wording.effect_value(number, experiment)
+                ),
+                paper if effect is comparison.papers_effect else "-",
+                str(effect.n),
+                ", ".join(map(str, effect.left_out)) or "-",
+            ]
+        )
+    unit = wording.effect_unit(experiment)
+    head = ["effect", f"{experiment.effect} ({unit})", "95 % interval", "paper", "n"]
+    yield _table([*head, "seeds left out"], rows)
+    if comparison.contains_paper_value is not None:
+        does = "contains" if comparison.contains_paper_value else "does not contain"
+        yield f"The interval {does} the paper's value."
+
+
+def _settings(sweep: Sweep, comparison: Comparison) -> str:
+    """Keys that differ between runs beyond what is swept, then everything that was the same."""
+    configs = {run: dict(_flat(config)) for run, config in sweep.configs.items() if config}
+    if not configs:
+        return "No run has left its configuration."
+    sections = ("model", "data", "learning", "trainer")
+    swept = {key for arm in sweep.arms.values() for key in arm}
+    distinct = {
+        key: {config.get(key, "not set") for config in configs.values()}
+        for key in dict.fromkeys(key for config in configs.values() for key in config)
+        if key not in swept and key.partition(".")[0] in sections
+    }
+    differ = [
+        [f"`{key}`", *(_values_in_arm(key, arm.outcomes, configs) for arm in comparison.arms)]
+        for key, values in distinct.items()
+        if len(values) > 1
+    ]
+    text = "Beyond what was varied, the runs differ in"
+    if differ:
+        text += ":\n\n" + _table(["key", *(arm.label for arm in comparison.arms)], differ)
+    else:
+        text += " nothing."
+    text += "\n\nThe same in all runs:\n"
+    for section in sections:
+        same = [
+            f"`{key.partition('.')[2]}={''.join(values)}`"
+            for key, values in distinct.items()
+            if key.partition(".")[0] == section and len(values) == 1
+        ]
+        text += f"\n- {section}: {', '.join(same)}" if same else ""
+    return text
+
+
+def _values_in_arm(
+    key: str, outcomes: Iterable[Outcome], configs: Mapping[str, Mapping[str, str]]
+) -> str:
+    mine = (configs[each.run].get(key, "not set") for each in outcomes if each.run in configs)
+    return " / ".join(dict.fromkeys(mine))
+
+
+def _runs(sweep: Sweep) -> str:
+    """Every planned run with its folder; what did not finish says why."""
+    rows = []
+    measure = sweep.experiment.measure
+    for row, outcome in zip(sweep.runs.to_dict("records"), sweep.outcomes(), strict=True):
+        cause = row["cause"]
+        if row["state"] == "finished" and outcome.value is None:
+            cause = sweep.why_unmeasured()
+        fate = outcome.fate
+        state = row["state"] if fate == "unfinished" else fate
+        shown = wording.value(outcome.value, measure)
+        if outcome.censored:
+            shown = f"more than {outcome.value:.4g}"
+        rows.append(
+            [
+                f"[{outcome.run}](../{outcome.run})",
+                "censored" if outcome.censored else state,
+                shown,
+                _number(row["epochs"], "g"),
+                _number(row["seconds"], ".0f"),
+                cause or "-",
+            ]
+        )
+    head = ["run", "state", wording.name_of_measure(measure), "epochs", "seconds", "cause"]
+    return f"{_tally(row[1] for row in rows)}\n\n{_table(head, rows)}"
+
+
+def _tally(states: Iterable[str]) -> str:
+    counts: dict[str, int] = {}
+    for state in states:
+        counts[state] = counts.get(state, 0) + 1
+    listed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{sum(counts.values())} planned: {listed}."
+
+
+def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
+    text = HOW_TO_READ
+    if experiment.measure.kind == "epochs_to_error":
+        text += HOW_TO_READ_TIME
+    if any(effect.is_interaction for effect in comparison.effects):
+        text += HOW_TO_READ_GRID
+    if comparison.best:
+        text += HOW_TO_READ_SEARCH
+    return text.strip().format(no_effect=experiment.no_effect, search=experiment.search)
+
+
+def _provenance(sweep: Sweep) -> str:
+    """Command, commit, versions, hardware, threads: each distinct value with its number of runs."""
+    known = [provenance for provenance in sweep.provenance.values() if provenance]
+    lines = [f"- command: `{sweep.command}`"] if sweep.command else []
+    commits = [
+        f"{each.get('commit') or 'unknown'} ({'with' if each.get('dirty') else 'without'} "
+        "uncommitted changes)"
+        for each in known
+    ]
+    texts = {
+        "commit": commits,
+        "versions": [_listed(each.get("versions")) for each in known],
+        "hardware": [_listed(each.get("hardware")) for each in known],
+        "threads": [_listed(each.get("threads")) for each in known],
+    }
+    for name, values in texts.items():
+        counts = {value: values.count(value) for value in values}
+        shown = (
+            value if len(counts) == 1 else f"{value}: {count} runs"
+            for value, count in counts.items()
+        )
+        lines.append(f"- {name}: {'; '.join(shown) or 'not recorded'}")
+    return "\n".join(lines)
+
+
+def _listed(content: Any) -> str:
+    if isinstance(content, dict):
+        return ", ".join(f"{key} {_listed(value)}" for key, value in content.items())
+    if isinstance(content, list):
+        return " + ".join(map(_listed, content))
+    return "not recorded" if content is None else str(content)
+
+
+def _score(report: Report, folder: Path) -> list[str]:
+    experiment, comparison = report.sweep.experiment, report.comparison
+    prefix = {"lower": "at least ", "upper": "at most "}
+    several = len(comparison.claimed) > 1
+    unit = wording.effect_unit(experiment)
+    means = [
+        (f"{effect.of} " if several else "")
+        + prefix.get(effect.bound or "", "")
+        + wording.effect_value(effect.mean, experiment)
+        for effect in comparison.claimed
+    ]
+    intervals = [
+        wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
+        for effect in comparison.claimed
+    ]
+    link = os.path.relpath(report.folder / "README.md", folder)
+    return [
+        f"[{experiment.name}]({link})",
+        experiment.section or "-",
+        report.sweep.data,
+        f"{'; '.join(means)} {unit}" if means else "-",
+        "; ".join(intervals) or "-",
+        _paper_number(experiment) if experiment.paper else "-",
+        comparison.verdict or "no claim",
+        " / ".join(str(arm.n) for arm in comparison.arms),
+    ]
+
+
+def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys of a configuration with their values as text."""
+    if isinstance(content, dict) and content:
+        for key, value in content.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, content if isinstance(content, str) else json.dumps(content)
+
+
+def _number(number: Any, form: str) -> str:
+    is_number = isinstance(number, int | float) and number == number
+    return format(number, form) if is_number else "-"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Iterable[str]) -> str:
+        return (
+            "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
+        )
+
+    return "\n".join([line(head), line("---" for _ in head), *map(line, rows)])

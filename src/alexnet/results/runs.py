@@ -1,0 +1,253 @@
+"""A sweep folder as tidy tables: one row per planned run, per epoch, per row of progress.csv."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from alexnet.results.compare import Fate, Outcome, epochs_to_error
+from alexnet.results.experiment import Experiment, Level, parse_experiment
+from alexnet.rundir import METRICS_COLUMNS, PROGRESS_COLUMNS, Row, RunDir, SweepDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All runs of one experiment, for notebooks and for the report.
+
+    runs      one row per planned run, in the order of the plan: run, a column per swept key, seed,
+              state, cause, epochs, seconds, and every metric of result.json. state is that of
+              status.json, or "missing" (never started) or "unreadable" (a file is damaged).
+    metrics   one row per run and epoch; progress: several per epoch. Both begin with run, the swept
+              keys and seed.
+    configs   resolved configuration by run; provenance likewise. {} where there is none.
+    """
+
+    path: Path
+    experiment: Experiment
+    command: str
+    arms: Mapping[str, Mapping[str, Level]]
+    runs: pd.DataFrame
+    metrics: pd.DataFrame
+    progress: pd.DataFrame
+    configs: Mapping[str, Mapping[str, Any]]
+    provenance: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def data(self) -> str:
+        """Name of the data set: sweep folders are called <data>-<hash>."""
+        return self.path.name.rpartition("-")[0] or self.path.name
+
+    def outcomes(self) -> list[Outcome]:
+        """What the experiment's measure says of every planned run.
+
+        A finished run that lacks the measured metric counts as failed: see `why_unmeasured`.
+        """
+        return [self._outcome(row) for row in self.runs.to_dict("records")]
+
+    def why_unmeasured(self) -> str:
+        """What is wrong with a run that finished and yet has no measure."""
+        return f"finished, but recorded no {self.experiment.measure.metric}"
+
+    def _outcome(self, row: Mapping[str, Any]) -> Outcome:
+        name, fate = row["run"], _fate(row["state"], row["cause"])
+        measured = self._measure(row) if fate == "finished" else None
+        if fate == "finished" and measured is None:
+            fate = "failed"
+        value, censored = measured or (None, False)
+        return Outcome(
+            run=name,
+            arm=self.arms[name],
+            seed=row["seed"],
+            fate=fate,
+            value=value,
+            censored=censored,
+        )
+
+    def _measure(self, row: Mapping[str, Any]) -> tuple[float, bool] | None:
+        """(value, censored); None if the run did not record what is measured."""
+        measure = self.experiment.measure
+        if measure.kind == "final":
+            value = row.get(measure.metric, math.nan)
+            if not pd.isna(value):
+                return float(value), False
+            values = self.curve(row["run"], measure.metric)[measure.metric]
+            return (float(values.iloc[-1]), False) if len(values) else None
+        curve = self.curve(row["run"], measure.metric)
+        if curve.empty:
+            return None
+        assert measure.threshold is not None
+        return epochs_to_error(curve["epoch"], curve[measure.metric], threshold=measure.threshold)
+
+    def curve(self, run: str, metric: str) -> pd.DataFrame:
+        """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""
+        for table in (self.progress, self.metrics):
+            if metric in table:
+                return table.loc[table["run"] == run, ["epoch", metric]].dropna()
+        return pd.DataFrame({"epoch": [], metric: []})
+
+
+def load_sweep(folder: str | Path) -> Sweep:
+    """Read a sweep folder, as far as it has got.
+
+    A run whose files are missing, damaged or half-written counts as not finished, and says why in
+    `cause`. Raises FileNotFoundError if the folder is no sweep, ValueError if its plan is damaged.
+    """
+    path = Path(folder)
+    sweep = SweepDir(path)
+    try:
+        plan = sweep.read_plan()
+    except NotADirectoryError:
+        plan = {}
+    except ValueError as error:
+        raise ValueError(f"cannot read {path / 'sweep.json'}: {error}") from error
+    if not plan:
+        raise FileNotFoundError(
+            f"{path} is no sweep: expected a folder with sweep.json, "
+            "such as outputs/relu_vs_tanh/cifar10-0123abcd"
+        )
+    try:
+        experiment = parse_experiment(plan["experiment"])
+        planned = {
+            name: {key: _level(level) for key, level in each["arm"].items()}
+            for name, each in plan["runs"].items()
+        }
+        seeds = {name: each["seed"] for name, each in plan["runs"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"cannot use {path / 'sweep.json'}: {error}") from error
+
+    if not planned:
+        raise ValueError(f"cannot use {path / 'sweep.json'}: it plans no run")
+    swept = list(dict.fromkeys(key for arm in planned.values() for key in arm))
+    labels = {
+        name: {"run": name, **{key: arm.get(key) for key in swept}, "seed": seeds[name]}
+        for name, arm in planned.items()
+    }
+    loaded = {name: _load_run(sweep.run(name)) for name in planned}
+    return Sweep(
+        path=path,
+        experiment=experiment,
+        command=plan.get("command", ""),
+        arms=planned,
+        runs=pd.DataFrame(
+            [{**labels[name], **run.summary} for name, run in loaded.items()],
+            columns=_columns(
+                "run", *swept, "seed", *(key for run in loaded.values() for key in run.summary)
+            ),
+        ),
+        metrics=pd.DataFrame(
+            [{**labels[name], **row} for name, run in loaded.items() for row in run.metrics],
+            columns=_columns("run", *swept, "seed", *METRICS_COLUMNS),
+        ),
+        progress=pd.DataFrame(
+            [{**labels[name], **row} for name, run in loaded.items() for row in run.progress],
+            columns=_columns("run", *swept, "seed", *PROGRESS_COLUMNS),
+        ),
+        configs={name: run.config for name, run in loaded.items()},
+        provenance={name: run.provenance for name, run in loaded.items()},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    summary: Mapping[str, Any]
+    metrics: list[Row]
+    progress: list[Row]
+    config: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+def _load_run(run: RunDir) -> _Run:
+    damage: list[str] = []  # spoils a run that would count, explains one that would not
+    remarks: list[str] = []  # only worth telling: these files say nothing about the outcome
+
+    def read(file: str, reader: Callable[[], Any], kind: type, problems: list[str] = damage) -> Any:
+        try:
+            content = reader()
+            if not isinstance(content, kind):
+                raise ValueError(f"expected a {kind.__name__}")
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            problems.append(f"cannot read {file}: {' '.join(str(error).split())}")
+            return kind()
+        return content
+
+    result = read("result.json", run.read_result, dict)
+    status = read("status.json", run.read_status, dict)
+    metrics = read("metrics.csv", run.read_metrics, list)
+    progress = read("progress.csv", run.read_progress, list)
+    config = read("config.yaml", lambda: _read_config(run.config), dict, remarks)
+    provenance = read("provenance.json", run.read_provenance, dict, remarks)
+    numbers = result.get("metrics")
+    if run.is_finished and not damage and not isinstance(numbers, dict):
+        damage.append("cannot read result.json: it has no metrics")
+
+    if damage:
+        state, cause = "unreadable", "; ".join(damage)
+    elif run.is_finished:
+        state, cause = "finished", ""
+    elif not status:
+        state, cause = "missing", "not started"
+    elif status.get("state") == "finished":
+        state, cause = "unreadable", "status.json says finished, but there is no result.json"
+    else:
+        state = str(status.get("state", "unreadable"))
+        cause = str(status.get("cause") or status.get("error") or "")
+    is_finished = state == "finished"
+    return _Run(
+        summary={
+            "state": state,
+            "cause": "; ".join(filter(None, [cause, *remarks])),
+            "epochs": result.get("epochs") if is_finished else status.get("epoch"),
+            "seconds": result.get("seconds") if is_finished else None,
+            **(numbers if is_finished and isinstance(numbers, dict) else {}),
+        },
+        metrics=_without_repeats(metrics),
+        progress=_without_repeats(progress),
+        config=config,
+        provenance=provenance,
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def _without_repeats(rows: list[Row]) -> list[Row]:
+    """Rows in ascending epochs.
+
+    A killed run goes on from its last checkpoint and writes the rows since then once more: the
+    later ones are those that led to the result. A last row cut short has no epoch, or no error.
+    """
+    kept: list[Row] = []
+    for row in rows:
+        epoch = row.get("epoch", math.nan)
+        if math.isnan(epoch):
+            continue
+        while kept and kept[-1]["epoch"] >= epoch:
+            kept.pop()
+        kept.append(row)
+    return kept
+
+
+def _fate(state: str, cause: str) -> Fate:
+    match state:
+        case "failed":
+            return "diverged" if cause.startswith("diverged") else "failed"
+        case "finished":
+            return "finished"
+        case "missing":
+            return "missing"
+    return "unfinished"  # running, stopped, unreadable
+
+
+def _level(level: Any) -> Level:
+    """A level can be compared and looked up: a list or mapping becomes its JSON text."""
+    return json.dumps(level) if isinstance(level, list | dict) else level
+
+
+def _columns(*names: str) -> list[str]:
+    return list(dict.fromkeys(names))
