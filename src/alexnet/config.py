@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from alexnet.experiment import Experiment, Measure, Paper, Section
 from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
 from alexnet.suggest import suggest_key
 
@@ -39,16 +40,6 @@ CONF = PROJECT / "conf"
 
 class ConfigError(ValueError):
     """What is asked for does not exist. The text is for the person who asked."""
-
-
-class Section(BaseModel):
-    """A node of the configuration: these keys and no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def plain(self) -> dict[str, Any]:
-        """As nested dictionaries, with the keys that people type."""
-        return self.model_dump(by_alias=True, mode="json")
 
 
 Positive = Annotated[int, Field(gt=0)]
@@ -156,35 +147,6 @@ class Logger(Section):
     wandb: WandB | None
 
 
-class Measure(Section):
-    """What is read off a run: a final metric, or the epochs until an error is reached."""
-
-    kind: Literal["final", "epochs_to_error"]
-    metric: Literal["val/error", "test/error", "train/error"]
-    threshold: float | None = None
-
-
-class PaperValue(Section):
-    """The effect as the paper states it."""
-
-    value: float
-    note: str
-
-
-class Experiment(Section):
-    """A claim of the paper and how it is measured; read by the report."""
-
-    name: str
-    section: str | None
-    claim: str | None
-    factor: list[str] | None
-    measure: Measure
-    effect: Literal["difference", "ratio"]
-    paper: PaperValue | None
-    search: str | None
-    notes: str | None
-
-
 class Arms(Section):
     """Values that belong to an arm, by level: lr[init][nonlinearity]."""
 
@@ -217,8 +179,7 @@ def check(composed: Any) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise ConfigError("\n".join(dict.fromkeys(map(_explain, details)))) from error
+        raise ConfigError(explain(error)) from error
 
 
 def load(file: Path) -> Config:
@@ -268,12 +229,18 @@ def sections() -> dict[str, set[str]]:
         "logger.wandb": (WandB,),
         "experiment": (Experiment,),
         "experiment.measure": (Measure,),
+        "experiment.paper": (Paper,),
         "arms": (Arms,),
     }
     return {
         name: {key for each in classes for key in each.model_fields} - {"target"}
         for name, classes in members.items()
     }
+
+
+def explain(error: ValidationError) -> str:
+    """One line for each mistake."""
+    return "\n".join(dict.fromkeys(map(_explain, error.errors(include_url=False))))
 
 
 def _explain(error: ErrorDetails) -> str:

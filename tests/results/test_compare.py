@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alexnet.results.compare import Comparison, Outcome, compare, epochs_to_error, t_interval
-from alexnet.results.experiment import Experiment, Level, Measure, Paper
+from alexnet.experiment import Experiment, Measure, Paper
+from alexnet.results.compare import Comparison, Level, Outcome, compare, epochs_to_error, t_interval
 
 NONLINEARITY = "model.nonlinearity"
 

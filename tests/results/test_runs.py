@@ -114,7 +114,7 @@ def test_a_folder_that_is_no_sweep_is_an_error_in_one_line(tmp_path: Path):
     ("change", "complaint"),
     [
         ({"measure": {"kind": "median", "metric": "val/error"}}, "measure.kind"),
-        ({"effect": "product"}, "effect is 'product'"),
+        ({"effect": "product"}, "effect=product"),
         ({"measure": {"kind": "epochs_to_error", "metric": "train/error"}}, "threshold"),
     ],
 )

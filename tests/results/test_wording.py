@@ -2,9 +2,9 @@
 
 import pytest
 
+from alexnet.experiment import Experiment, Measure, Paper
 from alexnet.results import wording
 from alexnet.results.compare import Outcome, compare
-from alexnet.results.experiment import Experiment, Measure, Paper
 
 EPOCHS = Measure(kind="epochs_to_error", metric="train/error", threshold=0.25)
 ERROR = Measure(kind="final", metric="val/error")

@@ -10,7 +10,9 @@ from itertools import combinations, product
 from statistics import fmean, stdev
 from typing import Literal
 
-from alexnet.results.experiment import EffectKind, Experiment, Level
+from alexnet.experiment import EffectKind, Experiment
+
+Level = str | int | float | bool | None
 
 Fate = Literal["finished", "diverged", "failed", "unfinished", "missing"]
 Bound = Literal["lower", "upper", "neither"]
@@ -431,7 +433,7 @@ def _at_best(outcomes: Sequence[Outcome], best: Sequence[Best], search: str) -> 
 
 
 def _papers_effect(claimed: Sequence[Effect], experiment: Experiment) -> Effect | None:
-    has_value = experiment.paper is not None and experiment.paper.value is not None
+    has_value = experiment.paper is not None
     is_one_factor = len({key for effect in claimed for key in effect.levels}) == 1
     return claimed[0] if has_value and is_one_factor else None
 
@@ -441,7 +443,6 @@ def _contains_paper_value(effect: Effect | None, experiment: Experiment) -> bool
     if effect is None or effect.ci95 is None:
         return None
     assert experiment.paper is not None
-    assert experiment.paper.value is not None
     low, high = effect.ci95
     value = experiment.paper.value
     return (low is None or low <= value) and (high is None or value <= high)

@@ -16,10 +16,11 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from alexnet import factors
+from alexnet.experiment import Experiment, Measure
 from alexnet.results import wording
 from alexnet.results.compare import Arm, Comparison, Effect, Fate, level_label
-from alexnet.results.experiment import Experiment, Measure, is_error
 from alexnet.results.runs import Sweep
+from alexnet.results.wording import is_error
 
 # Okabe and Ito's colours, told apart with any colour vision; black and a brown close the row.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D46")
@@ -316,7 +317,7 @@ def _forest(
             axes.text(0.5, row, text, transform=in_the_middle, ha="center", va="center", color=GREY)
         if effect is not comparison.papers_effect or experiment.paper is None:
             continue
-        paper = scale * (experiment.paper.value or 0.0)
+        paper = scale * (experiment.paper.value)
         look: dict[str, Any] = {"marker": "D", "fillstyle": "none", "markersize": 8, "zorder": 6}
         axes.plot(paper, row, color=COLOURS[1], **look)
         _note(axes, "paper", (paper, row), (0, 7), COLOURS[1])

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from alexnet.experiment import Experiment
 from alexnet.results import wording
 from alexnet.results.compare import Arm, Comparison, Effect, Fate, Outcome, compare, level_label
-from alexnet.results.experiment import Experiment
 from alexnet.results.runs import Sweep, load_sweep
 from alexnet.rundir import SweepDir, write_json
 
@@ -109,8 +109,8 @@ def verdict_content(comparison: Comparison, experiment: Experiment) -> dict[str,
         "section": experiment.section,
         "claim": experiment.claim,
         "factor": factor[0] if len(factor) == 1 else factor,
-        "measure": asdict(experiment.measure),
-        "paper": asdict(experiment.paper) if experiment.paper else None,
+        "measure": experiment.measure.plain(),
+        "paper": experiment.paper.plain() if experiment.paper else None,
         "arms": [_arm_content(arm) for arm in comparison.arms],
         "effects": [_effect_content(effect) for effect in comparison.effects],
         "best": [asdict(best) for best in comparison.best],
@@ -200,7 +200,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
         "## What was the same, and what was not",
         _settings(sweep, comparison),
-        *(["## Notes", experiment.notes.strip()] if experiment.notes.strip() else []),
+        *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
         "## Runs",
         _runs(sweep),
         "## How to read the numbers",

@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from pydantic import ValidationError
 
-from alexnet.results.compare import Fate, Outcome, epochs_to_error
-from alexnet.results.experiment import Experiment, Level, parse_experiment
+from alexnet.config import explain
+from alexnet.experiment import Experiment
+from alexnet.results.compare import Fate, Level, Outcome, epochs_to_error
 from alexnet.rundir import METRICS_COLUMNS, PROGRESS_COLUMNS, Row, RunDir, SweepDir
 
 
@@ -111,12 +113,14 @@ def load_sweep(folder: str | Path) -> Sweep:
             "such as outputs/relu_vs_tanh/cifar10-0123abcd"
         )
     try:
-        experiment = parse_experiment(plan["experiment"])
+        experiment = Experiment.model_validate(plan["experiment"])
         planned = {
             name: {key: _level(level) for key, level in each["arm"].items()}
             for name, each in plan["runs"].items()
         }
         seeds = {name: each["seed"] for name, each in plan["runs"].items()}
+    except ValidationError as error:
+        raise ValueError(f"cannot use {path / 'sweep.json'}: {explain(error)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"cannot use {path / 'sweep.json'}: {error}") from error
 

@@ -2,8 +2,25 @@
 
 from collections.abc import Callable, Sequence
 
+from alexnet import factors
+from alexnet.experiment import Experiment, Measure
 from alexnet.results.compare import Arm, Comparison, Effect, Interval, level_label, short_key
-from alexnet.results.experiment import METRIC_NAMES, Experiment, Measure, is_error
+
+METRIC_NAMES = {
+    factors.TRAIN_LOSS: "training loss",
+    factors.TRAIN_ERROR: "training error",
+    factors.VAL_LOSS: "validation loss",
+    factors.VAL_ERROR: "validation error",
+    factors.VAL_ERROR_TOP5: "top-5 validation error",
+    factors.TEST_LOSS: "test loss",
+    factors.TEST_ERROR: "test error",
+    factors.TEST_ERROR_TOP5: "top-5 test error",
+}
+
+
+def is_error(metric: str) -> bool:
+    """Whether a metric is a fraction between 0 and 1, printed in per cent."""
+    return metric.partition("/")[2].startswith("error")
 
 
 def name_of_metric(metric: str) -> str:
@@ -80,7 +97,7 @@ def answer(comparison: Comparison, experiment: Experiment) -> str:
         return f"{_arms_alone(comparison.arms, experiment.measure)}."
     sentence = "; ".join(_effect_clause(effect, experiment) for effect in comparison.claimed)
     paper = experiment.paper
-    if comparison.papers_effect is not None and paper is not None and paper.value is not None:
+    if comparison.papers_effect is not None and paper is not None:
         sentence += f"; the paper: {paper_value(paper.value, experiment)}"
     for arm in comparison.arms:
         if arm.limit is not None:

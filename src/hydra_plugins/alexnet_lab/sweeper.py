@@ -78,7 +78,7 @@ class ExperimentSweeper(Sweeper):
         runs = self._plan(fixed, axes)
 
         experiment = base.experiment.plain()
-        if experiment["factor"] is None:
+        if not experiment["factor"]:
             experiment["factor"] = [key for key in swept if key != "seed"]
         choice = self.config.hydra.runtime.choices["data"]
         sweep = _sweep_folder(base, configuration.sweep_name(choice, base, swept))
