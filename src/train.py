@@ -233,6 +233,8 @@ def main() -> None:
     # argparse wants -m first or last; here every command is a sweep anyway.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
+    if len(sys.argv) == 1:
+        log.info("the default: one run, offline, under a minute; --help shows the experiments")
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"

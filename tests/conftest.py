@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from alexnet.config import CONF, PROJECT
+from alexnet.rundir import SweepDir
 from hydra_plugins.alexnet_lab.sweeper import ExperimentSweeper, PlannedRun
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
@@ -28,17 +30,24 @@ def plan(*arguments: str) -> list[PlannedRun]:
         return sweeper.plan_runs(OmegaConf.to_container(config.hydra.overrides.task))
 
 
+def the_sweep(outputs: Path) -> SweepDir:
+    """The only sweep in a folder of outputs."""
+    [plan_file] = outputs.glob("*/*/sweep.json")
+    return SweepDir(plan_file.parent)
+
+
+def run_train(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`python src/train.py *arguments` as a user would call it, one thread."""
+    command = [sys.executable, "src/train.py", *arguments, f"outputs={outputs}"]
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    """`python src/train.py` with its outputs in tmp_path, one thread, as a user would call it."""
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "src/train.py", *arguments, f"outputs={tmp_path}/outputs"]
-        return subprocess.run(
-            command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False
-        )
-
-    return call
+    """The same, into tmp_path/outputs."""
+    return partial(run_train, tmp_path / "outputs")
 
 
 # What one run would leak into the next in the same process.

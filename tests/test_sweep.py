@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from alexnet.config import ConfigError
-from alexnet.rundir import FolderInUse, RunDir, SweepDir, hold
+from alexnet.rundir import FolderInUse, RunDir, hold
 from hydra_plugins.alexnet_lab.sweeper import _join, _spread
-from tests.conftest import Train, plan
+from tests.conftest import Train, plan, the_sweep
 
 
 def test_a_run_is_named_by_what_is_swept():
@@ -88,11 +88,6 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
 # From here on as a user would: src/train.py in a process of its own.
 
 TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.threads=1")
-
-
-def the_sweep(outputs: Path) -> SweepDir:
-    [plan_file] = outputs.glob("*/*/sweep.json")
-    return SweepDir(plan_file.parent)
 
 
 @pytest.mark.parametrize(
