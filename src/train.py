@@ -10,9 +10,13 @@ the command line answers at once.
 """
 
 import contextlib
+import errno
 import logging
 import os
+import signal
+import stat
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -28,7 +32,15 @@ from omegaconf.errors import OmegaConfBaseException
 from alexnet import config as configuration
 from alexnet import factors
 from alexnet.config import Config, ConfigError
-from alexnet.rundir import Exit, FolderInUse, RunDir, SweepDir
+from alexnet.rundir import (
+    CANNOT_BE_BUILT,
+    SIGNALS_TO_STOP,
+    Exit,
+    FolderInUse,
+    RunDir,
+    Stopped,
+    SweepDir,
+)
 from alexnet.suggest import explain_hydra
 
 if TYPE_CHECKING:
@@ -40,27 +52,28 @@ RUN_FLAG = "--run"
 
 
 def train(config: Config, run: RunDir) -> None:
-    """One run: build, fit, test, result.json.
+    """One run: build, fit, test, result.json; from the run's last checkpoint if there is one.
 
-    Raises ConfigError before anything is trained if what was asked for cannot be had.
+    Raises ConfigError before anything is trained if what was asked for cannot be had, Stopped if
+    the process was told to stop.
     """
     import torch
 
     from alexnet import tracking
-    from alexnet.learning import ClassificationTask, RunRecorder
+    from alexnet.learning import ClassificationTask, RunRecorder, StopOnSignal
 
     _hush_lightning()
     planned = SweepDir(run.path.parent).read_plan()
     arm = planned["runs"][run.name]["arm"]
-    if config.trainer.threads is not None:
-        torch.set_num_threads(config.trainer.threads)
+    checkpoint = run.whole_checkpoint()
+    # Another number of threads adds in another order: a run that goes on keeps its own.
+    before = run.read_provenance().get("threads") if checkpoint else None
+    torch.set_num_threads(config.trainer.threads or before or torch.get_num_threads())
     run.write_provenance(
         tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
     )
 
-    torch.manual_seed(
-        config.seed
-    )  # initial weights and dropout; the data modules draw by themselves
+    torch.manual_seed(config.seed)
     with _what_was_asked_for():
         data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
         data.prepare_data()
@@ -74,7 +87,11 @@ def train(config: Config, run: RunDir) -> None:
         "class_names": list(data.class_names),
     }
     learning = config.learning.plain()
-    recorder = RunRecorder(run, stop_at_train_error=learning.pop("stop_at_train_error"))
+    recorder = RunRecorder(
+        run,
+        checkpoint_minutes=config.checkpoint.minutes,
+        stop_at_train_error=learning.pop("stop_at_train_error"),
+    )
     task = ClassificationTask(net, about=about, **learning)
 
     flat = configuration.flatten(config.plain()) | {
@@ -85,8 +102,11 @@ def train(config: Config, run: RunDir) -> None:
         config.logger.wandb, run, experiment=config.experiment.name, config=flat
     ) as loggers:
         with _what_was_asked_for():
-            trainer = _trainer(config, run, callbacks=[recorder, *_progress_bar()], loggers=loggers)
-        trainer.fit(task, datamodule=data)
+            callbacks = [recorder, StopOnSignal(recorder.save)]
+            trainer = _trainer(config, run, callbacks=callbacks, loggers=loggers)
+        if checkpoint:
+            log.info("going on from %s", checkpoint)
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         trainer.test(task, datamodule=data, verbose=False)
         tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
         for logger in loggers:
@@ -123,16 +143,10 @@ def _trainer(
         # The recorder writes checkpoints; the data module's sampler splits batches.
         enable_checkpointing=False,
         use_distributed_sampler=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=False,  # the launcher shows how all runs are doing
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-
-
-def _progress_bar() -> "list[pl.Callback]":
-    from lightning.pytorch.callbacks import RichProgressBar
-
-    return [RichProgressBar(leave=False)] if sys.stderr.isatty() else []
 
 
 @contextlib.contextmanager
@@ -155,58 +169,70 @@ def run_alone(run: RunDir) -> Exit:
 
     status.json always tells how it ended, unless the process is killed outright.
     """
-    _log_into(run)
-    status: dict[str, Any] = {
-        "pid": os.getpid(),
-        "host": os.uname().nodename,
-        "started": time.time(),
-    }
-    run.write_status({**status, "state": "running", "epoch": 0})
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    _end_with_parent()
+    status: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename}
+    run.write_status({**status, "state": "running", "epoch": 0, "started": time.time()})
+    end: dict[str, Any]
     try:
+        _stop_on_signals()
         train(configuration.load(run.config), run)
-    except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns Ctrl-C into exit status 1 and SIGTERM into 0.
-        code = Exit.STOPPED if "SIGTERM" in type(error).__name__ else Exit.INTERRUPTED
-        end = {"state": "stopped", "cause": code.name.lower()}
     except ConfigError as error:
         log.error("error: %s", error)
-        code = Exit.WRONG
-        end = {"state": "failed", "cause": "cannot be built", "error": str(error)}
+        code, end = Exit.WRONG, {"state": "failed", "cause": CANNOT_BE_BUILT, "error": str(error)}
+    except Stopped as error:
+        log.info("%s", error)
+        code, end = Exit.STOPPED, {"state": "stopped", "cause": str(error)}
     except Exception as error:
         log.error("%s", error, exc_info=True)
-        code = Exit.FAILED
-        end = {
-            "state": "failed",
-            "cause": _cause(error),
-            "error": f"{type(error).__name__}: {error}".splitlines()[0],
-            "traceback": traceback.format_exc(),
-        }
+        code, end = Exit.FAILED, {"state": "failed", **_explain(error)}
     else:
         code, end = Exit.FINISHED, {"state": "finished"}
     run.write_status({**run.read_status(), **end, "updated": time.time()})
     return code
 
 
-def _cause(error: Exception) -> str:
-    """A word or two for the commonest ways to fail."""
-    if type(error).__name__ == "Diverged":
-        return "diverged"
-    if isinstance(error, MemoryError) or "out of memory" in str(error):
-        return "out of memory"
-    return "exception"
+def _explain(error: Exception) -> dict[str, str]:
+    """Cause, one line with a hint for the commonest ways to fail, and the traceback."""
+    from alexnet.learning import Diverged
+
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    cause, hint = "exception", ""
+    if isinstance(error, Diverged):
+        cause = "diverged"
+    elif isinstance(error, MemoryError) or "out of memory" in text.lower():
+        cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        cause, hint = "disk full", "the last checkpoint is whole; free some space and say it again"
+    elif "address already in use" in text.lower():
+        cause, hint = "port in use", "say it again"
+    return {
+        "cause": cause,
+        "error": f"{text} ({hint})" if hint else text,
+        "traceback": "".join(traceback.format_exception(error)),
+    }
 
 
-def _log_into(run: RunDir) -> None:
-    """Log into the folder's train.log and onto the screen, where a bar leaves only warnings."""
-    run.path.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(run.log)
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    screen = logging.StreamHandler()
-    screen.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
-    screen.setFormatter(logging.Formatter(f"[{run.name}] %(message)s"))
-    logger = logging.getLogger("alexnet")
-    logger.setLevel(logging.INFO)
-    logger.handlers = [file, screen]
+def _stop_on_signals() -> None:
+    """Until training takes over, a signal to stop ends the process where it is."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped(f"stopped by {signal.Signals(number).name}; the same command goes on")
+
+    for number in SIGNALS_TO_STOP:
+        signal.signal(number, stop)
+
+
+def _end_with_parent() -> None:
+    """If standard input is a pipe, the launcher holds its other end: end when it is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _hush_lightning() -> None:
@@ -219,10 +245,12 @@ def _hush_lightning() -> None:
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def _job(composed: DictConfig) -> None:
-    """One run under a launcher that is not ours (joblib, submitit): in this process."""
+    """One run under a launcher that is not ours (joblib, submitit): a process of its own, too."""
+    from hydra_plugins.alexnet_lab.launcher import run_process
+
     run = RunDir(Path(HydraConfig.get().runtime.output_dir))
     OmegaConf.save(composed, run.config, resolve=True)
-    if code := run_alone(run):
+    if code := run_process(run):
         raise RuntimeError(f"the run ended {code.name.lower()}: see {run.log}")
 
 

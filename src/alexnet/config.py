@@ -27,6 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 NOT_PART_OF_THE_NAME = (
     "outputs",
     "fresh",
+    "checkpoint",
     "logger",
     "data.root",
     "data.workers",
@@ -141,6 +142,12 @@ class WandB(Section):
     entity: str | None
 
 
+class Checkpoint(Section):
+    """When checkpoints are written, beside the end of every epoch."""
+
+    minutes: Annotated[float, Field(gt=0)]
+
+
 class Logger(Section):
     """Where metrics go besides the files of the run."""
 
@@ -166,6 +173,7 @@ class Config(Section):
     data: Annotated[CIFAR10Config | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")]
     learning: Learning
     trainer: Training
+    checkpoint: Checkpoint
     logger: Logger
 
 
@@ -225,6 +233,7 @@ def sections() -> dict[str, set[str]]:
         "data": (CIFAR10Config, MNIST5kConfig, SyntheticConfig),
         "learning": (Learning,),
         "trainer": (Training,),
+        "checkpoint": (Checkpoint,),
         "logger": (Logger,),
         "logger.wandb": (WandB,),
         "experiment": (Experiment,),

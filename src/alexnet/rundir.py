@@ -7,8 +7,13 @@ Standard library only, so that listing and reporting start at once.
 import csv
 import fcntl
 import json
+import logging
 import math
 import os
+import shutil
+import signal
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import factors
+
+log = logging.getLogger(__name__)
 
 METRICS_COLUMNS = (
     "epoch",
@@ -33,6 +40,9 @@ PROGRESS_COLUMNS = ("epoch", "images", factors.TRAIN_LOSS, factors.TRAIN_ERROR)
 
 Row = dict[str, float]
 
+CANNOT_BE_BUILT = "cannot be built"
+"""The cause of a failure in status.json that the person at the keyboard can mend: Exit.WRONG."""
+
 
 class Exit(IntEnum):
     """How a command ends, and how the process of a run does."""
@@ -42,6 +52,13 @@ class Exit(IntEnum):
     WRONG = 2  # the command was wrong or data are missing: nothing was trained
     STOPPED = 75  # by SIGTERM; the same command goes on
     INTERRUPTED = 130  # by Ctrl-C; the same command goes on
+
+
+SIGNALS_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Stopped(Exception):
+    """The run was told to stop by one of those; it goes on from its last checkpoint."""
 
 
 class FolderInUse(RuntimeError):
@@ -89,6 +106,41 @@ class RunDir:
         """The lowest validation error so far."""
         return self.path / "checkpoints" / "best.ckpt"
 
+    def accept_checkpoint(self, partial: Path, *, is_best: bool = False) -> None:
+        """Make a file that is completely written last.ckpt, and best.ckpt if it is.
+
+        The last.ckpt before it stays as previous.ckpt, so that there is a whole one at any instant.
+        """
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        if is_best:
+            second_name = partial.with_name("best.partial")
+            second_name.unlink(missing_ok=True)
+            try:
+                os.link(partial, second_name)
+            except OSError:  # some file systems have no links
+                shutil.copyfile(partial, second_name)
+            os.replace(second_name, self.best_checkpoint)
+        if self.last_checkpoint.exists():
+            os.replace(self.last_checkpoint, self._previous_checkpoint)
+        os.replace(partial, self.last_checkpoint)
+
+    def whole_checkpoint(self) -> Path | None:
+        """The newest checkpoint that is whole, by the sums in the file; None if there is none.
+
+        A damaged one is passed over with a warning.
+        """
+        for checkpoint in (self.last_checkpoint, self._previous_checkpoint):
+            if _is_whole(checkpoint):
+                return checkpoint
+            if checkpoint.exists():
+                log.warning("%s is damaged: going on from the one before it", checkpoint)
+        return None
+
+    @property
+    def _previous_checkpoint(self) -> Path:
+        return self.last_checkpoint.with_name("previous.ckpt")
+
     @property
     def is_finished(self) -> bool:
         """Whether result.json exists, which is written last of all."""
@@ -127,8 +179,9 @@ class RunDir:
         return _read_json(self.path / "provenance.json")
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, which declares the run finished."""
+        """Write result.json, which declares the run finished; previous.ckpt has served."""
         write_json(self.path / "result.json", result)
+        self._previous_checkpoint.unlink(missing_ok=True)
 
     def read_result(self) -> dict[str, Any]:
         """Content of result.json, {} unless the run is finished."""
@@ -174,6 +227,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether every part of the file has its CRC-32: torch writes a zip archive."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        return False
 
 
 def _read_json(path: Path) -> dict[str, Any]:

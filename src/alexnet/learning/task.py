@@ -5,6 +5,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric
 
 from alexnet import factors
@@ -98,6 +99,8 @@ class ClassificationTask(pl.LightningModule):
         self.schedule = schedule
         self.patience = patience
         self.about = dict(about or {})
+        self._plateau: ReduceLROnPlateau | None = None
+        self._plateau_state: dict[str, Any] | None = None
         self.train_loss, self.train_error = MeanMetric(nan_strategy="disable"), TopError(1)
         self.val, self.test = Evaluation("val"), Evaluation("test")
 
@@ -125,15 +128,20 @@ class ClassificationTask(pl.LightningModule):
         self.test.update(self.net(images), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Hand the validation errors to Lightning."""
-        self.log_dict(self.val.results(), logger=False)
+        """Hand the validation errors to Lightning; after a whole epoch, the plateau rule."""
+        results = self.val.results()
+        self.log_dict(results, logger=False)
+        # Stepped here and not by Lightning, which forgets the step if a run goes on from the
+        # checkpoint at the end of this epoch.
+        if self._plateau is not None and self.trainer.training and self.trainer.is_last_batch:
+            self._plateau.step(results[factors.VAL_ERROR].item())
 
     def on_test_epoch_end(self) -> None:
         """Hand the test errors to Lightning."""
         self.log_dict(self.test.results(), logger=False)
 
     def configure_optimizers(self) -> Any:
-        """PaperSGD over weights and biases, and the plateau rule if asked for."""
+        """PaperSGD over weights and biases."""
         groups = weights_and_biases(
             self.net,
             lr=self.lr,
@@ -142,14 +150,16 @@ class ClassificationTask(pl.LightningModule):
             bias_weight_decay=self.bias_weight_decay,
         )
         optimizer = PaperSGD(groups, lr=self.lr, momentum=self.momentum)
-        if self.schedule == "constant":
-            return optimizer
-        scheduler = plateau(optimizer, patience=self.patience)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "monitor": factors.VAL_ERROR},
-        }
+        if self.schedule == "plateau":
+            self._plateau = plateau(optimizer, patience=self.patience)
+            self._plateau.load_state_dict(self._plateau_state or self._plateau.state_dict())
+        return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a reader needs to use the weights; the metrics' counts are none of it."""
+        """Add what a reader needs to use the weights, and where the plateau rule stands."""
         checkpoint.update(self.about)
+        checkpoint["plateau"] = self._plateau.state_dict() if self._plateau else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep where the plateau rule stood until there is an optimizer."""
+        self._plateau_state = checkpoint["plateau"]

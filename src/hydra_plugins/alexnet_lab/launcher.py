@@ -1,10 +1,15 @@
 import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
@@ -14,19 +19,29 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet.config import PROJECT
 from alexnet.rundir import Exit, RunDir
+from hydra_plugins.alexnet_lab.display import Display
 
 log = logging.getLogger("alexnet.sweep")
 
 # The jobs behind one that cannot be built would fare no better, and who stops one stops all.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
+POLL_SECONDS = 0.2
 
 
 class LocalLauncher(Launcher):
     """Runs each job as a process of its own: nothing leaks, and a dead run costs one run.
 
     The process is given the folder of the run, where the job's resolved configuration lies; it
-    composes nothing, so that a configuration file edited in the meantime does not matter.
+    composes nothing, so that a configuration file edited in the meantime does not matter. As many
+    run at once as there are devices: with GPUs each run gets as many as it asks for, on a CPU
+    `parallel` runs share the cores (auto: one at a time).
+
+    The first Ctrl-C, or a SIGTERM or SIGUSR, lets the running runs write a checkpoint and stop; the
+    second Ctrl-C kills them. No process outlives this one.
     """
+
+    def __init__(self, parallel: int | str = "auto") -> None:
+        self.parallel = parallel
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -38,28 +53,163 @@ class LocalLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """One process after the other; `return_value` is its exit status."""
-        returns = []
-        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+        """All jobs, in their order; `return_value` is the Exit of a job's process."""
+        waiting = deque(self._prepare(job_overrides, initial_job_idx))
+        devices = Devices.of_this_machine(self.parallel)
+        running: list[Process] = []
+        returns: list[JobReturn] = []
+        with Display(total=len(waiting)) as display, _told_to_stop() as told:
+            while running or (waiting and not told.to_stop):
+                while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
+                    job = waiting.popleft()
+                    display.started(job.run)
+                    running.append(Process(job, share))
+                told.forward(running)
+                for process in [each for each in running if each.has_ended]:
+                    running.remove(process)
+                    devices.give_back(process.share)
+                    end = process.end()
+                    display.ended(process.job.run)
+                    returns.append(
+                        JobReturn(
+                            overrides=process.job.overrides,
+                            status=JobStatus.COMPLETED,
+                            _return_value=end,
+                        )
+                    )
+                    if end in ENDS_THE_SWEEP:
+                        told.to_stop = told.to_stop or "a run"
+                display.update([each.job.run for each in running])
+                time.sleep(POLL_SECONDS)
+        return returns
+
+    def _prepare(
+        self, job_overrides: Sequence[Sequence[str]], first: int
+    ) -> Iterator["PreparedJob"]:
+        for number, overrides in enumerate(job_overrides, start=first):
             composed = self.loader.load_sweep_config(self.config, list(overrides))
             run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
             with open_dict(composed):
                 composed.hydra.job.id, composed.hydra.job.num = str(number), number
-            log.info("[%d/%d] %s", number + 1, len(job_overrides), run.name)
-            _save(composed, run)
-            code = _run_process(run)
-            returns.append(
-                JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=code)
-            )
-            if code in ENDS_THE_SWEEP:
-                break
-        return returns
+            save_config(composed, run)
+            devices = 0 if composed.trainer.accelerator == "cpu" else composed.trainer.devices
+            yield PreparedJob(run=run, overrides=list(overrides), devices=devices)
 
 
-def _save(composed: DictConfig, run: RunDir) -> None:
-    """Write .hydra/ with everything resolved, and clear away what an unfinished run left."""
-    for file in (run.metrics, run.progress, run.log):
-        file.unlink(missing_ok=True)
+@dataclass(frozen=True, kw_only=True)
+class PreparedJob:
+    """A run whose configuration is written; `devices` is how many GPUs it asks for."""
+
+    run: RunDir
+    overrides: list[str]
+    devices: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a process may use: GPUs by index, or a number of threads (0: what torch takes)."""
+
+    gpus: tuple[str, ...] = ()
+    threads: int = 0
+
+    def environment(self) -> dict[str, str]:
+        """As the variables that torch reads."""
+        if self.gpus:
+            return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
+        return {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
+
+
+class Devices:
+    """Shares the devices of a machine out to runs, `places` of which may run at once."""
+
+    def __init__(self, *, gpus: Sequence[str], places: int, threads: int = 0) -> None:
+        self._gpus = set(gpus)
+        self._free = list(gpus)
+        self._places = places
+        self._threads = threads
+
+    @classmethod
+    def of_this_machine(cls, parallel: int | str) -> "Devices":
+        """Its GPUs, or CUDA_VISIBLE_DEVICES of them; its cores, if `parallel` runs are to share."""
+        gpus = _gpus()
+        if parallel == "auto":
+            return cls(gpus=gpus, places=max(1, len(gpus)))
+        places, cores = int(parallel), os.cpu_count() or 1
+        return cls(gpus=gpus, places=places, threads=max(1, cores // places))
+
+    def take(self, wanted_gpus: int) -> Share | None:
+        """A share for a run that asks for so many GPUs; None if it has to wait."""
+        if not self._places:
+            return None
+        if not self._gpus or not wanted_gpus:
+            self._places -= 1
+            return Share(threads=self._threads)
+        if wanted_gpus > len(self._free) and len(self._free) < len(self._gpus):
+            return None
+        # A run that asks for more than the machine has gets all, and says itself that it is short.
+        self._places -= 1
+        taken, self._free = tuple(self._free[:wanted_gpus]), self._free[wanted_gpus:]
+        return Share(gpus=taken)
+
+    def give_back(self, share: Share) -> None:
+        """The run has ended."""
+        self._places += 1
+        self._free = [*self._free, *share.gpus]
+
+
+class Process:
+    """The process of one run, in a session of its own: Ctrl-C reaches it only through us."""
+
+    def __init__(self, job: PreparedJob, share: Share) -> None:
+        self.job = job
+        self.share = share
+        self._popen = start(job.run, share.environment())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over."""
+        return self._popen.poll() is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; no matter if it is over."""
+        self._popen.send_signal(number)
+
+    def end(self) -> Exit:
+        """Wait for it, and write down the end of one that could not do so itself."""
+        return _end(self._popen, self.job.run)
+
+
+def start(run: RunDir, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """The run of a folder as a process of its own, all that it prints in the folder's train.log.
+
+    Its standard input is a pipe that this process never writes to: it closes when this process is
+    gone, however that came, and then the run's process ends itself.
+    """
+    variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    with run.log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)],
+            env={**variables, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def run_process(run: RunDir) -> Exit:
+    """Start the run of a folder as a process and wait for its end."""
+    return _end(start(run), run)
+
+
+def save_config(composed: DictConfig, run: RunDir) -> None:
+    """Write .hydra/ with everything resolved, so that the run can be started from its folder.
+
+    A run that cannot go on from a checkpoint begins with an empty folder.
+    """
+    if run.whole_checkpoint() is None:
+        for file in (run.metrics, run.progress, run.log):
+            file.unlink(missing_ok=True)
     folder = run.config.parent
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(list(composed.hydra.overrides.task)), folder / "overrides.yaml")
@@ -69,21 +219,78 @@ def _save(composed: DictConfig, run: RunDir) -> None:
     OmegaConf.save(composed, run.config, resolve=True)
 
 
-def _run_process(run: RunDir) -> int:
-    """Start, wait, and write down the end of a process that could not do so itself."""
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-    command = [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)]
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
-    try:
-        code = process.wait()
-    except KeyboardInterrupt:
-        # The terminal has sent Ctrl-C to the child as well: let it write down that it stopped.
-        process.wait()
-        code = Exit.INTERRUPTED
-    status: dict[str, Any] = run.read_status()
+def _end(process: subprocess.Popen[bytes], run: RunDir) -> Exit:
+    code = process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
+    status = run.read_status()
     if code and status.get("state") in (None, "running"):
-        how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        run.write_status(
-            {**status, "state": "failed", "cause": "killed", "error": f"the process ended by {how}"}
-        )
-    return code
+        how = f"the process ended by {f'signal {-code}' if code < 0 else f'exit status {code}'}"
+        end = {"state": "failed", "cause": "killed", "error": how}
+        if code == -signal.SIGTERM:  # before it could listen
+            code, end = Exit.STOPPED, {"state": "stopped", "cause": how}
+        run.write_status({**status, **end, "updated": time.time()})
+    return Exit(code) if code in set(Exit) else Exit.FAILED
+
+
+@dataclass
+class _Told:
+    """Whether the launch was told to stop, and what has been passed on of it."""
+
+    to_stop: str = ""
+    to_kill: bool = False
+    _forwarded: bool = False
+
+    def forward(self, running: Sequence[Process]) -> None:
+        """Let the running runs stop, or kill them."""
+        if self.to_kill:
+            for process in running:
+                process.send(signal.SIGKILL)
+        elif self.to_stop and not self._forwarded:
+            self._forwarded = True
+            if running:
+                log.info("stopping: %d runs write a checkpoint (Ctrl-C kills them)", len(running))
+            for process in running:
+                process.send(signal.SIGTERM)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[_Told]:
+    """Note signals instead of dying of them."""
+    told = _Told()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if told.to_stop == "SIGINT" and number == signal.SIGINT:
+            told.to_kill = True
+        told.to_stop = told.to_stop or signal.Signals(number).name
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if told.to_stop.startswith("SIG"):
+        raise Interrupted(Exit.INTERRUPTED if told.to_stop == "SIGINT" else Exit.STOPPED)
+
+
+class Interrupted(Exception):
+    """The launch was told to stop, and all its runs have."""
+
+    def __init__(self, exit: Exit) -> None:
+        super().__init__(exit.name.lower())
+        self.exit = exit
+
+
+def _gpus() -> list[str]:
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in visible.split(",") if gpu and gpu != "-1"]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True, text=True, check=True, timeout=20,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return listed.stdout.split()

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, open_dict
 from alexnet import config as configuration
 from alexnet import tracking
 from alexnet.config import PROJECT, Config, ConfigError
-from alexnet.rundir import Exit, SweepDir, hold
-from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP
+from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, hold
+from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -88,7 +88,8 @@ class ExperimentSweeper(Sweeper):
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             _announce(sweep, runs, left)
             if (code := self._launch(sweep, left)) is Exit.WRONG:
-                sys.exit(Exit.WRONG)  # the run has said why
+                _explain_wrong(sweep, left)
+                sys.exit(Exit.WRONG)
             failed = _summarize(sweep, runs, left)
             if len(plan["runs"]) > 1:
                 _report(sweep)
@@ -167,6 +168,8 @@ class ExperimentSweeper(Sweeper):
         ]
         try:
             returns: Sequence[JobReturn] = self.launcher.launch(jobs, initial_job_idx=0)
+        except Interrupted as error:
+            return error.exit
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
         ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
@@ -285,6 +288,13 @@ def _summarize(
         if status:
             log.info("  %-36s %-16s see %s", "", "", folder.log)
     return failed
+
+
+def _explain_wrong(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
+    for run in runs:
+        status = sweep.run(run.name).read_status()
+        if status.get("cause") == CANNOT_BE_BUILT:
+            log.error("error: %s", status["error"])
 
 
 def _report(sweep: SweepDir) -> None:

@@ -1,0 +1,76 @@
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
+
+from alexnet.rundir import SIGNALS_TO_STOP, Stopped
+
+
+class StopOnSignal(Callback):
+    """On SIGTERM, Ctrl-C or a scheduler's SIGUSR: a checkpoint at the next batch, then Stopped.
+
+    The handler only notes the signal. Processes of one run agree on it between two batches, so that
+    they stop together although only one of them was told. During the validation after an epoch the
+    run stops when its checkpoint is written; during the test at once, for nothing is lost.
+    Must come after the callback whose `save` it is given.
+    """
+
+    def __init__(self, save: Callable[[pl.Trainer, pl.LightningModule], None]) -> None:
+        self._save = save
+        self._signal: signal.Signals | None = None
+
+    @override
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning has registered its own by now, which would exit 0 on SIGTERM.
+        for number in SIGNALS_TO_STOP:
+            signal.signal(number, self._note)
+
+    @override
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_start(trainer, pl_module)
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # The last batch is followed by a validation and a checkpoint.
+        if self._is_told(trainer) and not (trainer.is_last_batch or trainer.should_stop):
+            self._save(trainer, pl_module)
+            self._stop()
+
+    @override
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._is_told(trainer):
+            self._stop()
+
+    @override
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._is_told(trainer):
+            self._stop()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number)
+
+    def _is_told(self, trainer: pl.Trainer) -> bool:
+        return trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
+
+    def _stop(self) -> None:
+        name = self._signal.name if self._signal else "another process's signal"
+        raise Stopped(f"stopped by {name}; the same command goes on")

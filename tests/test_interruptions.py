@@ -1,0 +1,309 @@
+"""Runs that are killed and go on: the same command ends in the very numbers of an undisturbed run."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet.config import PROJECT
+from alexnet.rundir import Exit, RunDir, SweepDir
+from tests.conftest import run_train, the_sweep
+
+# Dropout and the plateau rule, so that there is something to forget; a checkpoint at every batch.
+COMMAND = (
+    "data=synthetic", "data.num_images=96", "data.batch_size=8", "data.augmentation=pad4",
+    "model.dropout=0.5", "model.normalization=none", "learning=paper", "learning.patience=1",
+    "trainer.max_epochs=6", "trainer.threads=1", "checkpoint.minutes=1e-9",
+)  # fmt: skip
+TIMES = {"seconds", "images_per_second"}
+
+
+def rows_without_times(file: Path) -> list[dict[str, str]]:
+    with file.open() as lines:
+        return [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(lines)]
+
+
+def result_without_times(run: RunDir) -> dict[str, object]:
+    result = run.read_result()
+    return {key: value for key, value in result.items() if key not in TIMES}
+
+
+def assert_equal_runs(one: RunDir, other: RunDir) -> None:
+    assert result_without_times(one) == result_without_times(other)
+    assert rows_without_times(one.metrics) == rows_without_times(other.metrics)
+    assert rows_without_times(one.progress) == rows_without_times(other.progress)
+    for checkpoint in ("last.ckpt", "best.ckpt"):
+        mine, theirs = (
+            torch.load(run.path / "checkpoints" / checkpoint, weights_only=True)
+            for run in (one, other)
+        )
+        for name, weight in mine["state_dict"].items():
+            assert torch.equal(weight, theirs["state_dict"][name]), name
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    outputs = tmp_path_factory.mktemp("undisturbed")
+    assert run_train(outputs, *COMMAND).returncode == 0
+    [run] = the_sweep(outputs).runs()
+    return run
+
+
+class Sweep:
+    """`python src/train.py` under way."""
+
+    def __init__(self, outputs: Path, *arguments: str) -> None:
+        self.outputs = outputs
+        command = [sys.executable, "src/train.py", *arguments, f"outputs={outputs}"]
+        self.process = subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def wait_for(self, is_so: Callable[[RunDir], bool], seconds: float = 120) -> RunDir:
+        """The first run, as soon as something is true of it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for plan in self.outputs.glob("*/*/sweep.json"):
+                for run in SweepDir(plan.parent).runs():
+                    if is_so(run):
+                        return run
+            assert self.process.poll() is None, self.process.communicate()[0]
+            time.sleep(0.002)
+        raise TimeoutError(self.process.communicate()[0])
+
+    def end(self) -> tuple[int, str]:
+        output = self.process.communicate(timeout=60)[0]
+        return self.process.returncode, output
+
+
+def pid_of(run: RunDir) -> int:
+    return run.read_status()["pid"]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def has_rows(count: int) -> Callable[[RunDir], bool]:
+    return lambda run: run.progress.exists() and len(run.read_progress()) >= count
+
+
+def wait_until_gone(pid: int) -> None:
+    end = time.monotonic() + 10
+    while is_alive(pid):
+        assert time.monotonic() < end, "the process is still there"
+        time.sleep(0.02)
+
+
+def test_a_run_killed_in_an_epoch_ends_in_the_numbers_of_an_undisturbed_one(
+    undisturbed: RunDir, tmp_path: Path
+):
+    for rows in (3, 30, 55):
+        sweep = Sweep(tmp_path, *COMMAND)
+        os.kill(pid_of(sweep.wait_for(has_rows(rows))), signal.SIGKILL)
+        code, output = sweep.end()
+        assert code == Exit.FAILED
+        assert "signal 9" in output
+
+    assert run_train(tmp_path, *COMMAND).returncode == 0
+
+    [run] = the_sweep(tmp_path).runs()
+    assert_equal_runs(undisturbed, run)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_twenty_random_moments_does_too(undisturbed: RunDir, tmp_path: Path):
+    seconds = random.Random(0)
+    kills = 0
+    while kills < 20:
+        sweep = Sweep(tmp_path, *COMMAND)
+        started = sweep.wait_for(lambda run: run.read_status().get("state") == "running")
+        time.sleep(seconds.uniform(3, 9))
+        if started.is_finished:
+            sweep.end()
+            break
+        os.kill(pid_of(started), signal.SIGKILL)
+        sweep.end()
+        kills += 1
+    run_train(tmp_path, *COMMAND)
+
+    [run] = the_sweep(tmp_path).runs()
+    assert kills > 0
+    assert_equal_runs(undisturbed, run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_told_to_stop_writes_a_checkpoint_and_goes_on_exactly(
+    undisturbed: RunDir, tmp_path: Path, number: signal.Signals
+):
+    rarely = (*COMMAND[:-1], "checkpoint.minutes=60")
+    sweep = Sweep(tmp_path, *rarely)
+    run = sweep.wait_for(has_rows(16))
+    sweep.process.send_signal(number)
+
+    code, _ = sweep.end()
+
+    assert code == Exit.STOPPED
+    assert run.read_status()["state"] == "stopped"
+    position = torch.load(run.last_checkpoint, weights_only=True)["callbacks"]["RunRecorder"]
+    assert position["position"]["step"] > 0  # inside an epoch
+    assert run_train(tmp_path, *rarely).returncode == 0
+    assert_equal_runs(undisturbed, run)
+
+
+def test_ctrl_c_stops_after_a_checkpoint_and_starts_no_further_run(tmp_path: Path):
+    sweep = Sweep(tmp_path, *COMMAND, "seed=0,1")
+    run = sweep.wait_for(has_rows(5))
+    sweep.process.send_signal(signal.SIGINT)
+
+    code, output = sweep.end()
+
+    assert code == Exit.INTERRUPTED
+    assert run.last_checkpoint.exists()
+    assert run.read_status()["state"] == "stopped"
+    assert "not started" in output
+
+
+def test_a_second_ctrl_c_kills(tmp_path: Path):
+    sweep = Sweep(tmp_path, *COMMAND)
+    run = sweep.wait_for(lambda run: run.read_status().get("state") == "running")
+    pid = pid_of(run)
+    os.kill(pid, signal.SIGSTOP)  # a run that does not listen
+    sweep.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    sweep.process.send_signal(signal.SIGINT)
+
+    code, _ = sweep.end()
+
+    assert code == Exit.INTERRUPTED
+    assert not is_alive(pid)
+
+
+def test_no_process_outlives_a_killed_sweep(undisturbed: RunDir, tmp_path: Path):
+    sweep = Sweep(tmp_path, *COMMAND)
+    run = sweep.wait_for(has_rows(5))
+    pid = pid_of(run)
+
+    sweep.process.kill()
+    sweep.end()
+
+    wait_until_gone(pid)
+    assert run_train(tmp_path, *COMMAND).returncode == 0
+    assert_equal_runs(undisturbed, run)
+
+
+def test_a_run_killed_in_its_test_only_tests_again(undisturbed: RunDir, tmp_path: Path):
+    assert run_train(tmp_path, *COMMAND).returncode == 0
+    [run] = the_sweep(tmp_path).runs()
+    (run.path / "result.json").unlink()  # as if it had been killed before it was written
+    trained = run.last_checkpoint.stat().st_mtime_ns
+
+    assert run_train(tmp_path, *COMMAND).returncode == 0
+
+    assert run.last_checkpoint.stat().st_mtime_ns == trained
+    assert_equal_runs(undisturbed, run)
+
+
+def truncate(checkpoint: Path) -> None:
+    os.truncate(checkpoint, checkpoint.stat().st_size // 2)
+
+
+def flip_a_bit(checkpoint: Path) -> None:
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    undisturbed: RunDir, tmp_path: Path, damage: Callable[[Path], None]
+):
+    sweep = Sweep(tmp_path, *COMMAND)
+    run = sweep.wait_for(has_rows(20))
+    os.kill(pid_of(run), signal.SIGKILL)
+    sweep.end()
+    damage(run.last_checkpoint)
+
+    done = run_train(tmp_path, *COMMAND)
+
+    assert done.returncode == 0
+    assert "is damaged" in run.log.read_text()
+    assert_equal_runs(undisturbed, run)
+
+
+def test_a_run_that_stopped_at_its_threshold_is_not_trained_on(tmp_path: Path):
+    command = (*COMMAND[:2], "data.batch_size=8", "+experiment=relu_vs_tanh", "model.init=he")
+    command += ("model.nonlinearity=relu", "seed=0", "trainer.threads=1")
+    assert run_train(tmp_path, *command).returncode == 0
+    [run] = the_sweep(tmp_path).runs()
+    (run.path / "result.json").unlink()
+    rows = rows_without_times(run.progress)
+
+    assert run_train(tmp_path, *command).returncode == 0
+
+    assert run.is_finished
+    assert rows_without_times(run.progress) == rows
+
+
+def test_a_full_disk_fails_the_run_and_leaves_the_last_checkpoint_whole(tmp_path: Path):
+    # A limit to the size of a file stands for a full disk: both end a write half-way.
+    run_train(tmp_path, *COMMAND, "trainer.max_steps=12")
+    [run] = the_sweep(tmp_path).runs()
+    (run.path / "result.json").unlink()
+    config = run.config.read_text()
+    run.config.write_text(config.replace("max_steps: 12", "max_steps: -1"))
+    kilobytes = run.last_checkpoint.stat().st_size // 2048
+    command = f"ulimit -f {kilobytes}; exec {sys.executable} src/train.py --run {run.path}"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=PROJECT, capture_output=True, stdin=subprocess.DEVNULL
+    )
+
+    assert done.returncode == Exit.FAILED
+    assert run.read_status()["cause"] == "disk full"
+    assert run.whole_checkpoint() == run.last_checkpoint
+
+
+def test_two_sweeps_of_the_same_key_do_not_write_into_one_folder(tmp_path: Path):
+    sweep = Sweep(tmp_path, *COMMAND)
+    sweep.wait_for(has_rows(1))
+
+    second = run_train(tmp_path, *COMMAND)
+    sweep.process.send_signal(signal.SIGTERM)
+    sweep.end()
+
+    assert second.returncode == Exit.FAILED
+    assert f"in use by process {sweep.process.pid}" in second.stderr
+
+
+def test_runs_that_share_the_cores_give_the_numbers_of_runs_that_do_not(tmp_path: Path):
+    seeds = (*COMMAND, "seed=0,1")
+    run_train(tmp_path / "one", *seeds)
+    run_train(tmp_path / "two", *seeds, "hydra.launcher.parallel=2")
+
+    for alone, together in zip(
+        the_sweep(tmp_path / "one").runs(), the_sweep(tmp_path / "two").runs(), strict=True
+    ):
+        assert_equal_runs(alone, together)
+
+
+def test_status_says_how_it_ended(tmp_path: Path):
+    run_train(tmp_path, *COMMAND[:3], "trainer.max_epochs=1", "learning.lr=1e12")
+
+    [run] = the_sweep(tmp_path).runs()
+    status = json.loads((run.path / "status.json").read_text())
+    assert set(status) >= {"state", "pid", "host", "started", "updated", "cause", "error"}
+    assert status["cause"] == "diverged"
