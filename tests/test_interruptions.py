@@ -300,6 +300,30 @@ def test_runs_that_share_the_cores_give_the_numbers_of_runs_that_do_not(tmp_path
         assert_equal_runs(alone, together)
 
 
+def test_resume_trains_a_run_on_as_if_it_had_been_meant_to_be_longer(
+    undisturbed: RunDir, tmp_path: Path
+):
+    for key, first in (("max_epochs", 2), ("max_steps", 100)):
+        outputs = tmp_path / key
+        run_train(outputs, *COMMAND, f"trainer.{key}={first}")
+        [run] = the_sweep(outputs).runs()
+
+        resume = (f"resume={run.path}", "trainer.max_epochs=4", "trainer.max_steps=-1")
+        done = run_train(outputs, *resume)
+
+        assert done.returncode == 0, done.stderr
+        assert_equal_runs(undisturbed, run)
+
+
+def test_resume_refuses_any_other_change_by_name(undisturbed: RunDir, tmp_path: Path):
+    done = run_train(tmp_path, f"resume={undisturbed.path}", "learning.lr=1", "model.dropout=0")
+
+    assert done.returncode == Exit.WRONG
+    assert "learning.lr cannot change" in done.stderr
+    assert "model.dropout cannot change" in done.stderr
+    assert run_train(tmp_path, "resume=/nowhere").returncode == Exit.WRONG
+
+
 def test_status_says_how_it_ended(tmp_path: Path):
     run_train(tmp_path, *COMMAND[:3], "trainer.max_epochs=1", "learning.lr=1e12")
 

@@ -27,6 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 NOT_PART_OF_THE_NAME = (
     "outputs",
     "fresh",
+    "resume",
     "checkpoint",
     "logger",
     "data.root",
@@ -166,6 +167,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)]
     outputs: str
     fresh: bool
+    resume: str | None
     deterministic: bool
     experiment: Experiment
     arms: Arms

@@ -4,7 +4,8 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -19,7 +20,8 @@ from alexnet import config as configuration
 from alexnet import tracking
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, hold
-from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted
+from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, run_process
+from hydra_plugins.alexnet_lab.resume import change_run, find_run
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -72,6 +74,8 @@ class ExperimentSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan, run, report, exit."""
+        if self.config.resume:
+            self._train_on(arguments)
         fixed, axes = self._split(arguments)
         swept = [_plain_key(key) for key in axes]
         base = self._compose(fixed)
@@ -94,6 +98,21 @@ class ExperimentSweeper(Sweeper):
             if len(plan["runs"]) > 1:
                 _report(sweep)
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
+
+    def _train_on(self, arguments: list[str]) -> NoReturn:
+        """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
+        overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
+        run = find_run(Path(self.config.resume).resolve())
+        sweep = SweepDir(run.path.parent)
+        with hold(sweep.path):
+            change_run(run, overrides, self.config)
+            log.info("%s goes on, in %s", run.name, run.path)
+            code = run_process(run)
+            status = run.read_status()
+            log.info("%s %s %s", run.name, status["state"], status.get("error", ""))
+            if len(sweep.read_plan()["runs"]) > 1:
+                _report(sweep)
+        sys.exit(code)
 
     def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         """What holds for every run, and the levels of what is swept, seeds last."""

@@ -1,0 +1,53 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from alexnet import config as configuration
+from alexnet.config import ConfigError
+from alexnet.rundir import RunDir
+
+# What may change when a run goes on: it must stay the same run.
+MAY_CHANGE = (
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.threads",
+    "data.workers",
+    "data.root",
+    "checkpoint.minutes",
+    "logger",
+    "outputs",  # which a run that goes on has no use for
+)
+
+
+def find_run(folder: Path) -> RunDir:
+    """The run of a folder. Raises ConfigError if it is none."""
+    run = RunDir(folder)
+    if not run.config.exists() or not (folder.parent / "sweep.json").exists():
+        raise ConfigError(f"resume={folder} is no run folder: it should hold .hydra/config.yaml")
+    return run
+
+
+def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig) -> None:
+    """Write a run's configuration anew, to be trained on.
+
+    `composed` is the command's own configuration, from which a group such as trainer=cpu is read:
+    only its keys that may change are taken. Raises ConfigError that names every other change.
+    """
+    stored = OmegaConf.load(run.config)
+    refused = []
+    for override in overrides:
+        key = override.get_key_element()
+        below = [each for each in MAY_CHANGE if each == key or each.startswith(f"{key}.")]
+        if key != "resume" and not below and not key.startswith("logger."):
+            refused.append(f"{key} cannot change when a run goes on, only {', '.join(MAY_CHANGE)}")
+        for each in below or [key]:
+            OmegaConf.update(stored, each, OmegaConf.select(composed, each), merge=False)
+    if refused:
+        raise ConfigError("\n".join(refused))
+    OmegaConf.update(stored, "resume", None)
+    configuration.check(stored)
+    OmegaConf.save(stored, run.config)
