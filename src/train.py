@@ -97,7 +97,7 @@ def train(config: Config, run: RunDir) -> None:
     flat = configuration.flatten(config.plain()) | {
         f"ablation/{key}": level for key, level in arm.items()
     }
-    began = time.time()
+    began = time.monotonic()
     with tracking.wandb_run(
         config.logger.wandb, run, experiment=config.experiment.name, config=flat
     ) as loggers:
@@ -118,7 +118,7 @@ def train(config: Config, run: RunDir) -> None:
         {
             "metrics": metrics,
             "epochs": last["epoch"],
-            "seconds": round(time.time() - began, 3),
+            "seconds": round(time.monotonic() - began, 3),
             "images_per_second": last["images_per_second"],
             "seed": config.seed,
             "arm": arm,
