@@ -1,6 +1,14 @@
+import hashlib
+
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
+
+# splitmix64 (Steele, Lea and Flood 2014): element i of a stream is a hash of start + i * _STEP.
+# int64 wraps around, so that the numbers are those of uint64, on every device.
+_STEP = 0x9E3779B97F4A7C15 - 2**64
+_MIX1, _MIX2 = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
+_BITS = 24  # of each number that are used
 
 
 class Dropout(nn.Module):
@@ -14,7 +22,12 @@ class Dropout(nn.Module):
     the next layer like 4 times the learning rate and twice the initial weights. The paper's
     learning rate and initial weights belong to the paper's dropout.
 
-    Raises ValueError if p is outside [0, 1).
+    After `seed_dropout` the mask is a function of what was said there, of the row and of the unit;
+    otherwise each mask is seeded by one number from torch's global generator. Activities are rows
+    `first_row` and following of the batch, and `column` of equally wide parts of the units: so one
+    process, each of two columns and each of two replicas drop the same.
+
+    Shape: (N, ...) -> (N, ...). Raises ValueError if p is outside [0, 1).
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -22,14 +35,56 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise ValueError(f"dropout is the probability of zero, in [0, 1), but is {p}")
         self.p = p
+        self.key: int | None = None
+        self.first_row = 0
+        self.column = 0
 
     @override
     def forward(self, activities: Tensor) -> Tensor:
         if not self.training:
             return activities * (1 - self.p)
         # Drawn for p = 0, too, so that arms that differ in p use up equally many random numbers.
-        return activities * torch.empty_like(activities).bernoulli_(1 - self.p)
+        key = self._any_key() if self.key is None else self.key
+        if self.p == 0:
+            return activities
+        return activities * self._survivors(key, activities)
+
+    def _survivors(self, key: int, activities: Tensor) -> Tensor:
+        """True where an activity is kept, in the shape of the activities."""
+        width = activities[:1].numel()
+        rows, units = (
+            torch.arange(first, first + count, device=activities.device)
+            for first, count in (
+                (self.first_row, len(activities)),
+                (self.column * width, width),
+            )
+        )
+        x = (rows[:, None] * 2**32 + units) * _STEP + key  # (N, width)
+        x = (x ^ _shifted(x, 30)) * _MIX1
+        x = (x ^ _shifted(x, 27)) * _MIX2
+        x = _shifted(x ^ _shifted(x, 31), 64 - _BITS)  # 0 .. 2**24 - 1
+        return (x >= round(self.p * 2**_BITS)).view(activities.shape)
+
+    @staticmethod
+    def _any_key() -> int:
+        return int(torch.randint(-(2**63), 2**63 - 1, (), device="cpu"))
 
     @override
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+def seed_dropout(net: nn.Module, *, seed: int, step: int) -> None:
+    """Make the masks of the next pass a function of (seed, step, layer, row, unit) alone.
+
+    To be called before every training step; a layer is known by its name in `net`.
+    """
+    for name, layer in net.named_modules():
+        if isinstance(layer, Dropout):
+            digest = hashlib.blake2b(f"{seed}/{step}/{name}".encode(), digest_size=8).digest()
+            layer.key = int.from_bytes(digest, signed=True)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Shifted to the right as uint64; torch's >> copies the sign of int64."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from alexnet.model import AlexNet, crossing_sizes, keep_column, rows_of
+
+
+def test_activities_cross_where_the_paper_draws_it():
+    with torch.device("meta"):
+        net = AlexNet()
+
+    # Figure 2: 2 x 128 maps of 13 x 13 into conv3, of 6 x 6 into fc6, 2 x 2048 neurons after that.
+    assert crossing_sizes(net) == {"conv3": 43_264, "fc6": 9_216, "fc7": 4_096, "fc8": 4_096}
+
+
+def test_a_column_is_the_chunk_of_every_parameter():
+    net = AlexNet(num_classes=7, channels=(8, 16, 16, 16, 8), hidden=16, image_size=67)
+    before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
+
+    whole = keep_column(net, column=1, columns=2)
+
+    for name, weight in net.named_parameters():
+        assert torch.equal(weight, before[name].chunk(2, 0)[1])
+        assert whole[name] == before[name].shape
+
+
+@pytest.mark.parametrize("rows", [5, 7, 8, 9, 1000])
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_rows_are_divided_as_chunk_does_it(rows: int, columns: int):
+    numbers = torch.arange(rows)
+
+    mine = [numbers[rows_of(column, columns, rows)] for column in range(columns)]
+
+    chunks = numbers.chunk(columns)
+    assert [part.tolist() for part in mine[: len(chunks)]] == [part.tolist() for part in chunks]
+    assert torch.equal(torch.cat(mine), numbers)
+
+
+def test_half_of_the_control_cannot_be_divided_again():
+    with torch.device("meta"):
+        net = AlexNet(columns=1)
+
+    with pytest.raises(ValueError, match=r"model\.columns=1 cannot be divided into 2"):
+        keep_column(net, column=0, columns=2)
