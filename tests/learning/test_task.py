@@ -4,6 +4,7 @@ import torch
 from alexnet.learning import ClassificationTask, TopError
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.schedule import plateau
+from alexnet.learning.task import MeanLoss
 from alexnet.model import CifarNet
 
 
@@ -25,6 +26,15 @@ def test_top_error_counts_samples_not_batches(k: int):
         metric.update(logits[rows], labels[rows])
 
     assert metric.compute().item() == pytest.approx(top_error_as_a_loop(logits, labels, k))
+
+
+def test_the_mean_loss_weighs_batches_by_their_size():
+    metric = MeanLoss()
+
+    metric.update(torch.tensor(1.0), 30)
+    metric.update(torch.tensor(2.0), 10)
+
+    assert metric.compute().item() == pytest.approx(1.25)
 
 
 def test_top_5_error_of_fewer_than_five_classes_is_zero():

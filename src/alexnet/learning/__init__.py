@@ -1,5 +1,6 @@
-"""Section 5, details of learning: task, update rule, schedule, and the record of a run."""
+"""Section 5, details of learning: task, update rule, schedule, record; columns as processes."""
 
+from alexnet.learning.column_strategy import ColumnParallelStrategy
 from alexnet.learning.interruption import StopOnSignal
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.recording import Diverged, RunRecorder
@@ -7,6 +8,7 @@ from alexnet.learning.task import ClassificationTask, TopError
 
 __all__ = [
     "ClassificationTask",
+    "ColumnParallelStrategy",
     "Diverged",
     "PaperSGD",
     "RunRecorder",

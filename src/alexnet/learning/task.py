@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import Metric
 
 from alexnet import factors
 from alexnet.learning.optimizer import PaperSGD, weights_and_biases
 from alexnet.learning.schedule import plateau
+from alexnet.model import seed_dropout
 
 Batch = tuple[Tensor, Tensor]
 
@@ -42,18 +43,44 @@ class TopError(Metric):
         return self.wrong / self.total
 
 
+class MeanLoss(Metric):
+    """Mean loss over samples, whatever the sizes of batches and of processes' shares.
+
+    torchmetrics' MeanMetric(nan_strategy="disable") ignores its weights (1.9.0), and its other
+    strategies drop the very losses that tell of a divergence.
+    """
+
+    full_state_update = False
+    sum: Tensor
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("sum", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, count: int) -> None:
+        """Add the mean loss of `count` samples."""
+        self.sum += loss * count
+        self.total += count
+
+    def compute(self) -> Tensor:
+        """The mean so far."""
+        return self.sum / self.total
+
+
 class Evaluation(nn.Module):
     """Mean loss, top-1 and top-5 error over a stage, each sample counted once."""
 
     def __init__(self, stage: str) -> None:
         super().__init__()
         self.stage = stage
-        self.loss = MeanMetric(nan_strategy="disable")
+        self.loss = MeanLoss()
         self.error, self.error_top5 = TopError(1), TopError(5)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count a batch: logits (N, classes), labels (N,)."""
-        self.loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
+        self.loss.update(functional.cross_entropy(logits, labels), len(labels))
         self.error.update(logits, labels)
         self.error_top5.update(logits, labels)
 
@@ -101,7 +128,9 @@ class ClassificationTask(pl.LightningModule):
         self.about = dict(about or {})
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
-        self.train_loss, self.train_error = MeanMetric(nan_strategy="disable"), TopError(1)
+        # From the generator that the initial weights came from: the same in every process of a run.
+        self.dropout_seed = int(torch.randint(2**32, (), device="cpu"))
+        self.train_loss, self.train_error = MeanLoss(), TopError(1)
         self.val, self.test = Evaluation("val"), Evaluation("test")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -111,9 +140,10 @@ class ClassificationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
         images, labels = batch
+        seed_dropout(self.net, seed=self.dropout_seed, step=self.global_step)
         logits = self.net(images)
         loss = functional.cross_entropy(logits, labels)
-        self.train_loss.update(loss.detach(), weight=len(labels))
+        self.train_loss.update(loss.detach(), len(labels))
         self.train_error.update(logits.detach(), labels)
         return loss
 

@@ -1,0 +1,308 @@
+import itertools
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.strategies import StrategyRegistry
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.nn import functional
+
+from alexnet.data import Synthetic
+from alexnet.learning import ClassificationTask, ColumnParallelStrategy
+from alexnet.model import AlexNet, CifarNet, rows_of
+from tests.learning.processes import run_in_processes
+
+TINY: dict[str, Any] = {
+    "channels": (8, 16, 16, 16, 8),
+    "hidden": 16,
+    "image_size": 67,
+    "init": "he",
+    "num_classes": 7,  # 4 + 3: columns of unequal size
+}
+FACTORS = [
+    {"nonlinearity": nonlinearity, "normalization": normalization, "pooling": pooling}
+    for nonlinearity, normalization, pooling in itertools.product(
+        ("relu", "tanh", "sigmoid"), ("lrn", "none"), ("overlapping", "non_overlapping")
+    )
+]
+LEARNING = {"lr": 0.01, "bias_lr_factor": 2.0, "momentum": 0.9, "weight_decay": 5e-3}
+
+
+class Gradients(pl.Callback):
+    """Keeps the gradients of every step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, Tensor]] = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.steps.append({n: p.grad.clone() for n, p in pl_module.net.named_parameters()})
+
+
+def fit(
+    *,
+    columns: int,
+    replicas: int = 1,
+    folder: Path | None = None,
+    net: dict[str, Any] | None = None,
+    precision: str = "64-true",
+    steps: int = 3,
+    batch_size: int = 6,
+    resume: Path | None = None,
+    limit_val: int | None = None,
+) -> dict[str, Any]:
+    """Train a tiny AlexNet; everything one would like to compare.
+
+    `columns=1` means one process with the whole network, `replicas` of it.
+    """
+    torch.manual_seed(0)
+    settings = {**TINY, "columns": max(columns, 2), **(net or {})}
+    task = ClassificationTask(AlexNet(**settings), **LEARNING)
+    data = Synthetic(
+        num_images=21,
+        num_classes=settings["num_classes"],
+        batch_size=batch_size,
+        size=67,
+        image_size=settings["image_size"],
+        seed=0,
+    )
+    devices = columns * replicas
+    strategy: Any = ColumnParallelStrategy(columns=columns) if devices > 1 else "auto"
+    gradients = Gradients()
+    trainer = make_trainer(
+        strategy, devices, precision=precision, max_steps=steps, callbacks=[gradients],
+        limit_val_batches=limit_val,
+    )  # fmt: skip
+    trainer.fit(task, datamodule=data, ckpt_path=resume)
+    answer = {
+        "metrics": {name: value.item() for name, value in trainer.callback_metrics.items()},
+        "gradients": gradients.steps,
+        "parts": {n: p.detach().clone() for n, p in task.net.named_parameters()},
+        "velocity": sum(
+            value.numel() for s in trainer.optimizers[0].state.values() for value in s.values()
+        ),
+        "measured": strategy.measured() if devices > 1 else None,
+    }
+    if folder:
+        trainer.save_checkpoint(folder / "last.ckpt")
+    trainer.test(task, datamodule=data, verbose=False)
+    answer["tested"] = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    answer["images"] = int(task.train_error.total)
+    return answer
+
+
+def make_trainer(strategy: Any, devices: int, **settings: Any) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="cpu",
+        devices=devices,
+        strategy=strategy,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **settings,
+    )
+
+
+def logits_and_gradients(
+    columns: int, dtype: torch.dtype, all_settings: list[dict[str, Any]], batch_size: int = 4
+) -> list[dict[str, Tensor]]:
+    """Of one backward pass without dropout, for each of the settings."""
+    answers = []
+    for settings in all_settings:
+        torch.manual_seed(0)
+        net = AlexNet(**settings, dropout=0.0)
+        task = ClassificationTask(net, lr=0.1)
+        if columns > 1:
+            strategy = ColumnParallelStrategy(columns)
+            trainer = make_trainer(strategy, columns)
+            strategy.connect(task)
+            strategy.setup_environment()
+            strategy.setup(trainer)
+        task.to(dtype).train()
+        generator = torch.Generator().manual_seed(1)
+        images = 60 * torch.randn(
+            batch_size, 3, net.image_size, net.image_size, generator=generator, dtype=dtype
+        )
+        logits = task(images)
+        functional.cross_entropy(logits, torch.arange(batch_size) % 7).backward()
+        answers.append({"logits": logits.detach()} | {n: p.grad for n, p in net.named_parameters()})
+    return answers
+
+
+def assert_near(part: Tensor, whole: Tensor, *, within: float, of: str = "") -> None:
+    """Relative to the largest entry: float32 sums differ by their order."""
+    distance, largest = (part - whole).abs().max(), whole.abs().max()
+    assert distance <= within * largest, f"{of} differs by {distance:.1e} of {largest:.1e}"
+
+
+def assert_columns_are(
+    parts: list[dict[str, Tensor]], whole: dict[str, Tensor], within: float
+) -> None:
+    for name, tensor in whole.items():
+        for column, each in enumerate(parts):
+            rows = slice(None) if name == "logits" else rows_of(column, len(parts), len(tensor))
+            assert each[name].shape == tensor[rows].shape
+            if tensor[rows].numel():
+                assert_near(each[name], tensor[rows], within=within, of=name)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "within"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str
+)
+def test_two_columns_have_the_logits_and_gradients_of_one_process_for_all_factors(dtype, within):
+    settings = [TINY | factors for factors in FACTORS]
+
+    columns = run_in_processes(2, logits_and_gradients, 2, dtype, settings)
+
+    for whole, *parts in zip(logits_and_gradients(1, dtype, settings), *columns, strict=True):
+        assert_columns_are(parts, whole, within)
+        assert all(part[name].abs().max() > 0 for part in parts for name in whole)
+
+
+@pytest.mark.parametrize("num_classes", [7, 5])  # 2 + 2 + 2 + 1; 2 + 2 + 1 + 0
+def test_four_columns_have_the_logits_and_gradients_of_one_process(num_classes: int):
+    settings = [TINY | {"columns": 4, "num_classes": num_classes}]
+
+    columns = run_in_processes(4, logits_and_gradients, 4, torch.float64, settings, 5)
+
+    [whole] = logits_and_gradients(1, torch.float64, settings, 5)
+    assert_columns_are([part for [part] in columns], whole, 1e-10)
+
+
+@pytest.mark.slow
+def test_two_columns_of_the_full_alexnet_have_the_logits_and_gradients_of_one_process():
+    settings = [{"num_classes": 1000, "init": "he"}]
+
+    columns = run_in_processes(2, logits_and_gradients, 2, torch.float32, settings, 2)
+
+    [whole] = logits_and_gradients(1, torch.float32, settings, 2)
+    assert_columns_are([part for [part] in columns], whole, 1e-5)
+
+
+def assert_same_training(whole: dict[str, Any], ranks: list[dict[str, Any]], columns: int) -> None:
+    for first in range(0, len(ranks), columns):  # each replica
+        parts = ranks[first : first + columns]
+        assert_columns_are([part["parts"] for part in parts], whole["parts"], 1e-10)
+        for number, step in enumerate(whole["gradients"]):
+            assert_columns_are([part["gradients"][number] for part in parts], step, 1e-10)
+    for rank in ranks:
+        assert rank["metrics"] == pytest.approx(whole["metrics"], rel=1e-6)
+        assert rank["tested"] == pytest.approx(whole["tested"], rel=1e-6)
+
+
+@pytest.mark.parametrize(("columns", "replicas"), [(2, 1), (1, 2), (2, 2), (1, 3), (4, 1)], ids=str)
+def test_training_with_dropout_is_that_of_one_process(columns: int, replicas: int, tmp_path: Path):
+    # 6 + 6 + 6 + 3 images an epoch: two replicas have 1 and 2 of the last batch.
+    net = {"columns": 4} if columns == 4 else {}
+    job = dict(columns=columns, replicas=replicas, net=net, folder=tmp_path, steps=5)
+
+    ranks = run_in_processes(columns * replicas, _fit, job)
+
+    whole = fit(columns=1, net=net, steps=5)
+    assert_same_training(whole, ranks, columns)
+
+
+def _fit(settings: dict[str, Any]) -> dict[str, Any]:
+    return fit(**settings)
+
+
+def test_a_column_has_half_of_every_parameter_and_of_the_velocity():
+    ranks = run_in_processes(2, _fit, {"columns": 2, "net": {"num_classes": 8}})
+
+    whole = fit(columns=1, net={"num_classes": 8})
+    for rank in ranks:
+        assert 2 * rank["velocity"] == whole["velocity"]
+        for name, tensor in whole["parts"].items():
+            assert 2 * rank["parts"][name].numel() == tensor.numel()
+
+
+def test_the_bytes_that_cross_are_those_of_the_paper():
+    [rank, _] = run_in_processes(2, _fit, {"columns": 2, "steps": 4})
+
+    # 16 x 3 x 3 before conv3, 8 before fc6, 16 before fc7 and fc8: forward and backward; 4 logits.
+    activities = 2 * (16 * 3 * 3 + 8 + 16 + 16) // 2 + 4
+    images = 6 + 6 + 6 + 3
+    assert rank["measured"]["bytes_sent_per_column"] == images * activities * 8
+    assert rank["measured"]["bytes_sent_in_theory"] == images * activities * 8
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_run_goes_on_in_another_number_of_processes(before: int, after: int, tmp_path: Path):
+    def run(columns: int, **job: Any) -> list[dict[str, Any]]:
+        settings = {"columns": columns, **job}
+        return run_in_processes(columns, _fit, settings)
+
+    run(before, steps=3, folder=tmp_path)
+
+    resumed = run(after, steps=8, resume=tmp_path / "last.ckpt")
+
+    fit(columns=1, steps=3, folder=tmp_path)
+    whole = fit(columns=1, steps=8, resume=tmp_path / "last.ckpt")
+    assert_columns_are([rank["parts"] for rank in resumed], whole["parts"], 1e-10)
+    assert resumed[0]["tested"] == pytest.approx(whole["tested"], rel=1e-6)
+
+
+def test_the_checkpoint_of_two_columns_is_that_of_one_process(tmp_path: Path):
+    run_in_processes(2, _fit, {"columns": 2, "folder": tmp_path})
+    divided = torch.load(tmp_path / "last.ckpt", weights_only=True)
+
+    fit(columns=1, folder=tmp_path)
+    whole = torch.load(tmp_path / "last.ckpt", weights_only=True)
+
+    assert divided.keys() == whole.keys()
+    assert divided["state_dict"]["net.conv2.weight"].shape == (16, 4, 5, 5)
+    for name, tensor in whole["state_dict"].items():
+        assert_near(divided["state_dict"][name], tensor, within=1e-10, of=name)
+    [theirs], [ours] = divided["optimizer_states"], whole["optimizer_states"]
+    assert theirs["param_groups"] == ours["param_groups"]
+    for number, values in ours["state"].items():
+        assert_near(theirs["state"][number]["velocity"], values["velocity"], within=1e-10)
+    assert list(tmp_path.iterdir()) == [tmp_path / "last.ckpt"]
+
+
+def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path: Path):
+    fit(columns=1, net={"hidden": 32}, folder=tmp_path)
+
+    with pytest.raises(ValueError, match=r"fc6\.weight is 32 x 8 there and 16 x 8 here"):
+        run_in_processes(2, _fit, {"columns": 2, "resume": tmp_path / "last.ckpt"})
+
+
+def test_bfloat16_halves_what_crosses():
+    ranks = run_in_processes(2, _fit, {"columns": 2, "precision": "bf16-mixed", "steps": 1})
+
+    measured = ranks[0]["measured"]
+    assert measured["bytes_sent_per_column"] == measured["bytes_sent_in_theory"]
+    assert all(rank["parts"]["conv1.weight"].isfinite().all() for rank in ranks)
+
+
+def refused(net: Any, columns: int, **settings: Any) -> None:
+    trainer = make_trainer(ColumnParallelStrategy(columns), columns, max_steps=1, **settings)
+    data = Synthetic(num_images=8, batch_size=4, size=67, image_size=67)
+    trainer.fit(ClassificationTask(net, lr=0.1), datamodule=data)
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "message"),
+    [
+        (CifarNet(image_size=67), {}, "has no network with columns"),
+        (AlexNet(**{**TINY, "columns": 1}), {}, "cannot be divided into 2 columns"),
+        (AlexNet(**TINY), {"gradient_clip_val": 1.0}, "cannot do gradient_clip_val"),
+        (AlexNet(**TINY), {"accumulate_grad_batches": 2}, "cannot do accumulate_grad_batches"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(net: Any, settings: dict[str, Any], message: str):
+    with pytest.raises(MisconfigurationException, match=message):
+        run_in_processes(2, _refused, net, settings)
+
+
+def _refused(net: Any, settings: dict[str, Any]) -> None:
+    refused(net, 2, **settings)
+
+
+def test_the_strategy_is_known_to_lightning_by_name():
+    assert isinstance(StrategyRegistry.get("column_parallel"), ColumnParallelStrategy)
