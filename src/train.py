@@ -9,6 +9,7 @@ process of its own, which does what `train` says. Torch is imported there and no
 the command line answers at once.
 """
 
+import argparse
 import contextlib
 import errno
 import logging
@@ -32,6 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from alexnet import config as configuration
 from alexnet import factors
 from alexnet.config import Config, ConfigError
+from alexnet.ranks import RankLost, Ranks, started_from_outside
 from alexnet.rundir import (
     CANNOT_BE_BUILT,
     SIGNALS_TO_STOP,
@@ -51,8 +53,10 @@ log = logging.getLogger("alexnet.train")
 RUN_FLAG = "--run"
 
 
-def train(config: Config, run: RunDir) -> None:
+def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     """One run: build, fit, test, result.json; from the run's last checkpoint if there is one.
+
+    If the run has several processes this is one of them; rank 0 alone writes files.
 
     Raises ConfigError before anything is trained if what was asked for cannot be had, Stopped if
     the process was told to stop.
@@ -63,20 +67,23 @@ def train(config: Config, run: RunDir) -> None:
     from alexnet.learning import ClassificationTask, RunRecorder, StopOnSignal
 
     _hush_lightning()
-    planned = SweepDir(run.path.parent).read_plan()
-    arm = planned["runs"][run.name]["arm"]
+    planned = SweepDir(run.path.parent).read_plan() if ranks.rank == 0 else {}
+    arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
     # Another number of threads adds in another order: a run that goes on keeps its own.
     before = run.read_provenance().get("threads") if checkpoint else None
-    torch.set_num_threads(config.trainer.threads or before or torch.get_num_threads())
-    run.write_provenance(
-        tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
-    )
+    share = max(1, torch.get_num_threads() // config.trainer.devices)
+    torch.set_num_threads(config.trainer.threads or before or share)
+    if ranks.rank == 0:
+        run.write_provenance(
+            tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
+        )
 
     torch.manual_seed(config.seed)
     with _what_was_asked_for():
         data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
         data.prepare_data()
+        ranks.start(config.trainer.devices)
         data.setup("fit")
         net = hydra.utils.instantiate(
             config.model.plain(), num_classes=data.num_classes, _convert_="all"
@@ -98,12 +105,11 @@ def train(config: Config, run: RunDir) -> None:
         f"ablation/{key}": level for key, level in arm.items()
     }
     began = time.monotonic()
-    with tracking.wandb_run(
-        config.logger.wandb, run, experiment=config.experiment.name, config=flat
-    ) as loggers:
+    wandb = config.logger.wandb if ranks.rank == 0 else None
+    with tracking.wandb_run(wandb, run, experiment=config.experiment.name, config=flat) as loggers:
         with _what_was_asked_for():
             callbacks = [recorder, StopOnSignal(recorder.save)]
-            trainer = _trainer(config, run, callbacks=callbacks, loggers=loggers)
+            trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
         if checkpoint:
             log.info("going on from %s", checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -112,6 +118,8 @@ def train(config: Config, run: RunDir) -> None:
         for logger in loggers:
             logger.log_metrics(tested, step=trainer.global_step)
 
+    if ranks.rank > 0:
+        return
     last = run.read_metrics()[-1]
     metrics = {name: last[name] for name in last if "/" in name} | tested
     run.write_result(
@@ -122,18 +130,36 @@ def train(config: Config, run: RunDir) -> None:
             "images_per_second": last["images_per_second"],
             "seed": config.seed,
             "arm": arm,
+            **_exchange(trainer),
         }
     )
     log.info("test error %.2f %%: %s", 100 * metrics[factors.TEST_ERROR], run.path)
 
 
 def _trainer(
-    config: Config, run: RunDir, *, callbacks: "list[pl.Callback]", loggers: list[Any]
+    config: Config,
+    run: RunDir,
+    ranks: Ranks,
+    *,
+    callbacks: "list[pl.Callback]",
+    loggers: list[Any],
 ) -> "pl.Trainer":
     import lightning.pytorch as pl
+    from lightning.fabric.plugins.environments import LightningEnvironment
+
+    from alexnet.learning import ColumnParallelStrategy
 
     settings = config.trainer.plain()
     del settings["threads"]
+    if config.trainer.devices * config.trainer.num_nodes > 1:
+        model, columns = config.model, 1
+        if config.trainer.strategy == "column_parallel":
+            assert isinstance(model, configuration.AlexNetConfig)
+            columns = model.columns
+        settings["strategy"] = ColumnParallelStrategy(columns)
+        if ranks.are_ours:
+            # Whatever else the environment looks like, for example within a Slurm job.
+            settings["plugins"] = [LightningEnvironment()]
     return pl.Trainer(
         **settings,
         deterministic=config.deterministic,
@@ -147,6 +173,15 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _exchange(trainer: "pl.Trainer") -> dict[str, Any]:
+    """For result.json: what the columns have sent each other, if there are several."""
+    from alexnet.learning import ColumnParallelStrategy
+
+    strategy = trainer.strategy
+    measured = strategy.measured() if isinstance(strategy, ColumnParallelStrategy) else None
+    return {"exchange": measured} if measured else {}
 
 
 @contextlib.contextmanager
@@ -164,32 +199,48 @@ def _what_was_asked_for() -> Any:
         raise ConfigError(str(error)) from error
 
 
-def run_alone(run: RunDir) -> Exit:
-    """Train the run of a folder from the configuration that lies in it.
+def run_alone(run: RunDir, *, rank: int = 0, config_file: Path | None = None) -> Exit:
+    """Train the run of a folder from the configuration that lies in it, as one of its processes.
 
     status.json always tells how it ended, unless the process is killed outright.
     """
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     _end_with_parent()
-    status: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename}
-    run.write_status({**status, "state": "running", "epoch": 0, "started": time.time()})
-    end: dict[str, Any]
+    if rank == 0:
+        started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+        run.write_status({**started, "state": "running", "epoch": 0})
+    code, end = _attempt(run, rank, config_file or run.config)
+    if rank == 0:
+        run.write_status({**run.read_status(), **end, "updated": time.time()})
+    elif code is not Exit.FINISHED:
+        run.write_rank_end(rank, {**end, "time": time.time()})
+    return code
+
+
+def _attempt(run: RunDir, rank: int, config_file: Path) -> tuple[Exit, dict[str, Any]]:
+    """Train; how it ended, and what status.json says of it."""
+
+    def give_up(lost: Exception) -> None:
+        log.error("%s", lost)
+        end = {"state": "failed", **_explain(lost), "updated": time.time()}
+        run.write_status({**run.read_status(), **end})
+        os._exit(Exit.FAILED)
+
+    command = [sys.executable, str(Path(__file__).resolve()), RUN_FLAG, str(run.path)]
     try:
         _stop_on_signals()
-        train(configuration.load(run.config), run)
+        with Ranks(run, rank, command, give_up) as ranks:
+            train(configuration.load(config_file), run, ranks)
     except ConfigError as error:
         log.error("error: %s", error)
-        code, end = Exit.WRONG, {"state": "failed", "cause": CANNOT_BE_BUILT, "error": str(error)}
+        return Exit.WRONG, {"state": "failed", "cause": CANNOT_BE_BUILT, "error": str(error)}
     except Stopped as error:
         log.info("%s", error)
-        code, end = Exit.STOPPED, {"state": "stopped", "cause": str(error)}
+        return Exit.STOPPED, {"state": "stopped", "cause": str(error)}
     except Exception as error:
         log.error("%s", error, exc_info=True)
-        code, end = Exit.FAILED, {"state": "failed", **_explain(error)}
-    else:
-        code, end = Exit.FINISHED, {"state": "finished"}
-    run.write_status({**run.read_status(), **end, "updated": time.time()})
-    return code
+        return Exit.FAILED, {"state": "failed", **_explain(error)}
+    return Exit.FINISHED, {"state": "finished"}
 
 
 def _explain(error: Exception) -> dict[str, str]:
@@ -198,7 +249,9 @@ def _explain(error: Exception) -> dict[str, str]:
 
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     cause, hint = "exception", ""
-    if isinstance(error, Diverged):
+    if isinstance(error, RankLost):
+        text, cause = str(error), error.cause
+    elif isinstance(error, Diverged):
         cause = "diverged"
     elif isinstance(error, MemoryError) or "out of memory" in text.lower():
         cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
@@ -241,6 +294,8 @@ def _hush_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # What we log is counted over all processes already.
+    warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True.*")
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -257,7 +312,7 @@ def _job(composed: DictConfig) -> None:
 def main() -> None:
     """The command line; see the module's text."""
     if sys.argv[1:2] == [RUN_FLAG]:
-        sys.exit(run_alone(RunDir(Path(sys.argv[2]))))
+        sys.exit(_run_folder())
     # argparse wants -m first or last; here every command is a sweep anyway.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
@@ -276,6 +331,18 @@ def main() -> None:
         sys.exit(_complain(text))
     except FolderInUse as error:
         sys.exit(f"error: {error}")
+
+
+def _run_folder() -> Exit:
+    """`train.py --run FOLDER`, which the launcher writes, and rank 0 for the other ranks."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument(RUN_FLAG, type=Path)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--config", type=Path, help="instead of the one in the folder")
+    given = parser.parse_args()
+    outside = started_from_outside()
+    rank = outside.rank if outside else given.rank
+    return run_alone(RunDir(given.run), rank=rank, config_file=given.config)
 
 
 def _complain(text: str) -> Exit:

@@ -8,6 +8,7 @@ defaults: those are in conf/.
 
 import hashlib
 import json
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +35,8 @@ NOT_PART_OF_THE_NAME = (
     "data.workers",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
     "trainer.threads",
 )
 
@@ -122,10 +125,16 @@ class Learning(Section):
 
 
 class Training(Section):
-    """Arguments of lightning's Trainer, and the number of CPU threads."""
+    """Arguments of lightning's Trainer, and the number of CPU threads.
+
+    The strategy column_parallel has as many columns as the model; auto with several devices is data
+    parallelism.
+    """
 
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: Positive
+    num_nodes: Positive
+    strategy: Literal["auto", "column_parallel"]
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
     max_epochs: Positive
     max_steps: int
@@ -185,11 +194,14 @@ def check(composed: Any) -> Config:
     Raises ConfigError that names every wrong key and value, with suggestions.
     """
     try:
-        return Config.model_validate(OmegaConf.to_container(composed, resolve=True))
+        config = Config.model_validate(OmegaConf.to_container(composed, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
     except ValidationError as error:
         raise ConfigError(explain(error)) from error
+    if problem := _contradiction(config):
+        raise ConfigError(problem)
+    return config
 
 
 def load(file: Path) -> Config:
@@ -270,6 +282,45 @@ def _explain(error: ErrorDetails) -> str:
         allowed, tag = error["ctx"]["expected_tags"].replace("'", ""), error["ctx"]["tag"]
         return f"{key}._target_={tag} has no schema in alexnet/config.py: there is {allowed}"
     return f"{key}={given} is not possible: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _contradiction(config: Config) -> str | None:
+    """What cannot be, although each value by itself could."""
+    model, trainer = config.model, config.trainer
+    if isinstance(model, AlexNetConfig):
+        widths = (*model.channels, model.hidden)
+        if any(width % model.columns for width in widths):
+            return (
+                f"model.columns={model.columns} does not divide every layer into equal parts: "
+                f"model.channels={list(model.channels)}, model.hidden={model.hidden}"
+            )
+    most = max(4, 2 * (os.cpu_count() or 1))
+    if trainer.accelerator != "gpu" and trainer.devices > most:
+        return (
+            f"trainer.devices={trainer.devices} are too many processes for this machine: "
+            f"at most {most} on a CPU"
+        )
+    if trainer.strategy != "column_parallel":
+        return None
+    if not isinstance(model, AlexNetConfig):
+        name = model.target.rpartition(".")[2]
+        return (
+            f"{name} has no columns that could be processes: choose model=alexnet, or trainer=auto"
+        )
+    if model.columns == 1:
+        return "model.columns=1 leaves nothing to divide: choose model.columns=2, or trainer=auto"
+    processes = trainer.devices * trainer.num_nodes
+    if processes % model.columns:
+        return (
+            f"trainer.devices={trainer.devices} on trainer.num_nodes={trainer.num_nodes} are "
+            f"{processes} processes, no multiple of model.columns={model.columns}"
+        )
+    if trainer.precision == "16-mixed":
+        return (
+            "trainer.precision=16-mixed skips steps process by process, so that columns would "
+            "drift apart: choose bf16-mixed"
+        )
+    return None
 
 
 def _remove(plain: dict[str, Any], key: str) -> None:

@@ -146,6 +146,14 @@ class RunDir:
         """Whether result.json exists, which is written last of all."""
         return (self.path / "result.json").exists()
 
+    def rank_log(self, rank: int) -> Path:
+        """What another process of the run printed: rank-1.log."""
+        return self.path / f"rank-{rank}.log"
+
+    def rank_end(self, rank: int) -> Path:
+        """How another process of the run failed: rank-1.json."""
+        return self.path / f"rank-{rank}.json"
+
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Add the row of one epoch to metrics.csv."""
         _append_row(self.metrics, METRICS_COLUMNS, row)
@@ -169,6 +177,14 @@ class RunDir:
     def read_status(self) -> dict[str, Any]:
         """Content of status.json, {} if the run has not started."""
         return _read_json(self.path / "status.json")
+
+    def write_rank_end(self, rank: int, end: Mapping[str, Any]) -> None:
+        """Replace rank-K.json: as status.json at the end of a failed run, and the time."""
+        write_json(self.rank_end(rank), end)
+
+    def read_rank_end(self, rank: int) -> dict[str, Any]:
+        """Content of rank-K.json, {} unless that process has failed."""
+        return _read_json(self.rank_end(rank))
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
         """Replace provenance.json: commit, versions, hardware, threads, command."""

@@ -115,19 +115,21 @@ class ColumnParallelStrategy(ParallelStrategy):
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         assert self.parallel_devices is not None
+        here = len(self.parallel_devices)
+        if self.num_nodes * here % self.columns:
+            raise MisconfigurationException(
+                f"{self.num_nodes * here} processes cannot be divided into columns of "
+                f"{self.columns}: set trainer.devices to a multiple of {self.columns}"
+            )
+        self.cluster_environment.validate_settings(num_devices=here, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
             # A plain script, run once more for every process. Our runs have started theirs already.
             self._launcher = _SubprocessScriptLauncher(
-                self.cluster_environment, len(self.parallel_devices), self.num_nodes
+                self.cluster_environment, here, self.num_nodes
             )
 
     @override
     def setup_environment(self) -> None:
-        if self.world_size % self.columns:
-            raise MisconfigurationException(
-                f"{self.world_size} processes cannot be divided into columns of {self.columns}: "
-                f"set trainer.devices to a multiple of {self.columns}"
-            )
         super().setup_environment()
         self.set_world_ranks()
         assert self.cluster_environment is not None

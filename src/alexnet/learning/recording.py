@@ -114,12 +114,15 @@ class RunRecorder(Callback):
         self._epoch_began = time.monotonic() - self.at.epoch_seconds
         if self._is_resuming:
             task = _task(pl_module)
+            split = trainer.distributed_sampler_kwargs
+            is_first = split is None or split["rank"] == 0  # counts are added up over replicas
             for name, metric in _training_metrics(task).items():
                 for state, value in self._counts[name].items():
-                    setattr(metric, state, value.to(task.device))
+                    setattr(metric, state, (value * is_first).to(task.device))
             torch.set_rng_state(self._random["cpu"])
             torch.cuda.set_rng_state_all(self._random["cuda"])
-            self._take_back()
+            if trainer.is_global_zero:
+                self._take_back()
 
     def _take_back(self) -> None:
         for file, size in (
@@ -160,7 +163,7 @@ class RunRecorder(Callback):
             self._inside_epoch = (self.state_dict(), deepcopy(trainer.fit_loop.state_dict()))
             if task.train_error.total:
                 self._end_row(trainer, task, batches)
-        elif time.monotonic() - self._saved_at > 60 * self.checkpoint_minutes:
+        elif self._is_due(trainer):
             self.save(trainer, task)
 
     @override
@@ -209,16 +212,24 @@ class RunRecorder(Callback):
         if trainer.is_global_zero:
             self.run.accept_checkpoint(partial, is_best=is_best)
 
+    def _is_due(self, trainer: pl.Trainer) -> bool:
+        """Whether it is time for a checkpoint; all processes of a run agree on it."""
+        is_due = time.monotonic() - self._saved_at > 60 * self.checkpoint_minutes
+        return trainer.strategy.reduce_boolean_decision(is_due, all=False)
+
     def _count(self, task: ClassificationTask) -> None:
-        """Note what the metrics have counted since the last row."""
-        self._counts = {
-            name: {state: value.clone() for state, value in metric.metric_state.items()}  # type: ignore[union-attr]
-            for name, metric in _training_metrics(task).items()
-        }
+        """Note what the metrics have counted since the last row, in all processes."""
+        for name, metric in _training_metrics(task).items():
+            with metric.sync_context():
+                self._counts[name] = {
+                    state: value.clone()  # type: ignore[union-attr]
+                    for state, value in metric.metric_state.items()
+                }
 
     def _end_row(self, trainer: pl.Trainer, task: ClassificationTask, batches: int) -> None:
         loss, error = task.train_loss.compute().item(), task.train_error.compute().item()
-        images = int(task.train_error.total)
+        with task.train_error.sync_context():  # of all replicas
+            images = int(task.train_error.total)
         task.train_loss.reset()
         task.train_error.reset()
         at, epoch = self.at, _epochs(self.at, batches)

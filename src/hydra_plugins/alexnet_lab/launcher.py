@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet.config import PROJECT
+from alexnet.ranks import started_from_outside
 from alexnet.rundir import Exit, RunDir
 from hydra_plugins.alexnet_lab.display import Display
 
@@ -91,6 +92,8 @@ class LocalLauncher(Launcher):
             run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
             with open_dict(composed):
                 composed.hydra.job.id, composed.hydra.job.num = str(number), number
+            if (outside := started_from_outside()) and outside.rank > 0:
+                sys.exit(_run_other_rank(composed, run, outside.rank))
             save_config(composed, run)
             devices = 0 if composed.trainer.accelerator == "cpu" else composed.trainer.devices
             yield PreparedJob(run=run, overrides=list(overrides), devices=devices)
@@ -179,16 +182,23 @@ class Process:
         return _end(self._popen, self.job.run)
 
 
-def start(run: RunDir, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def start(
+    run: RunDir,
+    environment: Mapping[str, str] | None = None,
+    *,
+    log_file: Path | None = None,
+    arguments: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:
     """The run of a folder as a process of its own, all that it prints in the folder's train.log.
 
     Its standard input is a pipe that this process never writes to: it closes when this process is
     gone, however that came, and then the run's process ends itself.
     """
     variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-    with run.log.open("ab") as output:
+    command = [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)]
+    with (log_file or run.log).open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)],
+            [*command, *arguments],
             env={**variables, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=output,
@@ -200,6 +210,25 @@ def start(run: RunDir, environment: Mapping[str, str] | None = None) -> subproce
 def run_process(run: RunDir) -> Exit:
     """Start the run of a folder as a process and wait for its end."""
     return _end(start(run), run)
+
+
+def _run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
+    """One that torchrun or srun has started beside rank 0, which keeps the folder.
+
+    It has a configuration of its own: that of rank 0 may not be there yet, or on another machine.
+    """
+    file = run.config.with_name(f"rank-{rank}.yaml")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open_dict(composed):
+        del composed["hydra"]
+    OmegaConf.save(composed, file, resolve=True)
+    process = start(run, log_file=run.rank_log(rank), arguments=["--config", str(file)])
+    with _told_to_stop() as told:
+        while process.poll() is None:
+            if told.to_stop:
+                process.terminate()
+            time.sleep(POLL_SECONDS)
+    return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
 
 def save_config(composed: DictConfig, run: RunDir) -> None:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, open_dict
 from alexnet import config as configuration
 from alexnet import tracking
 from alexnet.config import PROJECT, Config, ConfigError
+from alexnet.ranks import Outside, started_from_outside
 from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, hold
 from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, run_process
 from hydra_plugins.alexnet_lab.resume import change_run, find_run
@@ -75,17 +76,25 @@ class ExperimentSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Plan, run, report, exit."""
         if self.config.resume:
+            if started_from_outside():
+                raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
             self._train_on(arguments)
         fixed, axes = self._split(arguments)
         swept = [_plain_key(key) for key in axes]
         base = self._compose(fixed)
         runs = self._plan(fixed, axes)
+        outside = started_from_outside()
+        if outside and (problem := _refuse_outside(outside, runs)):
+            raise ConfigError(problem)
 
         experiment = base.experiment.plain()
         if not experiment["factor"]:
             experiment["factor"] = [key for key in swept if key != "seed"]
         choice = self.config.hydra.runtime.choices["data"]
         sweep = _sweep_folder(base, configuration.sweep_name(choice, base, swept))
+        if outside and outside.rank > 0:  # rank 0 keeps the books
+            self._launch(sweep, [run for run in runs if not sweep.run(run.name).is_finished])
+            sys.exit(Exit.FINISHED)
         with hold(sweep.path):
             plan = _join(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
             sweep.write_plan(plan)
@@ -193,6 +202,26 @@ class ExperimentSweeper(Sweeper):
             return Exit.INTERRUPTED
         ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
         return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
+
+
+def _refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
+    """What cannot be done where every process of the job plans for itself."""
+    if len(runs) > 1:
+        return (
+            f"these are {len(runs)} runs, but torchrun and srun start the processes of one: give "
+            "every run a command of its own, or leave torchrun out and let us start the processes"
+        )
+    config = runs[0].config
+    if config.fresh:
+        return "fresh=true would give every process a folder of its own: set outputs=NEW_FOLDER"
+    processes = config.trainer.devices * config.trainer.num_nodes
+    if processes != outside.world_size:
+        return (
+            f"torchrun or srun has started {outside.world_size} processes, but trainer.devices="
+            f"{config.trainer.devices} times trainer.num_nodes={config.trainer.num_nodes} are "
+            f"{processes}"
+        )
+    return None
 
 
 def _levels(override: Override) -> list[str]:

@@ -1,0 +1,31 @@
+"""On PYTHONPATH: lets chosen ranks of chosen runs fail in their second backward pass.
+
+FAULTS="seed-3:1:kill,seed-4:0:raise" names run, rank and what happens.
+"""
+
+import os
+import signal
+import sys
+
+FAULTS = [fault.split(":") for fault in os.environ.get("FAULTS", "").split(",") if fault]
+
+
+def _arm() -> None:
+    import torch
+
+    backward, calls = torch.Tensor.backward, []
+
+    def faulty(self: torch.Tensor, *arguments: object, **settings: object) -> None:
+        calls.append(1)
+        for run, rank, action in FAULTS:
+            if run in sys.argv[2] and rank == os.environ.get("LOCAL_RANK") and len(calls) == 2:
+                if action == "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                raise ArithmeticError(f"made to fail on rank {rank}")
+        backward(self, *arguments, **settings)
+
+    torch.Tensor.backward = faulty  # type: ignore[method-assign]
+
+
+if "--run" in sys.argv:
+    _arm()
