@@ -14,6 +14,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import signal
 import stat
 import sys
@@ -315,6 +316,8 @@ def main() -> None:
         sys.exit(_run_folder())
     # argparse wants -m first or last; here every command is a sweep anyway.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    # Hydra would look for conf/arm/LEVEL.yaml; as a choice it is left to our sweeper.
+    sys.argv[1:] = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in sys.argv[1:]]
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     if len(sys.argv) == 1:
         log.info("the default: one run, offline, under a minute; --help shows the experiments")

@@ -137,6 +137,12 @@ def test_a_swept_key_does_not_change_the_folder():
     assert name_of("model.nonlinearity=tanh", swept=swept) == name_of(swept=swept)
 
 
+def test_what_a_swept_group_is_given_for_all_levels_changes_the_folder():
+    swept = ("trainer", "seed")
+
+    assert name_of("trainer.max_epochs=2", swept=swept) != name_of(swept=swept)
+
+
 def test_confounds_are_the_keys_that_differ():
     [one], [other] = plan("learning.lr=0.1"), plan("model.nonlinearity=tanh")
 

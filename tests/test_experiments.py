@@ -15,6 +15,7 @@ EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 DECLARED: dict[str, set[str]] = {
     "relu_vs_tanh": {"learning.lr"},
     "relu_vs_tanh_lr": {"learning.lr"},
+    "two_columns": {"trainer.devices", "trainer.strategy", "model.columns", "model.channels"},
 }
 
 
@@ -110,6 +111,9 @@ def test_any_network_runs_on_any_data(model: str, data: str, tmp_path: Path):
     assert run.config.data.image_size == net.image_size
 
 
+NEEDS = {"trainer=two_columns": ["model=alexnet"]}
+
+
 @pytest.mark.parametrize(
     "choice",
     [
@@ -120,6 +124,6 @@ def test_any_network_runs_on_any_data(model: str, data: str, tmp_path: Path):
     ],
 )
 def test_every_shipped_file_composes_to_a_valid_configuration(choice: str):
-    [run] = plan(choice)
+    [run] = plan(choice, *NEEDS.get(choice, []))
 
     assert run.config.seed == 0

@@ -213,10 +213,12 @@ def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     """Name of a sweep: the data set, and a hash of all that its runs have in common.
 
     `base` is the configuration without what is swept, so that more levels or seeds join the same
-    folder.
+    folder. Of a swept group (trainer=cpu,two_columns) it holds the default's values, and those of
+    the command line, which tell trainer.max_epochs=2 from 3.
     """
     plain = base.plain()
-    for key in {*NOT_PART_OF_THE_NAME, *swept}:
+    groups = {key for key in swept if isinstance(plain.get(key), dict)}
+    for key in {*NOT_PART_OF_THE_NAME, *swept} - groups:
         _remove(plain, key)
     text = json.dumps(plain, sort_keys=True)
     return f"{data}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -350,7 +352,7 @@ def _describe_groups() -> str:
     return "\n".join(
         f"  {group.name:<20} {' | '.join(sorted(file.stem for file in group.glob('*.yaml')))}"
         for group in groups
-        if group.name not in ("hydra", "experiment")
+        if group.name not in ("hydra", "experiment", "arm")
     )
 
 

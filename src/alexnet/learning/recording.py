@@ -219,6 +219,7 @@ class RunRecorder(Callback):
 
     def _count(self, task: ClassificationTask) -> None:
         """Note what the metrics have counted since the last row, in all processes."""
+        self._counts = {}
         for name, metric in _training_metrics(task).items():
             with metric.sync_context():
                 self._counts[name] = {

@@ -26,6 +26,8 @@ from hydra_plugins.alexnet_lab.resume import change_run, find_run
 
 log = logging.getLogger("alexnet.sweep")
 
+ARM = "+arm"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
@@ -165,9 +167,10 @@ class ExperimentSweeper(Sweeper):
         chosen = _spread(combinations, self.max_runs)
         if len(chosen) < len(combinations):
             log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
+        self._refuse_what_arms_set(fixed, axes)
         runs = []
         for combination in chosen:
-            overrides = [*fixed, *(f"{key}={level}" for key, level in combination.items())]
+            overrides = [*fixed, *(self._override(*each) for each in combination.items())]
             levels = {_plain_key(key): level for key, level in combination.items()}
             config = self._compose(overrides)
             composed = configuration.flatten(config.plain())
@@ -177,6 +180,33 @@ class ExperimentSweeper(Sweeper):
                 PlannedRun(name=_run_name(levels), overrides=overrides, arm=arm, config=config)
             )
         return runs
+
+    def _override(self, key: str, level: str) -> str:
+        """`+arm=LEVEL` is conf/arm/<experiment>/LEVEL.yaml."""
+        return f"{ARM}/{self.config.experiment.name}={level}" if key == ARM else f"{key}={level}"
+
+    def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
+        """A value on the command line would silently replace that of every arm.
+
+        What arms set is what they change, the command line's values apart.
+        """
+        if ARM not in axes:
+            return
+        added = [override for override in fixed if override.startswith("+")]
+        without = self._compose(added)
+        set_by_arms = set().union(
+            *(
+                configuration.confounds(without, self._compose([*added, self._override(ARM, arm)]))
+                for arm in axes[ARM]
+            )
+        )
+        by_hand = [key.partition("=")[0].lstrip("+") for key in [*fixed, *axes] if key != ARM]
+        for key in by_hand:
+            if theirs := {each for each in set_by_arms if f"{each}.".startswith(f"{key}.")}:
+                raise ConfigError(
+                    f"{key} is not for the command line here: the arms {', '.join(axes[ARM])} set "
+                    f"{', '.join(sorted(theirs))}"
+                )
 
     def _compose(self, overrides: list[str]) -> Config:
         composed = self.loader.load_sweep_config(self.config, overrides)
