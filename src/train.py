@@ -15,6 +15,7 @@ import errno
 import logging
 import os
 import re
+import resource
 import signal
 import stat
 import sys
@@ -68,6 +69,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     from alexnet.learning import ClassificationTask, RunRecorder, StopOnSignal
 
     _hush_lightning()
+    imported = _peak_memory_megabytes()
     planned = SweepDir(run.path.parent).read_plan() if ranks.rank == 0 else {}
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
@@ -129,6 +131,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
             "epochs": last["epoch"],
             "seconds": round(time.monotonic() - began, 3),
             "images_per_second": last["images_per_second"],
+            "peak_memory_megabytes": round(_peak_memory_megabytes(beyond=imported)),
             "seed": config.seed,
             "arm": arm,
             **_exchange(trainer),
@@ -174,6 +177,16 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _peak_memory_megabytes(*, beyond: float = 0.0) -> float:
+    """The most that this process has had: on its GPU, or of main memory beyond so much."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes / (2**10 if sys.platform == "linux" else 2**20) - beyond
 
 
 def _exchange(trainer: "pl.Trainer") -> dict[str, Any]:

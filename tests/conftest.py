@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -36,12 +36,15 @@ def the_sweep(outputs: Path) -> SweepDir:
     return SweepDir(plan_file.parent)
 
 
-def run_train(outputs: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_train(
+    outputs: Path, *arguments: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """`python src/train.py *arguments` as a user would call it, one thread."""
     command = [sys.executable, "src/train.py", *arguments, f"outputs={outputs}"]
     return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False
-    )
+        command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 from alexnet.experiment import Experiment
 from alexnet.results import wording
 from alexnet.results.compare import Arm, Comparison, Effect, Fate, Outcome, compare, level_label
-from alexnet.results.runs import Sweep, load_sweep
+from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.rundir import SweepDir, write_json
 
 HOW_TO_READ = """
@@ -350,11 +350,12 @@ def _runs(sweep: Sweep) -> str:
                 "censored" if outcome.censored else state,
                 shown,
                 _number(row["epochs"], "g"),
-                _number(row["seconds"], ".0f"),
+                *(_number(row[name], ".0f") for name in COSTS),
                 cause or "-",
             ]
         )
-    head = ["run", "state", wording.name_of_measure(measure), "epochs", "seconds", "cause"]
+    costs = ["seconds", "images/s", "memory (MB)"]
+    head = ["run", "state", wording.name_of_measure(measure), "epochs", *costs, "cause"]
     return f"{_tally(row[1] for row in rows)}\n\n{_table(head, rows)}"
 
 

@@ -16,13 +16,16 @@ from alexnet.experiment import Experiment
 from alexnet.results.compare import Fate, Level, Outcome, epochs_to_error
 from alexnet.rundir import METRICS_COLUMNS, PROGRESS_COLUMNS, Row, RunDir, SweepDir
 
+COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
+"""What a finished run took, per process; the memory is what it took beyond its imports."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """All runs of one experiment, for notebooks and for the report.
 
     runs      one row per planned run, in the order of the plan: run, a column per swept key, seed,
-              state, cause, epochs, seconds, and every metric of result.json. state is that of
+              state, cause, epochs, COSTS, and every metric of result.json. state is that of
               status.json, or "missing" (never started) or "unreadable" (a file is damaged).
     metrics   one row per run and epoch; progress: several per epoch. Both begin with run, the swept
               keys and seed.
@@ -206,7 +209,7 @@ def _load_run(run: RunDir) -> _Run:
             "state": state,
             "cause": "; ".join(filter(None, [cause, *remarks])),
             "epochs": result.get("epochs") if is_finished else status.get("epoch"),
-            "seconds": result.get("seconds") if is_finished else None,
+            **{name: result.get(name) if is_finished else None for name in COSTS},
             **(numbers if is_finished and isinstance(numbers, dict) else {}),
         },
         metrics=_without_repeats(metrics),
