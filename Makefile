@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check clean
+.PHONY: help setup demo test test-slow test-gpu check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -26,6 +26,12 @@ test: setup  ## the tests, without those that take minutes
 
 test-slow: setup  ## all tests
 	$(BIN)/python -m pytest
+
+test-gpu: setup  ## the tests that need one or two GPUs, and what to report about them
+	$(BIN)/python -m pytest -v -m "gpu or two_gpu"
+	@echo "Please report the lines above, those below, and the commit:"
+	@git rev-parse HEAD
+	@$(BIN)/python -m torch.utils.collect_env
 
 check: setup  ## formatting, linters, types, layering
 	$(BIN)/ruff format --check .

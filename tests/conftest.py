@@ -53,6 +53,16 @@ def train(tmp_path: Path) -> Train:
     return partial(run_train, tmp_path / "outputs")
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs GPUs that are not there."""
+    for marker, needed in (("gpu", 1), ("two_gpu", 2)):
+        if item.get_closest_marker(marker):
+            import torch
+
+            if (found := torch.cuda.device_count()) < needed:
+                pytest.skip(f"needs {needed} CUDA device(s), found {found}")
+
+
 # What one run would leak into the next in the same process.
 LEAKS = (
     "HYDRA_",

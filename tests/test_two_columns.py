@@ -18,7 +18,7 @@ from tests.conftest import Train, plan, run_train, the_sweep
 TINY = (
     "model=alexnet", "model.channels=[8,16,16,16,8]", "model.hidden=16", "model.image_size=67",
     "model.init=he", "data=synthetic", "data.num_images=64", "data.batch_size=16",
-    "trainer.max_epochs=2", "trainer.threads=1", "trainer.accelerator=cpu",
+    "trainer.max_epochs=2", "trainer.threads=1", "trainer.accelerator=cpu",  # the accelerator last
 )  # fmt: skip
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 
@@ -242,6 +242,20 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, devi
     assert_same_weights(run, whole)
     rows = [[row["images"], row["train/error"]] for row in whole.read_progress()]
     assert [[row["images"], row["train/error"]] for row in run.read_progress()] == rows
+
+
+@pytest.mark.two_gpu
+def test_two_gpus_run_two_columns_and_a_killed_rank_ends_the_run(tmp_path: Path):
+    on_gpus = ("trainer=two_columns", "trainer.accelerator=gpu", "seed=0,1")
+    faults = {"FAULTS": "seed-0:1:kill", "PYTHONPATH": f"{PROJECT}/tests/faults"}
+
+    done = run_train(tmp_path, *TINY[:-1], *on_gpus, environment=faults)
+
+    killed, sound = the_sweep(tmp_path).runs()
+    assert done.returncode == Exit.FAILED
+    assert killed.read_status()["cause"] == "killed"
+    exchange = sound.read_result()["exchange"]
+    assert exchange["bytes_sent_per_column"] == exchange["bytes_sent_in_theory"] > 0
 
 
 # What cannot be.

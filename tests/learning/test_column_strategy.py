@@ -38,7 +38,8 @@ class Gradients(pl.Callback):
         self.steps: list[dict[str, Tensor]] = []
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-        self.steps.append({n: p.grad.clone() for n, p in pl_module.net.named_parameters()})
+        gradients = ((name, weight.grad) for name, weight in pl_module.net.named_parameters())
+        self.steps.append({name: gradient.cpu().clone() for name, gradient in gradients})
 
 
 def fit(
@@ -51,7 +52,7 @@ def fit(
     steps: int = 3,
     batch_size: int = 6,
     resume: Path | None = None,
-    limit_val: int | None = None,
+    accelerator: str = "cpu",
 ) -> dict[str, Any]:
     """Train a tiny AlexNet; everything one would like to compare.
 
@@ -72,14 +73,13 @@ def fit(
     strategy: Any = ColumnParallelStrategy(columns=columns) if devices > 1 else "auto"
     gradients = Gradients()
     trainer = make_trainer(
-        strategy, devices, precision=precision, max_steps=steps, callbacks=[gradients],
-        limit_val_batches=limit_val,
-    )  # fmt: skip
+        strategy, devices, accelerator, precision=precision, max_steps=steps, callbacks=[gradients]
+    )
     trainer.fit(task, datamodule=data, ckpt_path=resume)
     answer = {
         "metrics": {name: value.item() for name, value in trainer.callback_metrics.items()},
         "gradients": gradients.steps,
-        "parts": {n: p.detach().clone() for n, p in task.net.named_parameters()},
+        "parts": {n: p.detach().cpu().clone() for n, p in task.net.named_parameters()},
         "velocity": sum(
             value.numel() for s in trainer.optimizers[0].state.values() for value in s.values()
         ),
@@ -93,9 +93,11 @@ def fit(
     return answer
 
 
-def make_trainer(strategy: Any, devices: int, **settings: Any) -> pl.Trainer:
+def make_trainer(
+    strategy: Any, devices: int, accelerator: str = "cpu", **settings: Any
+) -> pl.Trainer:
     return pl.Trainer(
-        accelerator="cpu",
+        accelerator=accelerator,
         devices=devices,
         strategy=strategy,
         logger=False,
@@ -302,6 +304,25 @@ def test_what_cannot_be_divided_is_refused(net: Any, settings: dict[str, Any], m
 
 def _refused(net: Any, settings: dict[str, Any]) -> None:
     refused(net, 2, **settings)
+
+
+@pytest.mark.gpu
+def test_one_gpu_trains_as_the_cpu_does_with_the_same_dropout():
+    [rank] = run_in_processes(1, _fit, {"columns": 1, "accelerator": "gpu"})
+
+    assert_same_training(fit(columns=1), [rank], columns=1)
+
+
+@pytest.mark.two_gpu
+@pytest.mark.parametrize(("columns", "replicas"), [(2, 1), (1, 2)])
+def test_two_gpus_train_as_one_process_does(columns: int, replicas: int, tmp_path: Path):
+    job = {"columns": columns, "replicas": replicas, "accelerator": "gpu", "folder": tmp_path}
+
+    ranks = run_in_processes(2, _fit, job)
+
+    assert_same_training(fit(columns=1), ranks, columns)
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert checkpoint["state_dict"]["net.conv2.weight"].shape == (16, 4, 5, 5)
 
 
 def test_the_strategy_is_known_to_lightning_by_name():

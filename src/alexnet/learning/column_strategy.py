@@ -1,3 +1,5 @@
+import contextlib
+import ctypes
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ from alexnet.model import AlexNet, Dropout, crossing_sizes, keep_column, rows_of
 log = logging.getLogger(__name__)
 
 _COLUMNS, _REPLICAS = "columns", "replicas"
+_M_MMAP_THRESHOLD = -3  # malloc.h
 
 
 class ColumnParallelStrategy(ParallelStrategy):
@@ -136,6 +139,8 @@ class ColumnParallelStrategy(ParallelStrategy):
         device = self.root_device
         backend = _get_default_process_group_backend_for_device(device)
         is_cuda = device.type == "cuda"
+        if not is_cuda:
+            _return_freed_memory()
         _init_dist_connection(
             self.cluster_environment,
             backend,
@@ -471,6 +476,16 @@ class Layout:
             f"  bytes each column sends in a step of {images} images: {self.bytes_sent(images):,}",
         ]
         return "\n".join(lines)
+
+
+def _return_freed_memory() -> None:
+    """Let blocks of 4 MB and more go back to the system when they are freed.
+
+    glibc would keep those below 32 MB once it has seen a few, and half the activities of AlexNet
+    are below: a column then takes 0.8 of the memory of both in one process instead of half.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # not glibc
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
 
 
 def _padded(part: Tensor, rows: int, columns: int) -> Tensor:
