@@ -2,6 +2,7 @@ import logging
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,16 @@ log = logging.getLogger("alexnet.sweep")
 
 # The jobs behind one that cannot be built would fare no better, and who stops one stops all.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
+
+# Our Hydra's wish for tracebacks; and what makes Lightning believe that srun has started a process
+# for each device, when a job of Slurm starts one that starts the others.
+NOT_FOR_A_RUN = ("HYDRA_FULL_ERROR", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")
+
+# conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. That Hydra
+# checks them against the plugins' dataclasses is welcome; that it will not, some day, is no news.
+warnings.filterwarnings(
+    "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
+)
 
 
 class LocalLauncher(Launcher):
@@ -43,11 +54,8 @@ class LocalLauncher(Launcher):
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             composed = self.loader.load_sweep_config(self.config, list(overrides))
             run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
-            with open_dict(composed):
-                composed.hydra.job.id, composed.hydra.job.num = str(number), number
             log.info("[%d/%d] %s", number + 1, len(job_overrides), run.name)
-            _save(composed, run)
-            code = _run_process(run)
+            code = run_process(run)
             returns.append(
                 JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=code)
             )
@@ -56,10 +64,8 @@ class LocalLauncher(Launcher):
         return returns
 
 
-def _save(composed: DictConfig, run: RunDir) -> None:
-    """Write .hydra/ with everything resolved, and clear away what an unfinished run left."""
-    for file in (run.metrics, run.progress, run.log):
-        file.unlink(missing_ok=True)
+def prepare(composed: DictConfig, run: RunDir) -> None:
+    """Write .hydra/ with everything resolved, from which the run can be started anywhere."""
     folder = run.config.parent
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(list(composed.hydra.overrides.task)), folder / "overrides.yaml")
@@ -69,9 +75,14 @@ def _save(composed: DictConfig, run: RunDir) -> None:
     OmegaConf.save(composed, run.config, resolve=True)
 
 
-def _run_process(run: RunDir) -> int:
-    """Start, wait, and write down the end of a process that could not do so itself."""
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+def run_process(run: RunDir) -> Exit:
+    """Start the process of a prepared run, wait, and write down an end that it could not.
+
+    Also in the workers of other launchers. What an unfinished run left is cleared away.
+    """
+    for file in (run.metrics, run.progress, run.log):
+        file.unlink(missing_ok=True)
+    environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_A_RUN}
     command = [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)]
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     try:
@@ -80,10 +91,16 @@ def _run_process(run: RunDir) -> int:
         # The terminal has sent Ctrl-C to the child as well: let it write down that it stopped.
         process.wait()
         code = Exit.INTERRUPTED
+    except BaseException:
+        # A worker told to end, as submitit's is before its time is up: another will go on with
+        # the run, and must not meet it.
+        process.terminate()
+        process.wait()
+        raise
     status: dict[str, Any] = run.read_status()
     if code and status.get("state") in (None, "running"):
         how = f"signal {-code}" if code < 0 else f"exit status {code}"
         run.write_status(
             {**status, "state": "failed", "cause": "killed", "error": f"the process ended by {how}"}
         )
-    return code
+    return Exit(code) if code in list(Exit) else Exit.FAILED
