@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from alexnet.rundir import find_sweeps
+
 
 def main() -> int:
     """Write the reports and print what they say."""
@@ -18,7 +20,7 @@ def main() -> int:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     folder = parser.parse_args().folder
-    sweeps = find_sweeps(folder)
+    sweeps = [sweep.path for sweep in find_sweeps(folder)]
     if not sweeps:
         what = "has no sweep in it" if folder.is_dir() else "is no folder"
         print(
@@ -47,14 +49,6 @@ def main() -> int:
     if failures and sweeps == [folder]:
         return 2
     return 1 if failures else 0
-
-
-def find_sweeps(folder: Path) -> list[Path]:
-    """The folder itself if it is a sweep, else the sweeps in it, one or two levels down."""
-    if (folder / "sweep.json").is_file():
-        return [folder]
-    found = (*folder.glob("*/sweep.json"), *folder.glob("*/*/sweep.json"))
-    return sorted(path.parent for path in found)
 
 
 if __name__ == "__main__":

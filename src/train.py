@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet import config as configuration
@@ -44,8 +44,10 @@ from alexnet.rundir import (
     RunDir,
     Stopped,
     SweepDir,
+    hold,
 )
 from alexnet.suggest import explain_hydra
+from hydra_plugins.alexnet_lab.launcher import run_process
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -161,9 +163,9 @@ def _trainer(
             assert isinstance(model, configuration.AlexNetConfig)
             columns = model.columns
         settings["strategy"] = ColumnParallelStrategy(columns)
-        if ranks.are_ours:
-            # Whatever else the environment looks like, for example within a Slurm job.
-            settings["plugins"] = [LightningEnvironment()]
+    if ranks.are_ours:
+        # Whatever else the environment looks like, for example within a Slurm job.
+        settings["plugins"] = [LightningEnvironment()]
     return pl.Trainer(
         **settings,
         deterministic=config.deterministic,
@@ -313,14 +315,21 @@ def _hush_lightning() -> None:
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
-def _job(composed: DictConfig) -> None:
-    """One run under a launcher that is not ours (joblib, submitit): a process of its own, too."""
-    from hydra_plugins.alexnet_lab.launcher import run_process
+def _job(composed: DictConfig) -> Exit:
+    """One run under a launcher that is not ours (joblib, submitit, Ray), in its worker.
 
+    In a process of its own as under ours, so that nothing leaks into the worker's next run; from
+    the configuration that the sweeper wrote, not from what the worker has composed since.
+    Raises RuntimeError if the run failed, so that the launcher notes it.
+    """
     run = RunDir(Path(HydraConfig.get().runtime.output_dir))
-    OmegaConf.save(composed, run.config, resolve=True)
-    if code := run_process(run):
+    if run.is_finished:  # by a job that an earlier command had left in the queue
+        return Exit.FINISHED
+    with hold(run.path):
+        code = run_process(run)
+    if code in (Exit.FAILED, Exit.WRONG):
         raise RuntimeError(f"the run ended {code.name.lower()}: see {run.log}")
+    return code
 
 
 def main() -> None:

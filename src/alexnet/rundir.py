@@ -154,6 +154,56 @@ class RunDir:
         """How another process of the run failed: rank-1.json."""
         return self.path / f"rank-{rank}.json"
 
+    @property
+    def state(self) -> str:
+        """In a word: finished, running, stopped, failed; dead; or not started.
+
+        What status.json says, except that a run whose process is gone without a word is dead, and
+        that one whose result.json was taken away is stopped. A finished run that is being trained
+        on is running, whatever result.json it still has.
+        """
+        status = self.read_status()
+        state = status.get("state", "finished" if self.is_finished else "not started")
+        if state == "running" and self.is_alive is False:
+            return "dead"
+        if state == "finished" and not self.is_finished:
+            return "stopped"
+        return state
+
+    @property
+    def is_alive(self) -> bool | None:
+        """Whether the process that status.json names is still there; None: on another host.
+
+        A process of the same number is another one if it started after the run did, unless its
+        command names this folder: a clock that was set forward makes old processes look young.
+        Without /proc (macOS) the number alone decides.
+        """
+        status = self.read_status()
+        if "pid" not in status:
+            return False
+        if status.get("host", os.uname().nodename) != os.uname().nodename:
+            return None
+        pid = int(status["pid"])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # somebody else's: it exists
+        if not Path("/proc/self/stat").exists():
+            return True
+        try:
+            state, began = _process_state(pid)
+            if state in "ZX":  # over, and nobody has asked how it ended
+                return False
+            # A second: the kernel gives the time of its own start in whole seconds.
+            if began <= status.get("started", math.inf) + 1:
+                return True
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return os.fsencode(self.path.absolute()) in command
+
     def append_metrics(self, row: Mapping[str, float]) -> None:
         """Add the row of one epoch to metrics.csv."""
         _append_row(self.metrics, METRICS_COLUMNS, row)
@@ -233,6 +283,14 @@ class SweepDir:
             yield self.run(name)
 
 
+def find_sweeps(folder: Path) -> list[SweepDir]:
+    """The folder itself if it is a sweep, else the sweeps in it, one or two levels down."""
+    if (folder / "sweep.json").is_file():
+        return [SweepDir(folder)]
+    found = (*folder.glob("*/sweep.json"), *folder.glob("*/*/sweep.json"))
+    return [SweepDir(path.parent) for path in sorted(found)]
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace the file at once, so that no reader ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -278,6 +336,18 @@ def _read_rows(path: Path) -> list[Row]:
             {key: float(value) if value else math.nan for key, value in row.items()}
             for row in csv.DictReader(file)
         ]
+
+
+def _process_state(pid: int) -> tuple[str, float]:
+    """A letter (R, S, Z, ...) and the time of its start, from /proc.
+
+    The second field is the command's name in parentheses, and may itself hold spaces and
+    parentheses; so fields are counted from the last one.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    lines = Path("/proc/stat").read_text().splitlines()
+    boot = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    return fields[0], boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

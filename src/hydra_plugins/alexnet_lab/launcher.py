@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,12 @@ log = logging.getLogger("alexnet.sweep")
 # The jobs behind one that cannot be built would fare no better, and who stops one stops all.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
 POLL_SECONDS = 0.2
+
+# conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. That Hydra
+# checks them against the plugins' dataclasses is welcome; that it will not, some day, is no news.
+warnings.filterwarnings(
+    "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
+)
 
 
 class LocalLauncher(Launcher):
@@ -55,7 +62,7 @@ class LocalLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         """All jobs, in their order; `return_value` is the Exit of a job's process."""
-        waiting = deque(self._prepare(job_overrides, initial_job_idx))
+        waiting = deque(map(self._prepare, job_overrides))
         devices = Devices.of_this_machine(self.parallel)
         running: list[Process] = []
         returns: list[JobReturn] = []
@@ -84,19 +91,13 @@ class LocalLauncher(Launcher):
                 time.sleep(POLL_SECONDS)
         return returns
 
-    def _prepare(
-        self, job_overrides: Sequence[Sequence[str]], first: int
-    ) -> Iterator["PreparedJob"]:
-        for number, overrides in enumerate(job_overrides, start=first):
-            composed = self.loader.load_sweep_config(self.config, list(overrides))
-            run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
-            with open_dict(composed):
-                composed.hydra.job.id, composed.hydra.job.num = str(number), number
-            if (outside := started_from_outside()) and outside.rank > 0:
-                sys.exit(_run_other_rank(composed, run, outside.rank))
-            save_config(composed, run)
-            devices = 0 if composed.trainer.accelerator == "cpu" else composed.trainer.devices
-            yield PreparedJob(run=run, overrides=list(overrides), devices=devices)
+    def _prepare(self, overrides: Sequence[str]) -> "PreparedJob":
+        composed = self.loader.load_sweep_config(self.config, list(overrides))
+        run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
+        if (outside := started_from_outside()) and outside.rank > 0:
+            sys.exit(_run_other_rank(composed, run, outside.rank))
+        devices = 0 if composed.trainer.accelerator == "cpu" else composed.trainer.devices
+        return PreparedJob(run=run, overrides=list(overrides), devices=devices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +193,12 @@ def start(
     """The run of a folder as a process of its own, all that it prints in the folder's train.log.
 
     Its standard input is a pipe that this process never writes to: it closes when this process is
-    gone, however that came, and then the run's process ends itself.
+    gone, however that came, and then the run's process ends itself. Of a run that cannot go on from
+    a checkpoint, what it left is cleared away.
     """
+    if run.whole_checkpoint() is None:
+        for file in (run.metrics, run.progress, run.log):
+            file.unlink(missing_ok=True)
     variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     command = [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)]
     with (log_file or run.log).open("ab") as output:
@@ -208,8 +213,21 @@ def start(
 
 
 def run_process(run: RunDir) -> Exit:
-    """Start the run of a folder as a process and wait for its end."""
-    return _end(start(run), run)
+    """Start the run of a folder as a process and wait for its end, in the worker of any launcher.
+
+    A worker told to end, as submitit's is before its time is up, lets the run stop first: another
+    will go on with it, and must not meet it.
+    """
+    process = start(run)
+    try:
+        process.wait()
+    except BaseException as told:
+        process.terminate()
+        _end(process, run)
+        if isinstance(told, KeyboardInterrupt):
+            return Exit.INTERRUPTED
+        raise
+    return _end(process, run)
 
 
 def _run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
@@ -231,14 +249,8 @@ def _run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
 
-def save_config(composed: DictConfig, run: RunDir) -> None:
-    """Write .hydra/ with everything resolved, so that the run can be started from its folder.
-
-    A run that cannot go on from a checkpoint begins with an empty folder.
-    """
-    if run.whole_checkpoint() is None:
-        for file in (run.metrics, run.progress, run.log):
-            file.unlink(missing_ok=True)
+def prepare(composed: DictConfig, run: RunDir) -> None:
+    """Write .hydra/ with everything resolved, from which the run can be started anywhere."""
     folder = run.config.parent
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(list(composed.hydra.overrides.task)), folder / "overrides.yaml")

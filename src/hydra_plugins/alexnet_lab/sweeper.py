@@ -1,9 +1,12 @@
 import itertools
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,14 +17,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from alexnet import config as configuration
 from alexnet import tracking
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.ranks import Outside, started_from_outside
 from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, hold
-from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, run_process
+from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, prepare, run_process
 from hydra_plugins.alexnet_lab.resume import change_run, find_run
 
 log = logging.getLogger("alexnet.sweep")
@@ -64,8 +67,16 @@ class ExperimentSweeper(Sweeper):
 
         self.config: DictConfig = config
         self.loader: ConfigLoader = hydra_context.config_loader
-        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
+        package = ".".join(config.hydra.launcher._target_.split(".")[:2])
+        if find_spec(package) is None:
+            name = config.hydra.runtime.choices["hydra/launcher"]
+            raise ConfigError(f"hydra/launcher={name} needs {package}: pip install -e '.[cluster]'")
+        # Not yet: submitit's resolves its folder, hydra.sweep.dir, as soon as it is made.
+        self.instantiate_launcher: Callable[[], Launcher] = partial(
+            Plugins.instance().instantiate_launcher,
+            hydra_context=hydra_context,
+            task_function=task_function,
+            config=config,
         )
 
     def plan_runs(self, arguments: list[str]) -> list[PlannedRun]:
@@ -103,9 +114,10 @@ class ExperimentSweeper(Sweeper):
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             _announce(sweep, runs, left)
             if (code := self._launch(sweep, left)) is Exit.WRONG:
-                _explain_wrong(sweep, left)
-                sys.exit(Exit.WRONG)
+                raise ConfigError(_why_wrong(sweep, left))
             failed = _summarize(sweep, runs, left)
+            if not code and failed and _nothing_could_be_built(sweep, runs):
+                code = Exit.WRONG
             if len(plan["runs"]) > 1:
                 _report(sweep)
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
@@ -214,6 +226,22 @@ class ExperimentSweeper(Sweeper):
             del composed["hydra"]
         return configuration.check(composed)
 
+    def _make_launcher(self) -> Launcher:
+        """The launcher of the configuration, and what its workers need, which inherit both."""
+        # Workers of submitit and Ray import this project by themselves.
+        paths = [str(PROJECT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        launcher = self.instantiate_launcher()
+        # Workers compose each job once more, for Hydra's sake. Which launcher started them is none
+        # of their business: Hydra would warn about its configuration for every run.
+        with read_write(self.config.hydra):
+            self.config.hydra.overrides.hydra = [
+                override
+                for override in self.config.hydra.overrides.hydra
+                if not override.startswith(("hydra/launcher=", "hydra.launcher."))
+            ]
+        return launcher
+
     def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> Exit:
         """Run them all: FINISHED, or what ended the sweep. Each run's end is in its status.json."""
         if not runs:
@@ -224,12 +252,22 @@ class ExperimentSweeper(Sweeper):
             [*run.overrides, f"hydra.sweep.dir='{sweep.path}'", f"hydra.sweep.subdir={run.name}"]
             for run in runs
         ]
+        # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
+        # from files that somebody has edited.
+        outside = started_from_outside()
+        for run, job in zip(runs, jobs, strict=True) if not (outside and outside.rank) else ():
+            prepare(self.loader.load_sweep_config(self.config, job), sweep.run(run.name))
+        launcher = self._make_launcher()
         try:
-            returns: Sequence[JobReturn] = self.launcher.launch(jobs, initial_job_idx=0)
+            returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
         except Interrupted as error:
             return error.exit
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
+        except Exception as error:
+            # A worker that was killed, a job that its queue lost: each run's folder tells the rest.
+            log.error("the launcher gave up: %s: %s", type(error).__name__, error)
+            return Exit.FINISHED
         ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
         return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
 
@@ -368,11 +406,16 @@ def _summarize(
     return failed
 
 
-def _explain_wrong(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
-    for run in runs:
-        status = sweep.run(run.name).read_status()
-        if status.get("cause") == CANNOT_BE_BUILT:
-            log.error("error: %s", status["error"])
+def _why_wrong(sweep: SweepDir, runs: Sequence[PlannedRun]) -> str:
+    """What the runs that cannot be built say, each thing once."""
+    ends = [sweep.run(run.name).read_status() for run in runs]
+    wrong = [end["error"] for end in ends if end.get("cause") == CANNOT_BE_BUILT]
+    return "\n".join(dict.fromkeys(wrong))
+
+
+def _nothing_could_be_built(sweep: SweepDir, runs: Iterable[PlannedRun]) -> bool:
+    """Whether every run ended so: under other launchers none ends the sweep for the others."""
+    return all(sweep.run(run.name).read_status().get("cause") == CANNOT_BE_BUILT for run in runs)
 
 
 def _report(sweep: SweepDir) -> None:
