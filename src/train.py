@@ -11,17 +11,12 @@ the command line answers at once.
 
 import argparse
 import contextlib
-import errno
 import logging
 import os
 import re
 import resource
-import signal
-import stat
 import sys
-import threading
 import time
-import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +30,12 @@ from omegaconf.errors import OmegaConfBaseException
 from alexnet import config as configuration
 from alexnet import factors
 from alexnet.config import Config, ConfigError
-from alexnet.ranks import RankLost, Ranks, started_from_outside
+from alexnet.process import attempt
+from alexnet.ranks import Ranks, started_from_outside
 from alexnet.rundir import (
-    CANNOT_BE_BUILT,
-    SIGNALS_TO_STOP,
     Exit,
     FolderInUse,
     RunDir,
-    Stopped,
     SweepDir,
     hold,
 )
@@ -215,95 +208,6 @@ def _what_was_asked_for() -> Any:
         raise ConfigError(str(error)) from error
 
 
-def run_alone(run: RunDir, *, rank: int = 0, config_file: Path | None = None) -> Exit:
-    """Train the run of a folder from the configuration that lies in it, as one of its processes.
-
-    status.json always tells how it ended, unless the process is killed outright.
-    """
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    _end_with_parent()
-    if rank == 0:
-        started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
-        run.write_status({**started, "state": "running", "epoch": 0})
-    code, end = _attempt(run, rank, config_file or run.config)
-    if rank == 0:
-        run.write_status({**run.read_status(), **end, "updated": time.time()})
-    elif code is not Exit.FINISHED:
-        run.write_rank_end(rank, {**end, "time": time.time()})
-    return code
-
-
-def _attempt(run: RunDir, rank: int, config_file: Path) -> tuple[Exit, dict[str, Any]]:
-    """Train; how it ended, and what status.json says of it."""
-
-    def give_up(lost: Exception) -> None:
-        log.error("%s", lost)
-        end = {"state": "failed", **_explain(lost), "updated": time.time()}
-        run.write_status({**run.read_status(), **end})
-        os._exit(Exit.FAILED)
-
-    command = [sys.executable, str(Path(__file__).resolve()), RUN_FLAG, str(run.path)]
-    try:
-        _stop_on_signals()
-        with Ranks(run, rank, command, give_up) as ranks:
-            train(configuration.load(config_file), run, ranks)
-    except ConfigError as error:
-        log.error("error: %s", error)
-        return Exit.WRONG, {"state": "failed", "cause": CANNOT_BE_BUILT, "error": str(error)}
-    except Stopped as error:
-        log.info("%s", error)
-        return Exit.STOPPED, {"state": "stopped", "cause": str(error)}
-    except Exception as error:
-        log.error("%s", error, exc_info=True)
-        return Exit.FAILED, {"state": "failed", **_explain(error)}
-    return Exit.FINISHED, {"state": "finished"}
-
-
-def _explain(error: Exception) -> dict[str, str]:
-    """Cause, one line with a hint for the commonest ways to fail, and the traceback."""
-    from alexnet.learning import Diverged
-
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    cause, hint = "exception", ""
-    if isinstance(error, RankLost):
-        text, cause = str(error), error.cause
-    elif isinstance(error, Diverged):
-        cause = "diverged"
-    elif isinstance(error, MemoryError) or "out of memory" in text.lower():
-        cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
-    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        cause, hint = "disk full", "the last checkpoint is whole; free some space and say it again"
-    elif "address already in use" in text.lower():
-        cause, hint = "port in use", "say it again"
-    return {
-        "cause": cause,
-        "error": f"{text} ({hint})" if hint else text,
-        "traceback": "".join(traceback.format_exception(error)),
-    }
-
-
-def _stop_on_signals() -> None:
-    """Until training takes over, a signal to stop ends the process where it is."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped(f"stopped by {signal.Signals(number).name}; the same command goes on")
-
-    for number in SIGNALS_TO_STOP:
-        signal.signal(number, stop)
-
-
-def _end_with_parent() -> None:
-    """If standard input is a pipe, the launcher holds its other end: end when it is gone."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=wait, daemon=True).start()
-
-
 def _hush_lightning() -> None:
     """Of Lightning, what is wrong; not which devices it sees, nor what it would like to sell."""
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -367,7 +271,14 @@ def _run_folder() -> Exit:
     given = parser.parse_args()
     outside = started_from_outside()
     rank = outside.rank if outside else given.rank
-    return run_alone(RunDir(given.run), rank=rank, config_file=given.config)
+    run = RunDir(given.run)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    command = [sys.executable, str(Path(__file__).resolve()), RUN_FLAG, str(run.path)]
+
+    def train_it(ranks: Ranks) -> None:
+        train(configuration.load(given.config or run.config), run, ranks)
+
+    return attempt(train_it, run, rank=rank, command=command)
 
 
 def _complain(text: str) -> Exit:
