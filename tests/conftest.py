@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from alexnet.config import CONF, PROJECT
 from alexnet.rundir import SweepDir
-from hydra_plugins.alexnet_lab.sweeper import ExperimentSweeper, PlannedRun
+from hydra_plugins.alexnet_lab.plan import PlannedRun
+from hydra_plugins.alexnet_lab.sweeper import ExperimentSweeper
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -5,7 +5,7 @@ import pytest
 
 from alexnet.config import ConfigError
 from alexnet.rundir import FolderInUse, RunDir, hold
-from hydra_plugins.alexnet_lab.sweeper import _join, _spread
+from hydra_plugins.alexnet_lab.plan import join_plan, spread
 from tests.conftest import Train, plan, the_sweep
 
 
@@ -54,16 +54,16 @@ def test_a_rehearsal_shows_every_level_in_at_most_four_runs_of_one_seed():
 def test_a_cut_grid_keeps_its_order():
     grid = [{"a": a, "b": b} for a in "12" for b in "12"]
 
-    assert _spread(grid, 2) == [{"a": "1", "b": "1"}, {"a": "2", "b": "2"}]
-    assert _spread(grid, None) == grid
+    assert spread(grid, 2) == [{"a": "1", "b": "1"}, {"a": "2", "b": "2"}]
+    assert spread(grid, None) == grid
 
 
 def test_more_seeds_join_the_plan_first_levels_first():
     levels = {"model.nonlinearity": ["relu", "tanh"], "seed": ["0", "1"]}
     runs = plan("+experiment=relu_vs_tanh", "seed=1")
-    first = _join({}, {}, [], plan("+experiment=relu_vs_tanh", "seed=0"), levels)
+    first = join_plan({}, {}, [], plan("+experiment=relu_vs_tanh", "seed=0"), levels)
 
-    joined = _join(first, {}, [], runs, levels)
+    joined = join_plan(first, {}, [], runs, levels)
 
     assert list(joined["runs"]) == [
         "nonlinearity-relu_seed-0",

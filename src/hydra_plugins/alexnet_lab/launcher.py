@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from alexnet.config import PROJECT
 from alexnet.ranks import started_from_outside
 from alexnet.rundir import Exit, RunDir
+from hydra_plugins.alexnet_lab.devices import Devices, Share
 from hydra_plugins.alexnet_lab.display import Display
 
 log = logging.getLogger("alexnet.sweep")
@@ -107,58 +108,6 @@ class PreparedJob:
     run: RunDir
     overrides: list[str]
     devices: int
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a process may use: GPUs by index, or a number of threads (0: what torch takes)."""
-
-    gpus: tuple[str, ...] = ()
-    threads: int = 0
-
-    def environment(self) -> dict[str, str]:
-        """As the variables that torch reads."""
-        if self.gpus:
-            return {"CUDA_VISIBLE_DEVICES": ",".join(self.gpus)}
-        return {"OMP_NUM_THREADS": str(self.threads)} if self.threads else {}
-
-
-class Devices:
-    """Shares the devices of a machine out to runs, `places` of which may run at once."""
-
-    def __init__(self, *, gpus: Sequence[str], places: int, threads: int = 0) -> None:
-        self._gpus = set(gpus)
-        self._free = list(gpus)
-        self._places = places
-        self._threads = threads
-
-    @classmethod
-    def of_this_machine(cls, parallel: int | str) -> "Devices":
-        """Its GPUs, or CUDA_VISIBLE_DEVICES of them; its cores, if `parallel` runs are to share."""
-        gpus = _gpus()
-        if parallel == "auto":
-            return cls(gpus=gpus, places=max(1, len(gpus)))
-        places, cores = int(parallel), os.cpu_count() or 1
-        return cls(gpus=gpus, places=places, threads=max(1, cores // places))
-
-    def take(self, wanted_gpus: int) -> Share | None:
-        """A share for a run that asks for so many GPUs; None if it has to wait."""
-        if not self._places:
-            return None
-        if not self._gpus or not wanted_gpus:
-            self._places -= 1
-            return Share(threads=self._threads)
-        if wanted_gpus > len(self._free) and len(self._free) < len(self._gpus):
-            return None
-        # A run that asks for more than the machine has gets all, and says itself that it is short.
-        self._places -= 1
-        taken, self._free = tuple(self._free[:wanted_gpus]), self._free[wanted_gpus:]
-        return Share(gpus=taken)
-
-    def give_back(self, share: Share) -> None:
-        """The run has ended."""
-        self._places += 1
-        self._free = [*self._free, *share.gpus]
 
 
 class Process:
@@ -322,16 +271,3 @@ class Interrupted(Exception):
     def __init__(self, exit: Exit) -> None:
         super().__init__(exit.name.lower())
         self.exit = exit
-
-
-def _gpus() -> list[str]:
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [gpu for gpu in visible.split(",") if gpu and gpu != "-1"]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True, text=True, check=True, timeout=20,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return listed.stdout.split()

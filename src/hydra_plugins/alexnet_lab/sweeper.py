@@ -1,10 +1,8 @@
 import itertools
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Any, NoReturn
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -20,26 +17,24 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
 from alexnet import config as configuration
-from alexnet import tracking
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.ranks import Outside, started_from_outside
 from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, hold
 from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, prepare, run_process
+from hydra_plugins.alexnet_lab.plan import (
+    PlannedRun,
+    join_plan,
+    levels_of,
+    plain_key,
+    run_name,
+    spread,
+    sweep_folder,
+)
 from hydra_plugins.alexnet_lab.resume import change_run, find_run
 
 log = logging.getLogger("alexnet.sweep")
 
 ARM = "+arm"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedRun:
-    """One arm with one seed."""
-
-    name: str
-    overrides: list[str]
-    arm: dict[str, Any]
-    config: Config
 
 
 class ExperimentSweeper(Sweeper):
@@ -93,7 +88,7 @@ class ExperimentSweeper(Sweeper):
                 raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
             self._train_on(arguments)
         fixed, axes = self._split(arguments)
-        swept = [_plain_key(key) for key in axes]
+        swept = [plain_key(key) for key in axes]
         base = self._compose(fixed)
         runs = self._plan(fixed, axes)
         outside = started_from_outside()
@@ -104,12 +99,12 @@ class ExperimentSweeper(Sweeper):
         if not experiment["factor"]:
             experiment["factor"] = [key for key in swept if key != "seed"]
         choice = self.config.hydra.runtime.choices["data"]
-        sweep = _sweep_folder(base, configuration.sweep_name(choice, base, swept))
+        sweep = sweep_folder(base, configuration.sweep_name(choice, base, swept))
         if outside and outside.rank > 0:  # rank 0 keeps the books
             self._launch(sweep, [run for run in runs if not sweep.run(run.name).is_finished])
             sys.exit(Exit.FINISHED)
         with hold(sweep.path):
-            plan = _join(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
+            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             _announce(sweep, runs, left)
@@ -142,12 +137,12 @@ class ExperimentSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.loader)
         axes: dict[str, list[str]] = {"seed": [str(self.config.seed)]}
         for override in parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()]):
-            axes[override.get_key_element()] = _levels(override)
+            axes[override.get_key_element()] = levels_of(override)
         fixed = []
         for override in parser.parse_overrides(list(arguments)):
             key = override.get_key_element()
             if override.is_sweep_override() or key in axes:
-                axes[key] = _levels(override)
+                axes[key] = levels_of(override)
             else:
                 assert override.input_line is not None
                 fixed.append(override.input_line)
@@ -163,11 +158,11 @@ class ExperimentSweeper(Sweeper):
         """Levels in the order in which they are reported: the experiment file's first."""
         parser = OverridesParser.create(config_loader=self.loader)
         declared = {
-            override.get_key_element(): _levels(override)
+            override.get_key_element(): levels_of(override)
             for override in parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
         }
         return {
-            _plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
+            plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
             for key, levels in axes.items()
         }
 
@@ -176,21 +171,23 @@ class ExperimentSweeper(Sweeper):
         combinations = [
             dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
         ]
-        chosen = _spread(combinations, self.max_runs)
+        chosen = spread(combinations, self.max_runs)
         if len(chosen) < len(combinations):
             log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
         self._refuse_what_arms_set(fixed, axes)
         runs = []
         for combination in chosen:
             overrides = [*fixed, *(self._override(*each) for each in combination.items())]
-            levels = {_plain_key(key): level for key, level in combination.items()}
+            levels = {plain_key(key): level for key, level in combination.items()}
             config = self._compose(overrides)
             composed = configuration.flatten(config.plain())
             # A swept group has a name for its level and no value of its own.
             arm = {key: composed.get(key, level) for key, level in levels.items() if key != "seed"}
             runs.append(
-                PlannedRun(name=_run_name(levels), overrides=overrides, arm=arm, config=config)
+                PlannedRun(name=run_name(levels), overrides=overrides, arm=arm, config=config)
             )
+        if len({run.name for run in runs}) < len(runs):
+            raise ConfigError("two levels would share a folder: name each level once")
         return runs
 
     def _override(self, key: str, level: str) -> str:
@@ -290,87 +287,6 @@ def _refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
             f"{processes}"
         )
     return None
-
-
-def _levels(override: Override) -> list[str]:
-    if not override.is_sweep_override():
-        return [override.get_value_element_as_str()]
-    if not override.is_discrete_sweep():
-        raise ConfigError(
-            f"{override.input_line}: an interval has no end of levels; list them, or use range()"
-        )
-    return list(override.sweep_string_iterator())
-
-
-def _plain_key(key: str) -> str:
-    return key.lstrip("+")
-
-
-def _run_name(levels: Mapping[str, str]) -> str:
-    """{"model.nonlinearity": "relu", "seed": "0"} -> nonlinearity-relu_seed-0."""
-    last = [key.rpartition(".")[2] for key in levels]
-    parts = []
-    for short, (key, level) in zip(last, levels.items(), strict=True):
-        word = short if last.count(short) == 1 else key
-        parts.append(f"{word}-{re.sub(r'[^A-Za-z0-9.+-]+', '-', level).strip('-')}")
-    return "_".join(parts)
-
-
-def _spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[str, str]]:
-    """At most so many, each showing the most levels not yet seen, in the order of the grid."""
-    if most is None or len(combinations) <= most:
-        return combinations
-    seen: set[tuple[str, str]] = set()
-    chosen: list[dict[str, str]] = []
-    while len(chosen) < most:
-        left = [each for each in combinations if each not in chosen]
-        best = max(left, key=lambda each: len(each.items() - seen))
-        chosen.append(best)
-        seen |= best.items()
-    return [each for each in combinations if each in chosen]
-
-
-def _sweep_folder(base: Config, name: str) -> SweepDir:
-    """The newest folder of that name; with fresh=true the next: NAME, NAME-2, NAME-3."""
-    root = PROJECT / base.outputs / base.experiment.name
-    numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-    newest = root / next(numbered)
-    for following in (root / each for each in numbered):
-        if not (following.exists() or (base.fresh and newest.exists())):
-            break
-        newest = following
-        if not following.exists():
-            break
-    return SweepDir(newest)
-
-
-def _join(
-    old: Mapping[str, Any],
-    experiment: Mapping[str, Any],
-    swept: list[str],
-    runs: Iterable[PlannedRun],
-    levels: Mapping[str, Sequence[str]],
-) -> dict[str, Any]:
-    """The plan of the folder: what was there and what is new, first levels first."""
-    planned = dict(old.get("runs", {}))
-    for run in runs:
-        planned[run.name] = {"arm": run.arm, "seed": run.config.seed}
-
-    def rank(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
-        arm, seed = entry[1]["arm"], entry[1]["seed"]
-        places = [
-            order.index(str(arm[key])) if str(arm[key]) in order else len(order)
-            for key, order in levels.items()
-            if key in arm
-        ]
-        return (*places, seed)
-
-    return {
-        "experiment": dict(experiment),
-        "command": tracking.command_line(),
-        "swept": swept,
-        "runs": dict(sorted(planned.items(), key=rank)),
-    }
 
 
 def _announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:

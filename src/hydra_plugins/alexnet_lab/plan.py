@@ -1,0 +1,101 @@
+"""Which runs a sweep has, what they are called and where they lie."""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from alexnet import tracking
+from alexnet.config import PROJECT, Config, ConfigError
+from alexnet.rundir import SweepDir
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One arm with one seed."""
+
+    name: str
+    overrides: list[str]
+    arm: dict[str, Any]
+    config: Config
+
+
+def levels_of(override: Override) -> list[str]:
+    """Of a swept key; one for a plain value. Raises ConfigError for an interval."""
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{override.input_line}: an interval has no end of levels; list them, or use range()"
+        )
+    return list(override.sweep_string_iterator())
+
+
+def plain_key(key: str) -> str:
+    """+arm -> arm."""
+    return key.lstrip("+")
+
+
+def run_name(levels: Mapping[str, str]) -> str:
+    """{"model.nonlinearity": "relu", "seed": "0"} -> nonlinearity-relu_seed-0."""
+    last = [key.rpartition(".")[2] for key in levels]
+    parts = []
+    for short, (key, level) in zip(last, levels.items(), strict=True):
+        word = short if last.count(short) == 1 else key
+        parts.append(f"{word}-{re.sub(r'[^A-Za-z0-9.+-]+', '-', level).strip('-')}")
+    return "_".join(parts)
+
+
+def spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[str, str]]:
+    """At most so many, each showing the most levels not yet seen, in the order of the grid."""
+    if most is None or len(combinations) <= most:
+        return combinations
+    seen: set[tuple[str, str]] = set()
+    chosen: list[dict[str, str]] = []
+    while len(chosen) < most:
+        left = [each for each in combinations if each not in chosen]
+        best = max(left, key=lambda each: len(each.items() - seen))
+        chosen.append(best)
+        seen |= best.items()
+    return [each for each in combinations if each in chosen]
+
+
+def sweep_folder(base: Config, name: str) -> SweepDir:
+    """The newest folder of that name; with fresh=true the next: NAME, NAME-2, NAME-3."""
+    root = PROJECT / base.outputs / base.experiment.name
+    folder, numbers = root / name, itertools.count(2)
+    while (following := root / f"{name}-{next(numbers)}").exists():
+        folder = following
+    return SweepDir(following if base.fresh and folder.exists() else folder)
+
+
+def join_plan(
+    old: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    swept: list[str],
+    runs: Iterable[PlannedRun],
+    levels: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """The plan of the folder: what was there and what is new, first levels first."""
+    planned = dict(old.get("runs", {}))
+    for run in runs:
+        planned[run.name] = {"arm": run.arm, "seed": run.config.seed}
+
+    def rank(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
+        arm, seed = entry[1]["arm"], entry[1]["seed"]
+        places = [
+            order.index(str(arm[key])) if str(arm[key]) in order else len(order)
+            for key, order in levels.items()
+            if key in arm
+        ]
+        return (*places, seed)
+
+    return {
+        "experiment": dict(experiment),
+        "command": tracking.command_line(),
+        "swept": swept,
+        "runs": dict(sorted(planned.items(), key=rank)),
+    }
