@@ -88,7 +88,7 @@ def test_the_answer_comes_first_with_its_numbers_and_n(three_seeds: Path):
         "(95 % interval 4.00 to 4.00, n = 3 seeds); the paper: 6 times."
     )
     assert readme(three_seeds).splitlines()[2] == f"**{answer}** Verdict: **agrees**."
-    assert report.line == f"relu_vs_tanh: agrees. {answer}"
+    assert report.line == f"relu_vs_tanh on cifar10: agrees. {answer}"
 
 
 def test_the_report_tells_what_differed_beyond_the_factor_and_where_it_came_from(

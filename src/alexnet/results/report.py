@@ -62,9 +62,9 @@ class Report:
 
     @property
     def line(self) -> str:
-        """Experiment, verdict and answer, for a log."""
+        """Experiment, data set, verdict and answer, for a log."""
         verdict = self.comparison.verdict or "no claim"
-        return f"{self.sweep.experiment.name}: {verdict}. {self.answer}"
+        return f"{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
 
 def write_report(folder: str | Path) -> Report:
@@ -188,7 +188,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
     section = f" (section {experiment.section})" if experiment.section else ""
     verdict = comparison.verdict or "no claim to compare with"
     parts = [
-        f"# {experiment.name}{section}",
+        f"# {experiment.name}{section} on {sweep.data}",
         f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**.",
         experiment.claim and f"> {' '.join(experiment.claim.split())}",
         *_paper(experiment),
