@@ -243,7 +243,7 @@ def script(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_script_reports_a_sweep(three_seeds: Path):
     done = script(three_seeds)
     assert done.returncode == 0, done.stderr
-    assert "relu_vs_tanh: agrees" in done.stdout
+    assert "relu_vs_tanh on cifar10: agrees" in done.stdout
     assert not (three_seeds / "scorecard.md").exists()
 
 
