@@ -86,6 +86,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         net = hydra.utils.instantiate(
             config.model.plain(), num_classes=data.num_classes, _convert_="all"
         )
+    if config.trainer.precision == "64-true":
+        net.double()  # before a checkpoint is read into it, which would round it to float32
     about = {
         "model": {**config.model.plain(), "num_classes": data.num_classes},
         "mean_image": data.mean_image,

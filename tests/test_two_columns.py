@@ -220,7 +220,7 @@ def test_four_processes_are_two_columns_of_two_replicas(train: Train, tmp_path: 
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, devices: int):
     command = (
         *TINY, "trainer=two_columns", f"trainer.devices={devices}", "trainer.precision=64-true",
-        "trainer.max_epochs=6", "data.num_images=250", "checkpoint.minutes=1e-9",
+        "trainer.max_epochs=6", "data.num_images=250",
     )  # fmt: skip
     assert run_train(tmp_path / "whole", *command).returncode == 0
     sweep = start(tmp_path / "stopped", sys.executable, "src/train.py", *command)
