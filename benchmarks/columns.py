@@ -3,11 +3,11 @@
     python benchmarks/columns.py [batch size] [repeats]
 
 Trains full AlexNet through ClassificationTask, PaperSGD and Lightning's Trainer on random images,
-the layouts in turn. Prints, for each, the median images per second of the global batch, the peak
-memory of a process beyond the bare imports, and the numbers of parameters and of entries of the
-optimizer's state that a process keeps. "bare" is the same without strategy, task and Trainer: a
-loop in two processes that exchange by torch.distributed.nn, which the strategy should not be
-slower than.
+the layouts in turn. Prints, for each, the median images per second of the global batch, the CPU
+seconds of a step and process (those of a busy machine's other work apart), the peak memory of a
+process beyond the bare imports, and the numbers of parameters and of entries of the optimizer's
+state that a process keeps. "bare" is the same without strategy, task and Trainer: a loop in two
+processes that exchange by torch.distributed.nn, which the strategy should not be slower than.
 """
 
 import json
@@ -47,18 +47,21 @@ def peak_megabytes() -> float:
 
 
 class Clock(pl.Callback):
-    """Seconds of every step."""
+    """Seconds of every step: on the wall, and of the processor, which others do not disturb."""
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Start."""
-        self._began = time.perf_counter()
+        self._began = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Stop."""
-        self.seconds.append(time.perf_counter() - self._began)
+        wall, cpu = self._began
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.process_time() - cpu)
 
 
 def measure(how: str, processes: int, threads: int, batch_size: int) -> dict[str, float]:
@@ -70,9 +73,11 @@ def measure(how: str, processes: int, threads: int, batch_size: int) -> dict[str
     images = 60 * torch.randn(batch_size, 3, 224, 224)
     batch = images.contiguous(memory_format=torch.channels_last), torch.arange(batch_size)
     train = train_bare if how == "bare" else train_with_lightning
-    seconds, optimizer = train(net, batch, processes)
+    clock = Clock()
+    optimizer = train(net, batch, processes, clock)
     return {
-        "seconds": statistics.median(seconds[WARM_UP:]),
+        "seconds": statistics.median(clock.wall[WARM_UP:]),
+        "cpu": statistics.median(clock.cpu[WARM_UP:]),
         "megabytes": peak_megabytes() - imported,
         "parameters": sum(weight.numel() for weight in net.parameters()),
         "velocity": sum(v.numel() for each in optimizer.state.values() for v in each.values()),
@@ -80,8 +85,8 @@ def measure(how: str, processes: int, threads: int, batch_size: int) -> dict[str
 
 
 def train_bare(
-    net: AlexNet, batch: tuple[Tensor, Tensor], processes: int
-) -> tuple[list[float], Optimizer]:
+    net: AlexNet, batch: tuple[Tensor, Tensor], processes: int, clock: Clock
+) -> Optimizer:
     """The shortest loop with the same sums, but for the logits' gradient, which is doubled."""
     dist.init_process_group("gloo", rank=int(os.environ["LOCAL_RANK"]), world_size=processes)
     keep_column(net, dist.get_rank(), processes)
@@ -90,22 +95,20 @@ def train_bare(
     net.register_forward_hook(lambda _, __, logits: torch.cat(all_gather(logits.contiguous()), 1))
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
     images, labels = batch
-    seconds = []
     for _ in range(WARM_UP + STEPS):
-        began = time.perf_counter()
+        clock.on_train_batch_start()
         optimizer.zero_grad()
         functional.cross_entropy(net(images), labels).backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - began)
-    return seconds, optimizer
+        clock.on_train_batch_end()
+    return optimizer
 
 
 def train_with_lightning(
-    net: AlexNet, batch: tuple[Tensor, Tensor], processes: int
-) -> tuple[list[float], Optimizer]:
+    net: AlexNet, batch: tuple[Tensor, Tensor], processes: int, clock: Clock
+) -> Optimizer:
     """As our runs do it."""
     task = ClassificationTask(net, lr=1e-4)
-    clock = Clock()
     trainer = pl.Trainer(
         accelerator="cpu",
         devices=processes,
@@ -119,7 +122,7 @@ def train_with_lightning(
         use_distributed_sampler=False,
     )
     trainer.fit(task, DataLoader([batch] * (WARM_UP + STEPS), batch_size=None))
-    return clock.seconds, trainer.optimizers[0]
+    return trainer.optimizers[0]
 
 
 def measure_apart(how: str, processes: int, threads: int, batch_size: int) -> dict[str, float]:
@@ -163,6 +166,7 @@ def main() -> None:
         print(
             f"{name:24} {rate:5.1f} images/s ({rates[0]:.1f} to {rates[-1]:.1f}), "
             f"{rate / batch_size * median(single, 'seconds'):.2f} times; "
+            f"{median(name, 'cpu'):.2f} s of CPU per step and process; "
             f"{memory:5.0f} MB, {memory / median(single, 'megabytes'):.2f} times; "
             f"{median(name, 'parameters'):,.0f} parameters, "
             f"{median(name, 'velocity'):,.0f} velocities"
