@@ -41,7 +41,7 @@ def test_the_report_says_which_initial_weights_and_which_rates(relu_vs_tanh: Swe
     readme = (relu_vs_tanh.report / "README.md").read_text()
 
     assert "init=he" in readme
-    assert "`learning.lr`" in readme
+    assert "`lr=0.01`" in readme
 
 
 def test_the_verdict_is_what_the_progress_files_say(relu_vs_tanh: SweepDir):

@@ -145,7 +145,9 @@ def test_a_run_killed_at_twenty_random_moments_does_too(undisturbed: RunDir, tmp
     assert_equal_runs(undisturbed, run)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+)
 def test_a_run_told_to_stop_writes_a_checkpoint_and_goes_on_exactly(
     undisturbed: RunDir, tmp_path: Path, number: signal.Signals
 ):
@@ -177,6 +179,7 @@ def test_ctrl_c_stops_after_a_checkpoint_and_starts_no_further_run(tmp_path: Pat
     assert "not started" in output
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_kills(tmp_path: Path):
     sweep = Sweep(tmp_path, *COMMAND)
     run = sweep.wait_for(lambda run: run.read_status().get("state") == "running")
@@ -227,7 +230,7 @@ def flip_a_bit(checkpoint: Path) -> None:
     checkpoint.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
+@pytest.mark.parametrize("damage", [pytest.param(truncate, marks=pytest.mark.slow), flip_a_bit])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     undisturbed: RunDir, tmp_path: Path, damage: Callable[[Path], None]
 ):
@@ -244,6 +247,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     assert_equal_runs(undisturbed, run)
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_at_its_threshold_is_not_trained_on(tmp_path: Path):
     command = (*COMMAND[:3], "+experiment=relu_vs_tanh", "model.init=he")
     command += ("model.nonlinearity=relu", "seed=0", "trainer.threads=1")
@@ -289,6 +293,7 @@ def test_two_sweeps_of_the_same_key_do_not_write_into_one_folder(tmp_path: Path)
     assert f"in use by process {sweep.process.pid}" in second.stderr
 
 
+@pytest.mark.slow
 def test_runs_that_share_the_cores_give_the_numbers_of_runs_that_do_not(tmp_path: Path):
     seeds = (*COMMAND, "seed=0,1")
     run_train(tmp_path / "one", *seeds)
@@ -324,6 +329,7 @@ def test_resume_refuses_any_other_change_by_name(undisturbed: RunDir, tmp_path: 
     assert run_train(tmp_path, "resume=/nowhere").returncode == Exit.WRONG
 
 
+@pytest.mark.slow
 def test_status_says_how_it_ended(tmp_path: Path):
     run_train(tmp_path, *COMMAND[:3], "trainer.max_epochs=1", "learning.lr=1e12")
 

@@ -159,6 +159,18 @@ def test_fresh_starts_over_in_a_new_folder(train: Train, tmp_path: Path):
     assert folders[1] == f"{folders[0]}-2"
 
 
+def test_another_run_under_the_same_name_gets_a_folder_of_its_own(train: Train, tmp_path: Path):
+    train(*TINY, "trainer.max_epochs=1")
+    [run] = the_sweep(tmp_path / "outputs").runs()
+    # As if a file that the sweep's name does not tell of had been edited since.
+    run.config.write_text(run.config.read_text().replace("dropout: 0.0", "dropout: 0.3"))
+
+    done = train(*TINY, "trainer.max_epochs=1")
+
+    assert done.returncode == 0
+    assert f"{run.path.parent}-2" in done.stdout
+
+
 def test_a_run_that_fails_is_told_and_the_others_finish(train: Train, tmp_path: Path):
     done = train(*TINY, "trainer.max_epochs=2", "-m", "learning.lr=1e12,0.01")
 

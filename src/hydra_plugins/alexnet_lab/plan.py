@@ -9,8 +9,15 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 
 from alexnet import tracking
-from alexnet.config import PROJECT, Config, ConfigError
-from alexnet.rundir import SweepDir
+from alexnet.config import (
+    NOT_PART_OF_THE_NAME,
+    PROJECT,
+    Config,
+    ConfigError,
+    confounds,
+    load,
+)
+from alexnet.rundir import RunDir, SweepDir
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +70,30 @@ def spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[st
     return [each for each in combinations if each in chosen]
 
 
-def sweep_folder(base: Config, name: str) -> SweepDir:
-    """The newest folder of that name; with fresh=true the next: NAME, NAME-2, NAME-3."""
+def sweep_folder(base: Config, name: str, runs: Sequence[PlannedRun]) -> SweepDir:
+    """The newest folder of that name; with fresh=true the next: NAME, NAME-2, NAME-3.
+
+    The next one, too, if it has a run of the same name that is another run: the name of a sweep
+    does not tell of a file in conf/arm that was edited.
+    """
     root = PROJECT / base.outputs / base.experiment.name
     folder, numbers = root / name, itertools.count(2)
     while (following := root / f"{name}-{next(numbers)}").exists():
         folder = following
-    return SweepDir(following if base.fresh and folder.exists() else folder)
+    is_another = any(_contradicts(SweepDir(folder).run(run.name), run) for run in runs)
+    return SweepDir(following if (base.fresh and folder.exists()) or is_another else folder)
+
+
+def _contradicts(there: RunDir, planned: PlannedRun) -> bool:
+    """Whether the folder is of a run with other numbers; a run may have been trained on."""
+    if not there.config.exists():
+        return False
+    try:
+        differ = confounds(load(there.config), planned.config)
+    except ConfigError:  # written when there were other keys
+        return True
+    ignored = (*NOT_PART_OF_THE_NAME, "experiment", "trainer.max_epochs", "trainer.max_steps")
+    return any(not f"{key}.".startswith(tuple(f"{each}." for each in ignored)) for key in differ)
 
 
 def join_plan(

@@ -99,7 +99,7 @@ class ExperimentSweeper(Sweeper):
         if not experiment["factor"]:
             experiment["factor"] = [key for key in swept if key != "seed"]
         choice = self.config.hydra.runtime.choices["data"]
-        sweep = sweep_folder(base, configuration.sweep_name(choice, base, swept))
+        sweep = sweep_folder(base, configuration.sweep_name(choice, base, swept), runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             self._launch(sweep, [run for run in runs if not sweep.run(run.name).is_finished])
             sys.exit(Exit.FINISHED)
