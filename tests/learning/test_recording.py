@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,20 @@ from alexnet.learning import ClassificationTask, Diverged, RunRecorder
 from alexnet.model import CifarNet
 from alexnet.rundir import RunDir
 
-STEPS = 16  # of an epoch: 64 images in batches of 4
+STEPS = 20  # of an epoch: 80 images in batches of 4
 
 
-def fit(folder: Path, *, lr: float = 0.01, stop_at: float | None = None, **trainer: Any) -> RunDir:
+def fit(
+    folder: Path,
+    *,
+    lr: float = 0.01,
+    stop_at: float | None = None,
+    num_images: int = 80,
+    **trainer: Any,
+) -> RunDir:
     run = RunDir(folder)
     torch.manual_seed(0)
-    data = Synthetic(num_images=64, batch_size=4, size=8, image_size=8)
+    data = Synthetic(num_images=num_images, batch_size=4, size=8, image_size=8)
     net = CifarNet(init="he", normalization="none", image_size=8)
     task = ClassificationTask(net, lr=lr, about={"class_names": list(data.class_names)})
     pl.Trainer(
@@ -32,22 +40,32 @@ def fit(folder: Path, *, lr: float = 0.01, stop_at: float | None = None, **train
     return run
 
 
-def test_metrics_have_a_row_per_epoch_and_progress_ten_or_more(tmp_path: Path):
+def test_metrics_have_a_row_per_epoch_and_progress_has_ten(tmp_path: Path):
     run = fit(tmp_path, max_epochs=2)
 
     assert [row["epoch"] for row in run.read_metrics()] == [1, 2]
     progress = run.read_progress()
-    assert len(progress) == 2 * STEPS
-    assert [row["epoch"] for row in progress[:3]] == [1 / 16, 2 / 16, 3 / 16]
-    assert [row["images"] for row in progress[:3]] == [4, 8, 12]
+    assert len(progress) == 20
+    assert [row["epoch"] for row in progress[:3]] == [0.1, 0.2, 0.3]
+    assert [row["images"] for row in progress[:3]] == [8, 16, 24]
+
+
+def test_rows_of_progress_are_of_equal_length_to_a_batch(tmp_path: Path):
+    # 23 batches do not divide by ten; the last row must not be a short one, whose error is noise.
+    run = fit(tmp_path, max_epochs=1, limit_train_batches=23, num_images=92)
+
+    ends = [0.0, *(row["images"] for row in run.read_progress())]
+    lengths = [after - before for before, after in pairwise(ends)]
+    assert len(lengths) == 10
+    assert set(lengths) == {8, 12}
 
 
 def test_the_error_of_an_epoch_is_the_mean_over_its_images(tmp_path: Path):
     run = fit(tmp_path, max_epochs=1)
 
     [epoch], progress = run.read_metrics(), run.read_progress()
-    counted = [row["train/error"] * 4 for row in progress]
-    assert epoch["train/error"] == pytest.approx(sum(counted) / 64)
+    counted = [row["train/error"] * 8 for row in progress]
+    assert epoch["train/error"] == pytest.approx(sum(counted) / 80)
     assert all(count == round(count) for count in counted)
 
 
@@ -65,7 +83,7 @@ def test_a_run_stops_at_the_row_that_crosses_and_ends_whole(tmp_path: Path):
 def test_max_steps_inside_an_epoch_ends_with_a_validation_a_row_and_a_checkpoint(tmp_path: Path):
     run = fit(tmp_path, max_epochs=5, max_steps=STEPS + 3)
 
-    assert [row["epoch"] for row in run.read_metrics()] == pytest.approx([1, 1 + 3 / 16])
+    assert [row["epoch"] for row in run.read_metrics()] == pytest.approx([1, 1 + 3 / 20])
     checkpoint = torch.load(run.last_checkpoint, weights_only=True)
     assert checkpoint["global_step"] == STEPS + 3
 
@@ -91,4 +109,4 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_once(tmp_path: Path):
     with pytest.raises(Diverged, match=r"loss is (nan|inf).*try a lower learning.lr"):
         fit(tmp_path, max_epochs=3, lr=1e12)
 
-    assert len(RunDir(tmp_path).read_progress()) < 2 * STEPS
+    assert len(RunDir(tmp_path).read_progress()) < 20

@@ -50,7 +50,7 @@ class Position:
 class RunRecorder(Callback):
     """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
 
-    progress.csv has ten rows an epoch, so that the crossing of an error can be read off more finely
+    progress.csv has ten equal rows an epoch, so that the crossing of an error can be read off more finely
     than by epochs. A run that ends inside an epoch, by max_steps or because the training error has
     fallen to `stop_at_train_error`, still ends with a validation, a row of metrics and checkpoints.
 
@@ -151,7 +151,11 @@ class RunRecorder(Callback):
         task = _task(pl_module)
         batches, done = int(trainer.num_training_batches), batch_idx + 1
         self._move(step=done, epoch_seconds=time.monotonic() - self._epoch_began)
-        if done % max(1, batches // PROGRESS_ROWS_PER_EPOCH) == 0 or done == batches:
+        # Rows of equal length: the error of a short one would cross by chance.
+        if (
+            done * PROGRESS_ROWS_PER_EPOCH // batches
+            > batch_idx * PROGRESS_ROWS_PER_EPOCH // batches
+        ):
             self._end_row(trainer, task, batches)
         # Lightning validates before it stops only if it is told that it should stop.
         if trainer.global_step == trainer.max_steps:
