@@ -50,9 +50,10 @@ class Position:
 class RunRecorder(Callback):
     """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
 
-    progress.csv has ten equal rows an epoch, so that the crossing of an error can be read off more finely
-    than by epochs. A run that ends inside an epoch, by max_steps or because the training error has
-    fallen to `stop_at_train_error`, still ends with a validation, a row of metrics and checkpoints.
+    progress.csv has ten equal rows an epoch, so that the crossing of an error can be read off more
+    finely than by epochs. A run that ends inside an epoch, by max_steps or because the training
+    error has fallen to `stop_at_train_error`, still ends with a validation, a row of metrics and
+    checkpoints.
 
     A checkpoint is written at the end of every epoch, and inside one when `checkpoint_minutes` have
     passed since the last. A run that goes on from it ends in the same files and weights, bit for
