@@ -215,6 +215,8 @@ def _hush_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # It is: our sampler goes on with the very batch.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     # What we log is counted over all processes already.
     warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True.*")
 
@@ -262,7 +264,7 @@ def main() -> None:
         known = configuration.sections()
         text = str(error) if isinstance(error, ConfigError) else explain_hydra(error, known)
         sys.exit(_complain(text))
-    except FolderInUse as error:
+    except (FolderInUse, PermissionError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,22 +127,21 @@ def test_a_run_killed_in_an_epoch_ends_in_the_numbers_of_an_undisturbed_one(
 
 @pytest.mark.slow
 def test_a_run_killed_at_twenty_random_moments_does_too(undisturbed: RunDir, tmp_path: Path):
-    seconds = random.Random(0)
-    kills = 0
+    moments, kills, outputs = random.Random(0), 0, tmp_path / "0"
     while kills < 20:
-        sweep = Sweep(tmp_path, *COMMAND)
-        started = sweep.wait_for(lambda run: run.read_status().get("state") == "running")
-        time.sleep(seconds.uniform(3, 9))
-        if started.is_finished:
-            sweep.end()
-            break
-        os.kill(pid_of(started), signal.SIGKILL)
+        sweep = Sweep(outputs, *COMMAND)
+        run = sweep.wait_for(lambda run: run.read_status().get("state") == "running")
+        time.sleep(moments.uniform(0, 8))
+        if not run.is_finished:
+            os.kill(pid_of(run), signal.SIGKILL)
+            kills += 1
         sweep.end()
-        kills += 1
-    run_train(tmp_path, *COMMAND)
+        if run.is_finished:
+            assert_equal_runs(undisturbed, run)
+            outputs = tmp_path / str(kills)
+    run_train(outputs, *COMMAND)
 
-    [run] = the_sweep(tmp_path).runs()
-    assert kills > 0
+    [run] = the_sweep(outputs).runs()
     assert_equal_runs(undisturbed, run)
 
 
@@ -327,6 +327,16 @@ def test_resume_refuses_any_other_change_by_name(undisturbed: RunDir, tmp_path: 
     assert "learning.lr cannot change" in done.stderr
     assert "model.dropout cannot change" in done.stderr
     assert run_train(tmp_path, "resume=/nowhere").returncode == Exit.WRONG
+
+
+def test_a_run_without_a_checkpoint_cannot_be_trained_on(undisturbed: RunDir, tmp_path: Path):
+    copy = tmp_path / undisturbed.path.parent.name
+    shutil.copytree(undisturbed.path.parent, copy, ignore=shutil.ignore_patterns("*.ckpt"))
+
+    done = run_train(tmp_path, f"resume={copy / undisturbed.name}", "trainer.max_epochs=9")
+
+    assert done.returncode == Exit.WRONG
+    assert "no checkpoint to go on from" in done.stderr
 
 
 @pytest.mark.slow

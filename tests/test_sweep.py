@@ -102,6 +102,7 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.th
         (["-m", "model.nonlinearity=relu,tnah"], "choose relu, tanh or sigmoid"),
         (["learning.lr=fast"], "learning.lr=fast is not possible"),
         (["model.nonlinearity"], "model.nonlinearity"),
+        (["hydra.sweep.dir=/tmp"], "use outputs="),
     ],
 )
 def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
@@ -114,6 +115,13 @@ def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
     assert "Traceback" not in done.stderr
     assert len((done.stdout + done.stderr).splitlines()) <= 12
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_launcher_that_cannot_be_is_refused(train: Train, tmp_path: Path):
+    done = train(*TINY, "hydra.launcher.parallel=0")
+
+    assert done.returncode == 2
+    assert "hydra.launcher.parallel=0 is not possible" in done.stderr
 
 
 def test_help_lists_the_experiments_without_importing_torch(train: Train):

@@ -53,12 +53,14 @@ class Experiment(Section):
 
     The first level of each factor is what the paper proposes: the baseline. `search` is a key that
     is tuned for every arm separately and no part of the claim, as the learning rate in Figure 1.
+    `claimed_levels` are those which the claim says are worse than the first; none: all others.
     """
 
     name: str
     section: str | None = None
     claim: str | None = None
     factor: tuple[str, ...]
+    claimed_levels: tuple[str, ...] = ()
     measure: Measure
     effect: EffectKind
     paper: Paper | None = None

@@ -43,7 +43,7 @@ def _try(
 ) -> tuple[Exit, dict[str, Any]]:
     """How it ended, and what status.json says of it."""
 
-    def give_up(lost: Exception) -> None:
+    def give_up(lost: BaseException) -> None:
         log.error("%s", lost)
         end = {"state": "failed", **_explain(lost), "updated": time.time()}
         run.write_status({**run.read_status(), **end})
@@ -65,7 +65,7 @@ def _try(
     return Exit.FINISHED, {"state": "finished"}
 
 
-def _explain(error: Exception) -> dict[str, str]:
+def _explain(error: BaseException) -> dict[str, str]:
     """Cause, one line with a hint for the commonest ways to fail, and the traceback."""
     from alexnet.learning import Diverged
 

@@ -77,7 +77,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         run: RunDir,
         rank: int,
         command: Sequence[str],
-        give_up: Callable[[Exception], None],
+        give_up: Callable[[BaseException], None],
     ) -> None:
         self.run = run
         self.rank = rank
@@ -131,7 +131,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         failed_at = time.time()
         lost = None
         try:
-            if isinstance(error, Exception) and not isinstance(error, Stopped):
+            if isinstance(error, Exception):
                 lost = self._first_lost(failed_at)
             elif error is None:
                 for process in self._others.values():
@@ -161,7 +161,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         if self._others[rank].wait() and not self._is_over.wait(SECONDS_TO_FOLLOW):
             self.give_up(self._lost(rank))
 
-    def _first_lost(self, before: float) -> Exception | None:
+    def _first_lost(self, before: float) -> BaseException | None:
         """The rank that failed before this moment, when this one did; None if this was the first.
 
         This rank may see the connection break before the other process is gone.
@@ -175,7 +175,7 @@ class Ranks(AbstractContextManager["Ranks"]):
             time.sleep(0.05)
         return None
 
-    def _lost(self, rank: int) -> Exception:
+    def _lost(self, rank: int) -> BaseException:
         code, end = self._others[rank].returncode, self.run.read_rank_end(rank)
         if code == Exit.STOPPED:
             return Stopped(f"rank {rank}: {end['cause']}")

@@ -57,8 +57,11 @@ class Exit(IntEnum):
 SIGNALS_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Stopped(Exception):
-    """The run was told to stop by one of those; it goes on from its last checkpoint."""
+class Stopped(BaseException):
+    """The run was told to stop by one of those; it goes on from its last checkpoint.
+
+    No Exception, which somebody's `except Exception` around an import would swallow.
+    """
 
 
 class FolderInUse(RuntimeError):
@@ -85,6 +88,11 @@ class RunDir:
     def log(self) -> Path:
         """All that the run printed."""
         return self.path / "train.log"
+
+    @property
+    def status(self) -> Path:
+        """How it is doing, or how it ended."""
+        return self.path / "status.json"
 
     @property
     def metrics(self) -> Path:
@@ -222,11 +230,11 @@ class RunDir:
 
     def write_status(self, status: Mapping[str, Any]) -> None:
         """Replace status.json: state is running, stopped, finished or failed."""
-        write_json(self.path / "status.json", status)
+        write_json(self.status, status)
 
     def read_status(self) -> dict[str, Any]:
         """Content of status.json, {} if the run has not started."""
-        return _read_json(self.path / "status.json")
+        return _read_json(self.status)
 
     def write_rank_end(self, rank: int, end: Mapping[str, Any]) -> None:
         """Replace rank-K.json: as status.json at the end of a failed run, and the time."""

@@ -414,3 +414,21 @@ def test_the_papers_number_belongs_to_the_first_comparison_of_one_factor():
     keys = ("a", "b")
     cells = {cell: [1.0, 1.0] for cell in product("01", repeat=2)}
     assert compare(grid(cells, keys), experiment=experiment(factor=keys)).papers_effect is None
+
+
+def test_only_the_levels_of_the_claim_decide_the_verdict_and_meet_the_paper():
+    # The first other level does not differ at all; the claim is about the second.
+    outcomes = [
+        outcome({NONLINEARITY: level}, seed, value)
+        for level, values in (
+            ("relu", (0.30, 0.31, 0.32)), ("same", (0.30, 0.31, 0.32)), ("tanh", (0.40, 0.41, 0.42))
+        )
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    claim = difference(claimed_levels=("tanh",))
+
+    compared = compare(outcomes, experiment=claim)
+
+    assert compared.verdict == "agrees"
+    assert [effect.other for effect in compared.claimed] == ["tanh"]
+    assert [effect.other for effect in compared.effects] == ["same", "tanh"]

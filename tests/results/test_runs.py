@@ -131,3 +131,11 @@ def test_a_plan_cut_short_is_refused(sweep_folder: Path):
     (sweep_folder / "sweep.json").write_text('{"experiment": {')
     with pytest.raises(ValueError, match=r"cannot read .*sweep\.json"):
         load_sweep(sweep_folder)
+
+
+def test_the_data_set_is_read_off_the_name_of_the_folder(sweep_folder: Path):
+    write_sweep(sweep_folder, RELU_VS_TANH, relu_and_tanh({0: 2.0}, {}))
+    again = sweep_folder.with_name(f"{sweep_folder.name}-2")
+    sweep_folder.rename(again)
+
+    assert load_sweep(again).data == "cifar10"

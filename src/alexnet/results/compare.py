@@ -136,6 +136,12 @@ class Effect:
         return len(self.levels) > 1
 
     @property
+    def other(self) -> str:
+        """The level, of a main effect, that is compared with the baseline."""
+        [(other, _)] = self.levels.values()
+        return level_label(other)
+
+    @property
     def of(self) -> str:
         """For example "nonlinearity: tanh vs relu"."""
         if self.is_interaction:
@@ -200,7 +206,9 @@ def compare(outcomes: Sequence[Outcome], *, experiment: Experiment) -> Compariso
     claimed = tuple(
         effect
         for effect in effects
-        if not effect.is_interaction and set(effect.levels) <= set(experiment.factor)
+        if not effect.is_interaction
+        and set(effect.levels) <= set(experiment.factor)
+        and (not experiment.claimed_levels or effect.other in experiment.claimed_levels)
     )
     papers_effect = _papers_effect(claimed, experiment)
     return Comparison(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,8 @@ class Sweep:
 
     @property
     def data(self) -> str:
-        """Name of the data set: sweep folders are called <data>-<hash>."""
-        return self.path.name.rpartition("-")[0] or self.path.name
+        """Name of the data set: sweep folders are called <data>-<hash>, or <data>-<hash>-2."""
+        return re.sub(r"-[0-9a-f]{8}(-\d+)?$", "", self.path.name)
 
     def outcomes(self) -> list[Outcome]:
         """What the experiment's measure says of every planned run.

@@ -57,7 +57,9 @@ class Display:
             for run in running:
                 self._tell_epochs(run)
             return
-        table = Table("run", "epoch", "training error", "validation error", "images/s", "left")
+        table = Table(
+            "run", "epoch", "training error", "validation error", "images/s", "left at most"
+        )
         for run in running:
             table.add_row(run.name, *self._cells(run))
         table.caption = f"{self.done} of {self.total} runs done"
@@ -68,7 +70,7 @@ class Display:
         for row in rows[self._rows[run.name] :]:
             log.info(
                 "%s: epoch %g of %g, training error %.1f %%, validation error %.1f %%, "
-                "%.0f images/s, %s left",
+                "%.0f images/s, at most %s left",
                 run.name, round(row["epoch"], 2), self._max_epochs[run.name],
                 100 * row[factors.TRAIN_ERROR], 100 * row[factors.VAL_ERROR],
                 row["images_per_second"], self._left(run, row["epoch"]),

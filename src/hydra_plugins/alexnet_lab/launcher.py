@@ -18,7 +18,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from alexnet.config import PROJECT
+from alexnet.config import PROJECT, ConfigError
 from alexnet.ranks import started_from_outside
 from alexnet.rundir import Exit, RunDir
 from hydra_plugins.alexnet_lab.devices import Devices, Share
@@ -55,7 +55,11 @@ class LocalLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Called by Hydra."""
+        """Called by Hydra. Raises ConfigError if `parallel` is no number of runs."""
+        if self.parallel != "auto" and not (isinstance(self.parallel, int) and self.parallel > 0):
+            raise ConfigError(
+                f"hydra.launcher.parallel={self.parallel} is not possible: auto, or a number from 1"
+            )
         self.config = config
         self.loader: ConfigLoader = hydra_context.config_loader
 
@@ -145,8 +149,12 @@ def start(
     gone, however that came, and then the run's process ends itself. Of a run that cannot go on from
     a checkpoint, what it left is cleared away.
     """
-    if run.whole_checkpoint() is None:
-        for file in (run.metrics, run.progress, run.log):
+    if log_file is None:  # rank 0's process, to whom the folder belongs
+        # What an earlier process said of its end is not how this one will end.
+        stale = [run.status]
+        if run.whole_checkpoint() is None:
+            stale += [run.metrics, run.progress, run.log]
+        for file in stale:
             file.unlink(missing_ok=True)
     variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     command = [sys.executable, str(PROJECT / "src" / "train.py"), "--run", str(run.path)]

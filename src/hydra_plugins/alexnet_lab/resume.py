@@ -28,6 +28,8 @@ def find_run(folder: Path) -> RunDir:
     run = RunDir(folder)
     if not run.config.exists() or not (folder.parent / "sweep.json").exists():
         raise ConfigError(f"resume={folder} is no run folder: it should hold .hydra/config.yaml")
+    if run.whole_checkpoint() is None:
+        raise ConfigError(f"resume={folder} has no checkpoint to go on from: was it pruned?")
     return run
 
 

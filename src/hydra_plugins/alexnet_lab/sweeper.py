@@ -83,6 +83,9 @@ class ExperimentSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Plan, run, report, exit."""
+        for override in self.config.hydra.overrides.hydra:
+            if override.startswith(("hydra.sweep.", "hydra.run.")):
+                raise ConfigError(f"{override}: folders are named by what they hold; use outputs=")
         if self.config.resume:
             if started_from_outside():
                 raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
@@ -115,6 +118,8 @@ class ExperimentSweeper(Sweeper):
                 code = Exit.WRONG
             if len(plan["runs"]) > 1:
                 _report(sweep)
+            else:
+                log.info("all of it: %s", sweep.run(runs[0].name).path)
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
 
     def _train_on(self, arguments: list[str]) -> NoReturn:
@@ -128,6 +133,7 @@ class ExperimentSweeper(Sweeper):
             code = run_process(run)
             status = run.read_status()
             log.info("%s %s %s", run.name, status["state"], status.get("error", ""))
+            log.info("all of it: %s", run.path)
             if len(sweep.read_plan()["runs"]) > 1:
                 _report(sweep)
         sys.exit(code)
