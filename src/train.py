@@ -40,6 +40,7 @@ from alexnet.rundir import (
     hold,
 )
 from alexnet.suggest import explain_hydra
+from hydra_plugins.alexnet_lab.launcher import run_process
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -229,9 +230,6 @@ def _job(composed: DictConfig) -> Exit:
     the configuration that the sweeper wrote, not from what the worker has composed since.
     Raises RuntimeError if the run failed, so that the launcher notes it.
     """
-    # Not before Hydra has looked for plugins: it executes their modules once more.
-    from hydra_plugins.alexnet_lab.launcher import run_process
-
     run = RunDir(Path(HydraConfig.get().runtime.output_dir))
     if run.is_finished:  # by a job that an earlier command had left in the queue
         return Exit.FINISHED
