@@ -69,6 +69,7 @@ def bare_run(finished: RunDir, folder: Path) -> float:
 
 def checkpoint_seconds(folder: Path, repeats: int = 5) -> list[float]:
     """Seconds of a checkpoint of AlexNet with its velocities, 490 MB, written and flushed."""
+    folder.mkdir()
     recorder = RunRecorder(RunDir(folder))
     seconds = []
 
