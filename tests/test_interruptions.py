@@ -1,6 +1,7 @@
 """Runs that are killed and go on end in the very numbers of an undisturbed run."""
 
 import csv
+import itertools
 import json
 import os
 import random
@@ -127,7 +128,9 @@ def test_a_run_killed_in_an_epoch_ends_in_the_numbers_of_an_undisturbed_one(
 
 @pytest.mark.slow
 def test_a_run_killed_at_twenty_random_moments_does_too(undisturbed: RunDir, tmp_path: Path):
-    moments, kills, outputs = random.Random(0), 0, tmp_path / "0"
+    moments, kills = random.Random(0), 0
+    folders = (tmp_path / str(number) for number in itertools.count())
+    outputs = next(folders)
     while kills < 20:
         sweep = Sweep(outputs, *COMMAND)
         run = sweep.wait_for(lambda run: run.read_status().get("state") == "running")
@@ -138,7 +141,7 @@ def test_a_run_killed_at_twenty_random_moments_does_too(undisturbed: RunDir, tmp
         sweep.end()
         if run.is_finished:
             assert_equal_runs(undisturbed, run)
-            outputs = tmp_path / str(kills)
+            outputs = next(folders)
     run_train(outputs, *COMMAND)
 
     [run] = the_sweep(outputs).runs()

@@ -92,7 +92,7 @@ def _stop_on_signals() -> None:
     """Until training takes over, a signal to stop ends the process where it is."""
 
     def stop(number: int, frame: Any) -> None:
-        raise Stopped(f"stopped by {signal.Signals(number).name}; the same command goes on")
+        raise Stopped.by(signal.Signals(number).name)
 
     for number in SIGNALS_TO_STOP:
         signal.signal(number, stop)

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from alexnet import factors
 
@@ -62,6 +62,11 @@ class Stopped(BaseException):
 
     No Exception, which somebody's `except Exception` around an import would swallow.
     """
+
+    @classmethod
+    def by(cls, teller: str) -> Self:
+        """What told it: the name of a signal, for example."""
+        return cls(f"stopped by {teller}; the same command goes on")
 
 
 class FolderInUse(RuntimeError):

@@ -1,7 +1,7 @@
 import contextlib
 import ctypes
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -255,16 +255,7 @@ class ColumnParallelStrategy(ParallelStrategy):
     @override
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
         """Likewise."""
-        state: dict[str, Any] = super().optimizer_state(optimizer)
-        shapes = self._whole_shapes(optimizer)
-        joined = {
-            number: {
-                key: self._join(value, shapes[number]) if _is_of_rows(value) else value
-                for key, value in values.items()
-            }
-            for number, values in state["state"].items()
-        }
-        return {**state, "state": joined}
+        return self._each_of_rows(optimizer, super().optimizer_state(optimizer), self._join)
 
     @override
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
@@ -284,18 +275,30 @@ class ColumnParallelStrategy(ParallelStrategy):
     @override
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Likewise."""
-        mine = []
-        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            shapes = self._whole_shapes(optimizer)
-            parts = {
-                number: {
-                    key: self._part(value, shapes[number]) if _is_of_rows(value) else value
-                    for key, value in values.items()
-                }
-                for number, values in state["state"].items()
-            }
-            mine.append({**state, "state": parts})
+        mine = [
+            self._each_of_rows(optimizer, state, self._part)
+            for optimizer, state in zip(
+                self.optimizers, checkpoint["optimizer_states"], strict=True
+            )
+        ]
         super().load_optimizer_state_dict({**checkpoint, "optimizer_states": mine})
+
+    def _each_of_rows(
+        self,
+        optimizer: Optimizer,
+        state: Mapping[str, Any],
+        change: Callable[[Tensor, torch.Size | None], Tensor],
+    ) -> dict[str, Any]:
+        """An optimizer's state with all that has the shape of a parameter joined or divided."""
+        shapes = self._whole_shapes(optimizer)
+        changed = {
+            number: {
+                key: change(value, shapes[number]) if _is_of_rows(value) else value
+                for key, value in values.items()
+            }
+            for number, values in state["state"].items()
+        }
+        return {**state, "state": changed}
 
     def _whole_shapes(self, optimizer: Optimizer) -> list[torch.Size | None]:
         """Of the optimizer's parameters, in its order; None where they are not divided."""

@@ -72,5 +72,4 @@ class StopOnSignal(Callback):
         return trainer.strategy.reduce_boolean_decision(self._signal is not None, all=False)
 
     def _stop(self) -> None:
-        name = self._signal.name if self._signal else "another process's signal"
-        raise Stopped(f"stopped by {name}; the same command goes on")
+        raise Stopped.by(self._signal.name if self._signal else "another process's signal")

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet.config import PROJECT, ConfigError
 from alexnet.ranks import started_from_outside
-from alexnet.rundir import Exit, RunDir
+from alexnet.rundir import SIGNALS_TO_STOP, Exit, RunDir
 from hydra_plugins.alexnet_lab.devices import Devices, Share
 from hydra_plugins.alexnet_lab.display import Display
 
@@ -262,8 +262,7 @@ def _told_to_stop() -> Iterator[_Told]:
             told.to_kill = True
         told.to_stop = told.to_stop or signal.Signals(number).name
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-    before = {number: signal.signal(number, note) for number in numbers}
+    before = {number: signal.signal(number, note) for number in SIGNALS_TO_STOP}
     try:
         yield told
     finally:

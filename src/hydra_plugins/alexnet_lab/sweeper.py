@@ -141,9 +141,7 @@ class ExperimentSweeper(Sweeper):
     def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         """What holds for every run, and the levels of what is swept, seeds last."""
         parser = OverridesParser.create(config_loader=self.loader)
-        axes: dict[str, list[str]] = {"seed": [str(self.config.seed)]}
-        for override in parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()]):
-            axes[override.get_key_element()] = levels_of(override)
+        axes = {"seed": [str(self.config.seed)], **self._declared()}
         fixed = []
         for override in parser.parse_overrides(list(arguments)):
             key = override.get_key_element()
@@ -160,13 +158,15 @@ class ExperimentSweeper(Sweeper):
             raise ConfigError("one experiment at a time: +experiment=NAME")
         return fixed, axes
 
+    def _declared(self) -> dict[str, list[str]]:
+        """The levels in the experiment's file."""
+        parser = OverridesParser.create(config_loader=self.loader)
+        overrides = parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
+        return {override.get_key_element(): levels_of(override) for override in overrides}
+
     def _levels(self, axes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Levels in the order in which they are reported: the experiment file's first."""
-        parser = OverridesParser.create(config_loader=self.loader)
-        declared = {
-            override.get_key_element(): levels_of(override)
-            for override in parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
-        }
+        declared = self._declared()
         return {
             plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
             for key, levels in axes.items()
