@@ -9,6 +9,7 @@ import alexnet.learning
 import alexnet.model
 from alexnet import config as configuration
 from alexnet.config import ConfigError, Section
+from alexnet.data.image_module import Settings
 from alexnet.suggest import did_you_mean, suggest_key
 from tests.conftest import plan
 
@@ -87,6 +88,8 @@ def test_the_schema_has_exactly_the_arguments_of_the_class(
     schema: type[Section], built: type, given_by_train: set[str]
 ):
     arguments = set(inspect.signature(built).parameters) - given_by_train
+    if "settings" in arguments:  # those that all data sets have
+        arguments = arguments - {"settings"} | set(Settings.__annotations__) - given_by_train
 
     assert set(schema.model_fields) - {"target", "stop_at_train_error"} == arguments
 
@@ -105,10 +108,11 @@ def test_the_shipped_file_repeats_the_defaults_of_the_class(model: str):
     assert {**shipped, "channels": tuple(shipped["channels"])} == defaults
 
 
-def test_the_vocabulary_of_augmentations_is_that_of_the_data():
-    annotation = configuration.DataSet.model_fields["augmentation"].annotation
+@pytest.mark.parametrize("key", ["augmentation", "color_noise_scale"])
+def test_the_vocabulary_of_views_is_that_of_the_data(key: str):
+    annotation = configuration.DataSet.model_fields[key].annotation
 
-    assert get_args(annotation) == get_args(alexnet.data.augmentation.Augmentation)
+    assert get_args(annotation) == get_args(Settings.__annotations__[key])
 
 
 def name_of(*overrides: str, swept: tuple[str, ...] = ("seed",)) -> str:

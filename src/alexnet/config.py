@@ -84,7 +84,12 @@ class DataSet(Section):
 
     batch_size: Positive
     workers: Annotated[int, Field(ge=0)]
-    augmentation: Literal["none", "crop24", "pad4"]
+    augmentation: Literal["none", "crop24", "crop224", "pad4"]
+    crop_block: Positive
+    color_noise: Rate
+    color_noise_scale: Literal["variance", "deviation"]
+    color_noise_rescale: bool
+    color_noise_epochs: Annotated[int, Field(ge=0)] | None
     image_size: Positive
 
 
@@ -350,7 +355,7 @@ def _describe_groups() -> str:
     """One line for each group: its name and its choices."""
     groups = sorted(path for path in CONF.iterdir() if path.is_dir())
     return "\n".join(
-        f"  {group.name:<20} {' | '.join(sorted(file.stem for file in group.glob('*.yaml')))}"
+        f"  {group.name:<20} {' | '.join(sorted(file.stem for file in group.glob('[!_]*.yaml')))}"
         for group in groups
         if group.name not in ("hydra", "experiment", "arm")
     )

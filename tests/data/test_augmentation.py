@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from alexnet.data.augmentation import Augmenter
+from alexnet.data.augmentation import Augmenter, ColorNoise
+from alexnet.data.statistics import ColorComponents
 
 COUNT = 200
 
@@ -63,3 +64,52 @@ def test_evaluation_takes_the_central_crop():
     central = Augmenter("crop24", images.mean(0)).central(images)
     assert np.array_equal(central, images[:, :, 4:28, 4:28])
     assert Augmenter("pad4", images.mean(0)).central(images) is images
+
+
+def test_blocks_of_consecutive_images_share_crop_and_reflection():
+    augmenter = Augmenter("crop24", np.zeros((3, 32, 32)), block=32)
+    views = augmenter.draw(100, np.random.default_rng(0))
+    for drawn in (views.reflected, views.top, views.left):
+        assert len(drawn) == 100
+        for start in range(0, 100, 32):
+            assert len(set(drawn[start : start + 32])) == 1
+    assert len(set(zip(views.top, views.left, strict=True))) > 1
+
+
+def test_the_ten_views_are_the_corners_the_centre_and_their_reflections():
+    images = random_images(pixels=256, count=2)
+    views = Augmenter("crop224", images.mean(0)).views(images, 10)
+    slices = [(0, 0), (0, 32), (32, 0), (32, 32), (16, 16)]
+    assert views.shape == (2, 10, 3, 224, 224)
+    for i, (top, left) in enumerate(slices):
+        crop = images[:, :, top : top + 224, left : left + 224]
+        assert np.array_equal(views[:, i], crop)
+        assert np.array_equal(views[:, 5 + i], np.flip(crop, -1))
+
+
+@pytest.mark.parametrize(
+    ("scale", "spread"),
+    [("deviation", [2.0, 3.0, 10.0]), ("variance", [4 / 255, 9 / 255, 100 / 255])],
+)
+def test_color_noise_has_the_spread_of_each_component_times_the_coefficient(scale, spread):
+    vectors = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
+    components = ColorComponents(np.array([4.0, 9.0, 100.0]), vectors)
+    noise = ColorNoise(components, coefficient=0.1, scale=scale)
+    colors = noise.draw(200_000, np.random.default_rng(0))
+    expected = vectors @ np.diag(0.1 * np.array(spread)) ** 2 @ vectors.T
+    np.testing.assert_allclose(np.cov(colors.T), expected, atol=0.01 * expected.max())
+    np.testing.assert_allclose(colors.mean(axis=0), 0, atol=0.01 * max(spread))
+
+
+def test_color_noise_leaves_crops_and_reflections_as_they_were():
+    components = ColorComponents(np.ones(3), np.eye(3))
+    noise = ColorNoise(components, coefficient=0.1, scale="deviation")
+    mean = np.zeros((3, 32, 32))
+    plain, colored = (
+        Augmenter("crop24", mean, color_noise=each).draw(50, np.random.default_rng(0))
+        for each in (None, noise)
+    )
+    assert plain.color is None
+    assert colored.color.shape == (50, 3)
+    assert np.array_equal(plain.top, colored.top)
+    assert np.array_equal(plain.reflected, colored.reflected)

@@ -209,10 +209,97 @@ def test_equal_seeds_give_equal_batches_and_other_seeds_others():
         ({"image_size": 0, "size": 8}, "data.image_size is 0"),
         ({"seed": -1}, "data.seed is -1"),
         ({"num_images": 0}, "data.num_images is 0"),
-        ({"augmentation": "crop42"}, "'crop42', must be one of none, crop24, pad4"),
+        ({"augmentation": "crop42"}, "'crop42', must be one of none, crop24, crop224, pad4"),
+        ({"augmentation": "crop224", "size": 32}, "needs images of 224 pixels or more.*have 32"),
+        ({"crop_block": 0}, "data.crop_block is 0, must be at least 1"),
+        ({"color_noise": -0.1}, "data.color_noise is -0.1, must be at least 0"),
+        ({"color_noise_scale": "lambda"}, "'lambda', must be one of variance, deviation"),
+        ({"color_noise_epochs": -1}, "data.color_noise_epochs is -1"),
         ({"augmentation": "crop24", "size": 16}, "needs images of 24 pixels or more.*have 16"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         small(**settings)
+
+
+def colored(**settings):
+    data = small(**({"color_noise": 0.1} | settings))
+    data.setup("fit")
+    return data
+
+
+def test_color_noise_adds_one_color_to_all_pixels_of_an_image():
+    data, plain = colored(), colored(color_noise=0.0)
+    for batch, (images, _) in zip(data.train_dataloader(), plain.train_dataloader(), strict=True):
+        seen, _ = data.on_after_batch_transfer(batch, 0)
+        difference = seen - plain.to_input(images)  # (N, 3, h, w)
+        torch.testing.assert_close(difference, batch[2][:, :, None, None].expand_as(difference))
+        assert len(batch[2].unique(dim=0)) == len(images)
+
+
+def test_training_images_are_divided_as_in_2012_where_asked_for():
+    data, rescaled = colored(), colored(color_noise_rescale=True)
+    batch = next(iter(data.train_dataloader()))
+    seen, smaller = (each.on_after_batch_transfer(batch, 0)[0] for each in (data, rescaled))
+    torch.testing.assert_close(smaller, seen / 1.1)
+
+
+def test_color_noise_ends_with_the_epoch_that_was_named():
+    data = colored(color_noise_epochs=2, color_noise_rescale=True)
+    loader = data.train_dataloader()
+    for epoch, is_colored in enumerate([True, True, False, False]):
+        loader.sampler.set_epoch(epoch)
+        batches = list(loader)
+        assert all((len(batch) == 3) == is_colored for batch in batches)
+    images, labels = batches[0]
+    seen, _ = data.on_after_batch_transfer((images, labels), 0)
+    assert torch.equal(seen, images.float() - data.mean_image)
+
+
+def test_images_are_evaluated_without_color_noise():
+    data = colored()
+    data.setup("test")
+    for loader in (data.val_dataloader(), data.test_dataloader()):
+        assert all(len(batch) == 2 for batch in loader)
+
+
+def test_colors_do_not_depend_on_the_replica_an_image_falls_to():
+    data = colored()
+    whole = [colors for _, _, colors in data.train_dataloader()]
+    shares = []
+    for rank in range(2):
+        data.trainer = SimpleNamespace(
+            current_epoch=0, distributed_sampler_kwargs={"num_replicas": 2, "rank": rank}
+        )
+        shares.append([colors for _, _, colors in data.train_dataloader()])
+    for colors, first, second in zip(whole, *shares, strict=True):
+        assert torch.equal(torch.cat([first, second]), colors)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_evaluation_sees_every_image_once_less_the_mean_it_is_given(part):
+    data = small(size=32, image_size=24, augmentation="crop24")
+    data.setup_evaluation(part, torch.full((3, 32, 32), 7.0))
+    whole = small(size=32, image_size=24, augmentation="crop24")
+    whole.setup("test")
+    usual = whole.val_dataloader() if part == "val" else whole.test_dataloader()
+    for views, place in ((1, 0), (10, 4)):  # the centre is the fifth of the ten
+        loader = data.evaluation_loader(part, views=views)
+        for (images, labels), (central, same_labels) in zip(loader, usual, strict=True):
+            assert images.shape[1:] == (views, 3, 24, 24)
+            assert torch.equal(images[:, place], central)
+            assert torch.equal(labels, same_labels)
+            assert torch.equal(data.to_input(central), central.float() - 7)
+
+
+def test_ten_views_of_images_that_are_not_cropped_are_refused():
+    data = small()
+    data.setup_evaluation("test", torch.zeros(3, 28, 28))
+    with pytest.raises(ValueError, match=r"data\.augmentation=none does not crop"):
+        data.evaluation_loader("test", views=10)
+
+
+def test_images_of_another_size_than_the_mean_are_refused():
+    with pytest.raises(ValueError, match=r"of 28 x 28 pixels, those .* were of 32 x 32"):
+        small().setup_evaluation("test", torch.zeros(3, 32, 32))

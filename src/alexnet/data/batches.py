@@ -6,6 +6,7 @@ number of workers nor the number of replicas matters.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from alexnet.data.augmentation import Augmenter
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, ...]
+"""Images, labels, and where there is colour noise each image's colour (N, 3)."""
 
 # NumPy pads seeds with zeros: without a name of its own, the order of an epoch would share its
 # random numbers with the views of step 0.
@@ -34,6 +36,18 @@ class LabelledImages:
         return LabelledImages(self.images[rows], self.labels[rows])
 
 
+class ImageStore(Protocol):
+    """Images in memory, or wherever they are read from when their rows are asked for."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of all images, (N,) int64."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> LabelledImages: ...
+
+
 @dataclass(frozen=True)
 class Share:
     """The part of every batch that falls to one of several data-parallel replicas."""
@@ -50,20 +64,23 @@ class Share:
 class Batches(Dataset[Batch]):
     """Whole batches by number: number b is step b % len of epoch b // len.
 
-    With a seed the epochs are shuffled and every image is seen in a random view; with None
-    (evaluation) they are in order, in the central view. Every image comes once in an epoch: the
-    last batch may be smaller. Raises ValueError if a batch is too small for every replica to get an
-    image of it.
+    With a seed the epochs are shuffled and every image is seen in a random view, with colour noise
+    before epoch `color_noise_epochs` (None: always); with seed None (evaluation) they are in order,
+    in the central view, or each in 1 or 10 `views`, (N, views, C, h, w). Every image comes once in
+    an epoch: the last batch may be smaller. Raises ValueError if a batch is too small for every
+    replica to get an image of it.
     """
 
     def __init__(
         self,
-        data: LabelledImages,
+        data: ImageStore,
         augmenter: Augmenter,
         *,
         batch_size: int,
         seed: int | None,
         share: Share,
+        color_noise_epochs: int | None = None,
+        views: Literal[1, 10] | None = None,
     ) -> None:
         smallest = len(data) % batch_size or batch_size
         if smallest < share.num_replicas:
@@ -76,6 +93,8 @@ class Batches(Dataset[Batch]):
         self.batch_size = batch_size
         self.seed = seed
         self.share = share
+        self.color_noise_epochs = color_noise_epochs
+        self.views = views
         self._order_of_epoch: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -88,11 +107,17 @@ class Batches(Dataset[Batch]):
         mine = self.share.of(len(order))
         chosen = self.data[order[mine]]
         if self.seed is None:
-            return _to_tensors(self.augmenter.central(chosen.images), chosen.labels)
+            if self.views is None:
+                return _to_tensors(self.augmenter.central(chosen.images), chosen.labels)
+            return _to_tensors(self.augmenter.views(chosen.images, self.views), chosen.labels)
         random = np.random.default_rng((_VIEWS, self.seed, epoch, step))
+        is_colored = self.color_noise_epochs is None or epoch < self.color_noise_epochs
         # Drawn for the whole batch: an image is seen the same whichever replica it falls to.
-        views = self.augmenter.draw(len(order), random)[mine]
-        return _to_tensors(self.augmenter.apply(chosen.images, views), chosen.labels)
+        views = self.augmenter.draw(len(order), random, colored=is_colored)[mine]
+        images = self.augmenter.apply(chosen.images, views)
+        if views.color is None:
+            return _to_tensors(images, chosen.labels)
+        return _to_tensors(images, chosen.labels, views.color)
 
     def _order(self, epoch: int) -> np.ndarray:
         if self.seed is None:
@@ -140,5 +165,5 @@ def make_loader(batches: Batches, *, workers: int, first_batch: int = 0) -> Data
     )
 
 
-def _to_tensors(images: np.ndarray, labels: np.ndarray) -> Batch:
-    return torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(labels)
+def _to_tensors(*arrays: np.ndarray) -> Batch:
+    return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)

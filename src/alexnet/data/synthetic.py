@@ -1,11 +1,11 @@
 import numpy as np
-from typing_extensions import override
+from typing_extensions import Unpack, override
 
-from alexnet.data.augmentation import Augmentation
 from alexnet.data.batches import LabelledImages
-from alexnet.data.image_module import ImageModule
+from alexnet.data.image_module import ImageModule, Settings
 
 _SEED = 2012
+_PIXELS = 32
 _PATTERN_CELLS = 4  # coarse enough to be recognized at any size, and after a crop
 _NOISE_LEVELS = 32
 
@@ -24,14 +24,10 @@ class Synthetic(ImageModule):
         num_images: int = 512,
         num_classes: int = 10,
         size: int | None = None,
-        batch_size: int = 128,
-        workers: int = 0,
-        augmentation: Augmentation = "none",
-        image_size: int = 32,
-        seed: int = 0,
+        **settings: Unpack[Settings],
     ) -> None:
         self.num_images = num_images
-        self.size = image_size if size is None else size
+        self.size = settings.get("image_size", _PIXELS) if size is None else size
         for name, value in (
             ("num_images", num_images),
             ("num_classes", num_classes),
@@ -42,11 +38,7 @@ class Synthetic(ImageModule):
         super().__init__(
             class_names=tuple(f"class {i}" for i in range(num_classes)),
             pixels=self.size,
-            batch_size=batch_size,
-            workers=workers,
-            augmentation=augmentation,
-            image_size=image_size,
-            seed=seed,
+            **settings,
         )
 
     @override
