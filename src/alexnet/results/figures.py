@@ -1,9 +1,7 @@
 """Figures of a sweep, in the manner of the paper's Figure 1."""
 
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -12,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from alexnet import factors
@@ -20,31 +17,12 @@ from alexnet.experiment import Experiment, Measure
 from alexnet.results import wording
 from alexnet.results.compare import Arm, Comparison, Effect, Fate, level_label
 from alexnet.results.runs import Sweep
+from alexnet.results.style import COLOURS, GREY, HALO, STYLE, caption
 from alexnet.results.wording import is_error
 
-# Okabe and Ito's colours, told apart with any colour vision; black and a brown close the row.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D46")
 # The paper draws ReLU solid and tanh dashed: the baseline is solid.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
-GREY = "#5F6368"
-HALO = [withStroke(linewidth=3, foreground="white")]
 MAX_EFFECTS = 14  # more rows than this cannot be read: interactions are then left to the table
-
-STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": GREY,
-    "axes.labelcolor": "black",
-    "xtick.color": GREY,
-    "ytick.color": GREY,
-    "xtick.labelcolor": "black",
-    "ytick.labelcolor": "black",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "svg.hashsalt": "alexnet",  # the same report again is the same file
-}
 
 
 def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
@@ -62,20 +40,6 @@ def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
                 return {"learning_curves": curves, **figures}
             figures["learning_curves" if is_time else "validation_curves"] = curves
     return figures
-
-
-def save(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write each figure as SVG and as PNG."""
-    with matplotlib.rc_context(STYLE):
-        for name, figure in figures.items():
-            for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-                figure.savefig(
-                    folder / f"{name}.{suffix}",
-                    dpi=160,
-                    bbox_inches="tight",
-                    facecolor="white",
-                    metadata=metadata,
-                )
 
 
 # Learning curves
@@ -115,7 +79,7 @@ def _curves(sweep: Sweep, comparison: Comparison) -> Figure:
         axes.axhline(measure.threshold, color=GREY, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
         _mark_crossings(axes, crossings, measure)
     _label_ends(axes, ends)
-    _caption(figure, _curve_caption(comparison, is_time))
+    caption(figure, _curve_caption(comparison, is_time))
     return figure
 
 
@@ -271,7 +235,7 @@ def _arms_and_effects(comparison: Comparison, experiment: Experiment) -> Figure:
     _arms(left, comparison, experiment)
     if effects:
         _forest(right[0], effects, comparison, experiment)
-    _caption(
+    caption(
         figure,
         f"{_counts(comparison.arms)} "
         "Small dots: seeds; large: mean with its 95 % t-interval over seeds. "
@@ -430,7 +394,7 @@ def _search(comparison: Comparison, experiment: Experiment) -> Figure:
     _percent(axes.yaxis, measure.metric if measure.kind == "final" else "")
     axes.set_xlabel(search)
     axes.set_ylabel(wording.name_of_measure(measure))
-    _caption(
+    caption(
         figure,
         "Dots: seeds; line: their mean. Open triangles: seeds that ended without reaching the "
         "threshold, at their limit. Crosses on top: a seed diverged, failed or is missing. "
@@ -470,13 +434,6 @@ def _direct_label(axes: Axes, at: tuple[float, float], text: str, colour: str) -
         annotation_clip=False,
         path_effects=HALO,
         zorder=6,
-    )
-
-
-def _caption(figure: Figure, text: str) -> None:
-    width = int(figure.get_figwidth() * 15)  # characters of size 8 to the width of the figure
-    figure.text(
-        0.01, -0.02, "\n".join(textwrap.wrap(text, width)), fontsize=8, color=GREY, va="top"
     )
 
 

@@ -155,10 +155,10 @@ def _effect_content(effect: Effect) -> dict[str, Any]:
 
 
 def _draw(sweep: Sweep, comparison: Comparison, folder: Path) -> list[str]:
-    from alexnet.results import figures  # matplotlib takes its time: only once it is needed
+    from alexnet.results import figures, style  # matplotlib takes its time: only once needed
 
     drawn = figures.draw(sweep, comparison)
-    figures.save(drawn, folder)
+    style.save(drawn, folder)
     return list(drawn)
 
 

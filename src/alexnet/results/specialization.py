@@ -1,0 +1,182 @@
+"""Whether the columns divide the work: one colour-agnostic, the other colour-specific (6.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNTRAINED = 2 / 3
+"""The colour specificity to expect of a kernel of independent, equally spread weights."""
+
+CHANCE = 0.05
+"""Columns differ beyond chance if at most this share of the shuffles sets them as far apart."""
+
+_SHUFFLES = 9_999
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnReport:
+    """The kernels of one column: the score of each, their mean, and how many are above a half."""
+
+    scores: tuple[float, ...]
+    mean: float
+    above_half: int
+
+    @property
+    def is_largely_specific(self) -> bool:
+        """Whether most of its kernels have most of their energy in colour."""
+        return self.above_half > len(self.scores) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelReport:
+    """Colour specificity of the kernels of conv1, column by column.
+
+    `difference` is the highest mean of a column less the lowest: which column is which changes
+    from run to run. `p_value` is the share of random divisions of the same kernels among the
+    columns in which it is at least as large. Both are None with one column.
+    """
+
+    shape: tuple[int, ...]
+    columns: tuple[ColumnReport, ...]
+    difference: float | None
+    p_value: float | None
+    untrained: float = UNTRAINED
+
+    @property
+    def most_specific(self) -> ColumnReport:
+        """The column with the highest mean."""
+        return max(self.columns, key=lambda column: column.mean)
+
+    @property
+    def least_specific(self) -> ColumnReport:
+        """The column with the lowest mean."""
+        return min(self.columns, key=lambda column: column.mean)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the columns differ beyond chance."""
+        return self.p_value is not None and self.p_value <= CHANCE
+
+    @property
+    def is_as_in_the_paper(self) -> bool:
+        """Whether besides one column is largely colour-specific and another one is not."""
+        most, least = self.most_specific, self.least_specific
+        return self.differs and most.is_largely_specific and not least.is_largely_specific
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specialization:
+    """What several trained networks say together; `runs` are those with several columns.
+
+    `highest` and `lowest` are the means over runs of their most and least specific column. By
+    chance alone the columns would differ in one run of twenty.
+    """
+
+    runs: int
+    differing: int
+    as_in_the_paper: int
+    highest: float | None
+    lowest: float | None
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in one sentence, with its numbers and n."""
+        if self.highest is None or self.lowest is None:
+            return "One column: nothing to compare."
+        several = self.runs != 1
+        differ = f"the columns differ in colour beyond chance in {self.differing} of {self.runs}"
+        return (
+            f"Column specialization: {differ} run{'s' if several else ''} "
+            f"(p <= {CHANCE:g}), as section 6.1 has it (one column largely colour-specific, "
+            f"the other not) in {self.as_in_the_paper}; colour specificity "
+            f"{self.highest:.2f} in the more specific column against {self.lowest:.2f}"
+            f"{' on average' if several else ''}, where untrained kernels have {UNTRAINED:.2f}."
+        )
+
+
+def color_specificity(kernels: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The fraction of a kernel's energy that is not along the grey axis, (K, 3, h, w) -> (K,).
+
+        1 - sum of ((r + g + b) / sqrt(3))**2 / sum of (r**2 + g**2 + b**2), both over all pixels
+
+    0 for a kernel that sees brightness only (r = g = b everywhere), 1 for one that sees colour only
+    (r + g + b = 0 everywhere: red against green, blue against yellow). It does not change with the
+    kernel's scale or sign, nor if its pixels are moved or its channels exchanged.
+
+    A half is where colour and brightness have equal parts, and is not what chance gives: weights
+    drawn independently have a third of their energy along each of the three axes, and only one
+    of these is grey. An untrained kernel therefore has 2/3 on average (11x11x3 Gaussian
+    weights: 0.67 with a standard deviation of 0.035), and so have dead kernels and those that one
+    channel alone feeds. A column near 2/3 has learned nothing about colour yet; one that is
+    colour-agnostic has unlearned it. A kernel of zeros has no colour: 0.
+    """
+    kernels = np.asarray(kernels, dtype=np.float64)
+    grey = (kernels.sum(axis=1) ** 2).sum(axis=(1, 2)) / 3
+    energy = (kernels**2).sum(axis=(1, 2, 3))
+    # Rounding can leave the parts of a grey kernel a little larger than the whole.
+    return np.clip(1 - np.divide(grey, energy, out=np.ones_like(grey), where=energy > 0), 0, 1)
+
+
+def report_kernels(kernels: NDArray[np.floating], *, columns: int) -> KernelReport:
+    """Score the kernels of conv1, (K, 3, h, w); column c has the c-th of equal parts.
+
+    A column's mean is over kernels, each of which counts once: the paper's sentence is about
+    kernels, and weighted by energy it would be about the few strongest of them.
+    Raises ValueError if these are no kernels over red, green and blue, or not finite.
+    """
+    shape = np.shape(kernels)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape:
+        raise ValueError(
+            f"kernels must have the shape (K, 3, h, w), red, green and blue, but have {shape}"
+        )
+    if columns < 1 or shape[0] % columns:
+        raise ValueError(f"{shape[0]} kernels cannot be divided into {columns} equal columns")
+    if not np.isfinite(kernels).all():
+        raise ValueError("some weights of the kernels are not finite: this network has diverged")
+    scores = color_specificity(kernels).reshape(columns, -1)
+    difference = p_value = None
+    if columns > 1:
+        difference = float(_spread(scores))
+        p_value = _share_of_shuffles_as_far_apart(scores)
+    return KernelReport(
+        shape=tuple(map(int, shape)),
+        columns=tuple(
+            ColumnReport(
+                scores=tuple(map(float, column)),
+                mean=float(column.mean()),
+                above_half=int((column > 0.5).sum()),
+            )
+            for column in scores
+        ),
+        difference=difference,
+        p_value=p_value,
+    )
+
+
+def specialization(reports: Sequence[KernelReport]) -> Specialization:
+    """Whether one column specializes in colour run after run, whichever it is (section 6.1)."""
+    compared = [report for report in reports if report.difference is not None]
+    return Specialization(
+        runs=len(compared),
+        differing=sum(report.differs for report in compared),
+        as_in_the_paper=sum(report.is_as_in_the_paper for report in compared),
+        highest=fmean(each.most_specific.mean for each in compared) if compared else None,
+        lowest=fmean(each.least_specific.mean for each in compared) if compared else None,
+    )
+
+
+def _spread(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., columns, kernels) -> (...): the highest mean of a column less the lowest."""
+    return np.ptp(scores.mean(axis=-1), axis=-1)
+
+
+def _share_of_shuffles_as_far_apart(scores: NDArray[np.float64]) -> float:
+    """Permutation test by Monte Carlo; the division that was found counts as one of them."""
+    generator = np.random.default_rng(0)  # the same kernels, the same p-value
+    shuffled = generator.permuted(np.tile(scores.ravel(), (_SHUFFLES, 1)), axis=1)
+    spreads = _spread(shuffled.reshape(_SHUFFLES, *scores.shape))
+    as_far = int((spreads >= _spread(scores) - 1e-12).sum())  # equal up to the order of summation
+    return (1 + as_far) / (1 + _SHUFFLES)
