@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from alexnet.data import Synthetic
 from alexnet.learning import ClassificationTask, ColumnParallelStrategy
+from alexnet.learning.column_strategy import Layout
 from alexnet.model import AlexNet, CifarNet, rows_of
 from tests.learning.processes import run_in_processes
 
@@ -231,6 +232,19 @@ def test_the_bytes_that_cross_are_those_of_the_paper():
     images = 6 + 6 + 6 + 3
     assert rank["measured"]["bytes_sent_per_column"] == images * activities * 8
     assert rank["measured"]["bytes_sent_in_theory"] == images * activities * 8
+
+
+@pytest.mark.parametrize(("replicas", "text"), [(1, "1 replica."), (2, "2 replicas.")])
+def test_the_layout_counts_its_replicas(replicas: int, text: str):
+    layout = Layout(
+        columns=2,
+        replicas=replicas,
+        parameters={"fc8.weight": torch.Size((10, 4))},
+        crossings={},
+        classes=10,
+        bytes_per_activity=4,
+    )
+    assert f"2 columns x {text} Each" in layout.describe(images=1)
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])

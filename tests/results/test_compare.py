@@ -404,7 +404,13 @@ def test_without_a_claim_there_is_no_verdict():
 def test_a_single_run_has_arms_only():
     result = compare([outcome({}, 0, 0.2)], experiment=difference(factor=()))
     assert [each.mean for each in result.arms] == [0.2]
-    assert (result.effects, result.verdict) == ((), "too few finished runs")
+    assert (result.effects, result.verdict) == ((), None)
+
+
+def test_seeds_of_one_level_are_enough_for_an_interval_and_nothing_to_judge():
+    result = compare(arm("relu", [5.0, 6.0, 7.0]), experiment=experiment())
+    assert result.arms[0].ci95 is not None
+    assert (result.effects, result.verdict) == ((), None)
 
 
 def test_the_papers_number_belongs_to_the_first_comparison_of_one_factor():

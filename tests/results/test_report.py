@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.results import write_report
+from alexnet.results import write_report, write_scorecard
 
 from .handmade import (
     ABLATION_GRID,
@@ -200,7 +200,27 @@ def test_a_single_run_gets_a_report_without_a_comparison(sweep_folder: Path, sta
     report = write_report(write_sweep(sweep_folder, {**plain, "factor": []}, runs))
     assert "Nothing to compare" in report.answer
     assert verdict(sweep_folder)["effects"] == []
-    assert verdict(sweep_folder)["verdict"] == "too few finished runs"
+    assert verdict(sweep_folder)["verdict"] is None
+    assert "Verdict: **nothing to compare**." in readme(sweep_folder)
+    assert report.line.startswith("train on cifar10: nothing to compare. Nothing to compare: ")
+
+
+def test_several_seeds_of_one_level_are_not_too_few_runs(sweep_folder: Path):
+    runs = relu_and_tanh({0: 2.0, 1: 2.5, 2: 3.0}, {})
+    report = write_report(write_sweep(sweep_folder, RELU_VS_TANH, runs))
+    assert "relu: epochs to 25 % training error 2.5 (n = 3 seeds)" in report.answer
+    assert "too few" not in readme(sweep_folder).partition("## How to read")[0]
+
+
+def test_one_run_of_a_kind_is_in_the_singular(sweep_folder: Path):
+    write_report(write_sweep(sweep_folder, RELU_VS_TANH, relu_and_tanh({0: 2.0}, {0: 30.0}, end=1)))
+    text = readme(sweep_folder)
+    assert "1 of 1 run of relu not there in 1 epoch;" in text
+    [provenance] = (sweep_folder / "nonlinearity-tanh_seed-0").glob("provenance.json")
+    content = json.loads(provenance.read_text())
+    provenance.write_text(json.dumps({**content, "threads": 4}))
+    write_report(sweep_folder)
+    assert "- threads: 2: 1 run; 4: 1 run" in readme(sweep_folder)
 
 
 def test_a_plain_sweep_of_numbers_has_no_claim_to_agree_with(sweep_folder: Path):
@@ -259,6 +279,29 @@ def test_the_script_puts_all_claims_of_a_folder_on_a_scorecard(three_seeds: Path
     assert relu in done.stdout
     assert "| 3.3 | mnist5k |" in card
     assert "too few finished runs | 1 / 1 |" in card
+
+
+def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: Path):
+    outputs = three_seeds.parents[1]
+    own = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}
+    runs = [Run(arm={"learning.lr": lr}, val_errors=[0.2]) for lr in (0.1, 0.01)]
+    write_sweep(outputs / "train" / "mnist5k-89abcdef", {**own, "factor": ["learning.lr"]}, runs)
+    limited = {"trainer.limit_train_batches": 4}
+    runs = [
+        Run(arm={"model.normalization": level}, val_errors=[0.2], config=limited)
+        for level in ("lrn", "none")
+    ]
+    write_sweep(outputs / "lrn_on_off" / "mnist5k-01234567", LRN_ON_OFF, runs)
+    reports = [write_report(sweep.parent) for sweep in sorted(outputs.glob("*/*/sweep.json"))]
+    text = write_scorecard(outputs, reports)
+    assert (outputs / "scorecard.md").read_text() == f"{text}\n"
+    claims, others, rehearsals = text.removeprefix("# ").split("\n\n# ")
+    assert claims.startswith("Claims of the paper\n")
+    assert others.startswith("Sweeps without a claim\n")
+    assert rehearsals.startswith("Rehearsals")
+    parts = (claims, others, rehearsals)
+    for name, place in (("relu_vs_tanh", claims), ("train", others), ("lrn_on_off", rehearsals)):
+        assert [part for part in parts if f"[{name}]" in part] == [place]
 
 
 def test_a_damaged_sweep_does_not_keep_the_others_from_being_reported(three_seeds: Path):

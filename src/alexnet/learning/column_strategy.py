@@ -457,9 +457,8 @@ class Layout:
 
     def describe(self, images: int) -> str:
         """A line for each layer, and the sums, for steps of so many images."""
-        lines = [
-            f"{self.columns} columns x {self.replicas} replica(s). Each column holds of each layer:"
-        ]
+        replicas = "1 replica" if self.replicas == 1 else f"{self.replicas} replicas"
+        lines = [f"{self.columns} columns x {replicas}. Each column holds of each layer:"]
         kept = 0
         for name, shape in self.parameters.items():
             rows = rows_of(0, self.columns, shape[0])

@@ -461,10 +461,13 @@ def _verdict(
 ) -> Verdict | None:
     """The paper's side is above no effect: the baseline, its proposal, has the smaller measure.
 
-    None where nothing was claimed: there is no side to be on.
+    None where nothing was compared, however many runs there are, and where nothing was claimed:
+    there is no side to be on.
     """
+    if not claimed:
+        return None
     counts = [arm.n for arm in arms] + [effect.n for effect in claimed]
-    if not claimed or min(counts) < 2:
+    if min(counts) < 2:
         return "too few finished runs"
     if experiment.claim is None:
         return None

@@ -146,15 +146,21 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
     threshold = measure.threshold
     assert threshold is not None
     above, below = [], []
-    for arm, colour, ends_here in arms:
-        look: dict[str, Any] = {"color": colour, "linestyle": "none", "markersize": 6, "zorder": 5}
-        dots, triangles = [threshold] * len(arm.reached), [threshold] * len(arm.limits)
-        axes.plot(arm.reached, dots, marker="o", markeredgecolor="white", **look)
-        axes.plot(arm.limits, triangles, marker=">", fillstyle="none", clip_on=False, **look)
+    for index, (arm, colour, ends_here) in enumerate(arms):
+        later = [other for other, _, _ in arms[index + 1 :]]
+        look: dict[str, Any] = {"color": colour, "linestyle": "none", "zorder": 5}
+        dot: dict[str, Any] = {"marker": "o", "markeredgecolor": "white", "mew": 0.7}
+        triangle: dict[str, Any] = {"marker": ">", "fillstyle": "none", "clip_on": False}
+        for epoch in arm.reached:
+            size = _size_around(axes, epoch, [other.reached for other in later])
+            axes.plot(epoch, threshold, markersize=size, **dot, **look)
+        for epoch in arm.limits:
+            size = _size_around(axes, epoch, [other.limits for other in later])
+            axes.plot(epoch, threshold, markersize=size, **triangle, **look)
         number = f"{wording.value(arm.mean, measure)} epochs"
         if arm.limit is not None:
             count = f"{arm.censored} of {arm.n} " if arm.n > 1 else ""
-            text = f"{arm.label}: {count}not in {arm.limit:.4g} epochs"
+            text = f"{arm.label}: {count}not in {wording.count(arm.limit, 'epoch')}"
             below.append((axes.get_xlim()[1], text, colour))
         elif arm.mean is not None and ends_here:
             below.append((arm.mean, f"{arm.label}\n{number}", colour))
@@ -162,6 +168,12 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
             above.append((arm.mean, number, colour))
     _stack_notes(axes, above, threshold, sign=1)
     _stack_notes(axes, below, threshold, sign=-1)
+
+
+def _size_around(axes: Axes, epoch: float, others: Sequence[Sequence[float]]) -> float:
+    """Size of a marker that is drawn before those of others: a ring around what would hide it."""
+    near = 0.005 * axes.get_xlim()[1]
+    return 6 + 4 * sum(any(abs(each - epoch) <= near for each in arm) for arm in others)
 
 
 def _stack_notes(
@@ -202,14 +214,32 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]
     bottom, top = axes.get_ylim()
     spacing = 0.055 * (top - bottom)
     right = axes.get_xlim()[1]
-    lowest_free = bottom
-    for (epoch, height), text, colour in sorted(ends, key=lambda end: end[0][1]):
-        is_at_margin = epoch > 0.8 * right
-        y = height
-        if is_at_margin:
-            y = max(height, lowest_free)
-            lowest_free = y + spacing
-        _direct_label(axes, (right if is_at_margin else epoch, y), text, colour)
+    placed = [
+        (right if epoch > 0.8 * right else epoch, height, text, colour)
+        for (epoch, height), text, colour in ends
+    ]
+    groups: list[list[tuple[float, float, str, str]]] = []  # labels above one another
+    reach = -math.inf
+    for label in sorted(placed, key=lambda label: label[0]):
+        if label[0] > reach:
+            groups.append([])
+        groups[-1].append(label)
+        reach = max(reach, label[0] + 0.02 * right * (1 + len(label[2])))
+    for group in groups:
+        group.sort(key=lambda label: label[1])
+        heights = _apart([height for _, height, _, _ in group], spacing, top)
+        for (x, _, text, colour), y in zip(group, heights, strict=True):
+            _direct_label(axes, (x, y), text, colour)
+
+
+def _apart(heights: Sequence[float], spacing: float, top: float) -> list[float]:
+    """Ascending heights, moved up until they are apart, then down until none is above the top."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + spacing) if moved else height)
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], top - spacing * (len(moved) - 1 - index))
+    return moved
 
 
 def _curve_caption(comparison: Comparison, is_time: bool) -> str:
@@ -217,7 +247,7 @@ def _curve_caption(comparison: Comparison, is_time: bool) -> str:
     if max((arm.n for arm in comparison.arms), default=0) > 1:
         parts.append("Thick: mean over seeds; thin: each seed; band: lowest to highest seed.")
     if is_time and any(arm.n > arm.censored for arm in comparison.arms):
-        parts.append("Dots: where a seed crosses; the number is the mean.")
+        parts.append("Dots: where a seed crosses (rings: several arms do); the number is the mean.")
     if any(arm.count("missing") < len(arm.outcomes) - arm.n for arm in comparison.arms):
         parts.append("Dotted, with a cross: runs that broke off.")
     return " ".join(parts)

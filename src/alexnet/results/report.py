@@ -63,7 +63,7 @@ class Report:
     @property
     def line(self) -> str:
         """Experiment, data set, verdict and answer, for a log."""
-        verdict = self.comparison.verdict or "no claim"
+        verdict = _short_verdict(self.comparison)
         return f"{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
 
@@ -90,15 +90,31 @@ def write_report(folder: str | Path) -> Report:
 
 
 def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
-    """Write <folder>/scorecard.md, one row per sweep, and return the table."""
-    rows = [_score(report, Path(folder)) for report in reports]
+    """Write <folder>/scorecard.md, one row per sweep, and return its text.
+
+    The claims come first; sweeps without a claim and rehearsals, which show nothing, are apart.
+    """
+    kinds: dict[str, list[Report]] = {
+        "Claims of the paper": [],
+        "Sweeps without a claim": [],
+        "Rehearsals, on a few batches: no evidence": [],
+    }
+    claims, others, rehearsals = kinds.values()
+    for report in reports:
+        has_claim = report.sweep.experiment.claim is not None
+        kind = rehearsals if report.sweep.is_rehearsal else claims if has_claim else others
+        kind.append(report)
     head = ["experiment", "section", "data", "effect", "95 % interval", "paper", "verdict", "n"]
-    table = _table(head, rows)
+    text = "\n\n".join(
+        f"# {title}\n\n{_table(head, (_score(report, Path(folder)) for report in members))}"
+        for title, members in kinds.items()
+        if members
+    )
     path = Path(folder) / "scorecard.md"
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"# Claims of the paper\n\n{table}\n")
+    partial.write_text(f"{text}\n")
     os.replace(partial, path)
-    return table
+    return text
 
 
 def verdict_content(comparison: Comparison, experiment: Experiment) -> dict[str, Any]:
@@ -186,7 +202,8 @@ def _swap(new: Path, target: Path) -> None:
 def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
     experiment = sweep.experiment
     section = f" (section {experiment.section})" if experiment.section else ""
-    verdict = comparison.verdict or "no claim to compare with"
+    nothing = "no claim to compare with" if comparison.claimed else "nothing to compare"
+    verdict = comparison.verdict or nothing
     parts = [
         f"# {experiment.name}{section} on {sweep.data}",
         f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**.",
@@ -396,7 +413,7 @@ def _provenance(sweep: Sweep) -> str:
     for name, values in texts.items():
         counts = {value: values.count(value) for value in values}
         shown = (
-            value if len(counts) == 1 else f"{value}: {count} runs"
+            value if len(counts) == 1 else f"{value}: {wording.count(count, 'run')}"
             for value, count in counts.items()
         )
         lines.append(f"- {name}: {'; '.join(shown) or 'not recorded'}")
@@ -409,6 +426,10 @@ def _listed(content: Any) -> str:
     if isinstance(content, list):
         return " + ".join(map(_listed, content))
     return "not recorded" if content is None else str(content)
+
+
+def _short_verdict(comparison: Comparison) -> str:
+    return comparison.verdict or ("no claim" if comparison.claimed else "nothing to compare")
 
 
 def _score(report: Report, folder: Path) -> list[str]:
@@ -434,7 +455,7 @@ def _score(report: Report, folder: Path) -> list[str]:
         f"{'; '.join(means)} {unit}" if means else "-",
         "; ".join(intervals) or "-",
         _paper_number(experiment) if experiment.paper else "-",
-        comparison.verdict or "no claim",
+        _short_verdict(comparison),
         " / ".join(str(arm.n) for arm in comparison.arms),
     ]
 

@@ -48,6 +48,13 @@ class Sweep:
         """Name of the data set: sweep folders are called <data>-<hash>, or <data>-<hash>-2."""
         return re.sub(r"-[0-9a-f]{8}(-\d+)?$", "", self.path.name)
 
+    @property
+    def is_rehearsal(self) -> bool:
+        """Whether some run saw only the first batches of each epoch, as under +debug=smoke."""
+        trainers = [config.get("trainer") or {} for config in self.configs.values()]
+        limits = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
+        return any(each.get(limit) is not None for each in trainers for limit in limits)
+
     def outcomes(self) -> list[Outcome]:
         """What the experiment's measure says of every planned run.
 

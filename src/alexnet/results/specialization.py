@@ -62,7 +62,7 @@ class KernelReport:
 
     @property
     def is_as_in_the_paper(self) -> bool:
-        """Whether besides one column is largely colour-specific and another one is not."""
+        """Whether they do, and one is largely colour-specific while another is not."""
         most, least = self.most_specific, self.least_specific
         return self.differs and most.is_largely_specific and not least.is_largely_specific
 

@@ -28,6 +28,11 @@ def name_of_metric(metric: str) -> str:
     return METRIC_NAMES.get(metric, metric)
 
 
+def count(number: float, noun: str) -> str:
+    """1 run, 2 runs; 2.5 epochs."""
+    return f"{number:.4g} {noun}{'' if number == 1 else 's'}"
+
+
 def name_of_measure(measure: Measure) -> str:
     """For example "epochs to 25 % training error"."""
     if measure.kind == "final":
@@ -101,8 +106,8 @@ def answer(comparison: Comparison, experiment: Experiment) -> str:
         sentence += f"; the paper: {paper_value(paper.value, experiment)}"
     for arm in comparison.arms:
         if arm.limit is not None:
-            runs = f"{arm.censored} of {arm.n} runs of {arm.label}"
-            sentence += f"; {runs} not there in {arm.limit:.4g} epochs"
+            runs = f"{arm.censored} of {count(arm.n, 'run')} of {arm.label}"
+            sentence += f"; {runs} not there in {count(arm.limit, 'epoch')}"
     return f"{sentence}."
 
 
@@ -117,14 +122,14 @@ def _effect_clause(effect: Effect, experiment: Experiment) -> str:
             if effect.bound == "neither"
             else "a value is zero, so that there is no ratio"
         )
-        return f"{pair}: {why} (n = {_seeds(effect.n)})"
+        return f"{pair}: {why} (n = {count(effect.n, 'seed')})"
     # A difference of at least -3 is "at most 3 fewer".
     is_less = experiment.effect == "difference" and effect.mean < 0
     bounds = ("at most ", "at least ") if is_less else ("at least ", "at most ")
     bound = dict(zip(("lower", "upper"), bounds, strict=True)).get(effect.bound or "", "")
     return (
         f"{other} {_comparison_in_words(effect, baseline, bound, experiment)} "
-        f"({_interval_in_words(effect, experiment)}n = {_seeds(effect.n)})"
+        f"({_interval_in_words(effect, experiment)}n = {count(effect.n, 'seed')})"
     )
 
 
@@ -166,7 +171,7 @@ def _arms_alone(arms: Sequence[Arm], measure: Measure) -> str:
     clauses = [
         f"{arm.label}: {name_of_measure(measure)} "
         + (value(arm.mean, measure) if arm.mean is not None else values(arm, measure))
-        + f" (n = {_seeds(arm.n)})"
+        + f" (n = {count(arm.n, 'seed')})"
         for arm in arms
     ]
     return f"Nothing to compare: {'; '.join(clauses)}"
@@ -181,7 +186,3 @@ def _threshold(measure: Measure) -> str:
 
 def _is_in_points(experiment: Experiment) -> bool:
     return experiment.measure.kind == "final" and is_error(experiment.measure.metric)
-
-
-def _seeds(n: int) -> str:
-    return f"{n} seed" if n == 1 else f"{n} seeds"
