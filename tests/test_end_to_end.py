@@ -83,7 +83,7 @@ def test_alexnet_trains_on_small_images_and_its_checkpoint_loads_without_the_pro
     train: Train, tmp_path: Path
 ):
     done = train(
-        "model=alexnet", "model.hidden=32", "data=mnist5k", "data.batch_size=2",
+        "model=alexnet", "model.hidden=[32,32]", "data=mnist5k", "data.batch_size=2",
         "trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1",
         "trainer.limit_test_batches=1", "trainer.threads=1",
     )  # fmt: skip

@@ -103,7 +103,9 @@ def test_the_rates_of_relu_vs_tanh_are_kept_per_initialization():
 
 
 @pytest.mark.parametrize("data", ["cifar10", "mnist5k", "synthetic"])
-@pytest.mark.parametrize("model", ["alexnet", "cifar_net"])
+@pytest.mark.parametrize(
+    "model", ["alexnet", "alexnet_2012", "alexnet_no_crossing", "cifar_net", "cifar_local_net"]
+)
 def test_any_network_runs_on_any_data(model: str, data: str, tmp_path: Path):
     [run] = plan(f"model={model}", f"data={data}")
     with torch.device("meta"):

@@ -16,7 +16,7 @@ from alexnet.rundir import Exit, RunDir
 from tests.conftest import Train, plan, run_train, the_sweep
 
 TINY = (
-    "model=alexnet", "model.channels=[8,16,16,16,8]", "model.hidden=16", "model.image_size=67",
+    "model=alexnet", "model.channels=[8,16,16,16,8]", "model.hidden=[16,16]", "model.image_size=67",
     "model.init=he", "data=synthetic", "data.num_images=64", "data.batch_size=16",
     "trainer.max_epochs=2", "trainer.threads=1", "trainer.accelerator=cpu",  # the accelerator last
 )  # fmt: skip
@@ -102,7 +102,8 @@ def test_an_error_on_rank_0_or_on_both_ends_the_run_with_it(tmp_path: Path):
 def test_the_arms_of_two_columns_are_rehearsed_and_reported(train: Train, tmp_path: Path):
     done = train(
         "+experiment=two_columns", "+debug=smoke", "data=synthetic", "data.num_images=64",
-        "model.hidden=64", "model.image_size=67", "trainer.accelerator=cpu", "trainer.threads=1",
+        "model.hidden=[64,64]", "model.image_size=67",
+        "trainer.accelerator=cpu", "trainer.threads=1",
     )  # fmt: skip
 
     sweep = the_sweep(tmp_path / "outputs")

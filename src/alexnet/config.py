@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from alexnet.experiment import Experiment, Measure, Paper, Section
-from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
+from alexnet.factors import Initialization, MiddleLayer, Nonlinearity, Normalization, Pooling
 from alexnet.suggest import suggest_key
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -68,14 +68,31 @@ class AlexNetConfig(Network):
     target: Literal["alexnet.model.AlexNet"] = Field(alias="_target_")
     columns: Positive
     channels: tuple[Positive, Positive, Positive, Positive, Positive]
-    hidden: Positive
+    hidden: tuple[Positive, Positive]
+    columns_cross: bool
+    removed: tuple[MiddleLayer, ...]
+    sixth_convolution: bool
+    lrn_size: Positive
+    lrn_alpha: Rate
+    lrn_beta: Rate
+    lrn_k: Annotated[float, Field(gt=0)]
     lrn_alpha_is_divided_by_size: bool
+    norm1_before_nonlinearity: bool
+    same_map_norm: bool
+    dropout_is_inverted: bool
 
 
 class CifarNetConfig(Network):
     """Arguments of alexnet.model.CifarNet."""
 
     target: Literal["alexnet.model.CifarNet"] = Field(alias="_target_")
+    init: Literal["source_2012", "he"]
+
+
+class CifarLocalNetConfig(Network):
+    """Arguments of alexnet.model.CifarLocalNet."""
+
+    target: Literal["alexnet.model.CifarLocalNet"] = Field(alias="_target_")
     init: Literal["source_2012", "he"]
 
 
@@ -185,7 +202,9 @@ class Config(Section):
     deterministic: bool
     experiment: Experiment
     arms: Arms
-    model: Annotated[AlexNetConfig | CifarNetConfig, Field(discriminator="target")]
+    model: Annotated[
+        AlexNetConfig | CifarNetConfig | CifarLocalNetConfig, Field(discriminator="target")
+    ]
     data: Annotated[CIFAR10Config | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")]
     learning: Learning
     trainer: Training
@@ -250,7 +269,7 @@ def sections() -> dict[str, set[str]]:
     """Every section of the schema with its keys; "" is the top."""
     members: dict[str, tuple[type[Section], ...]] = {
         "": (Config,),
-        "model": (AlexNetConfig, CifarNetConfig),
+        "model": (AlexNetConfig, CifarNetConfig, CifarLocalNetConfig),
         "data": (CIFAR10Config, MNIST5kConfig, SyntheticConfig),
         "learning": (Learning,),
         "trainer": (Training,),
@@ -294,13 +313,8 @@ def _explain(error: ErrorDetails) -> str:
 def _contradiction(config: Config) -> str | None:
     """What cannot be, although each value by itself could."""
     model, trainer = config.model, config.trainer
-    if isinstance(model, AlexNetConfig):
-        widths = (*model.channels, model.hidden)
-        if any(width % model.columns for width in widths):
-            return (
-                f"model.columns={model.columns} does not divide every layer into equal parts: "
-                f"model.channels={list(model.channels)}, model.hidden={model.hidden}"
-            )
+    if isinstance(model, AlexNetConfig) and (problem := _impossible_network(model)):
+        return problem
     most = max(4, 2 * (os.cpu_count() or 1))
     if trainer.accelerator != "gpu" and trainer.devices > most:
         return (
@@ -326,6 +340,26 @@ def _contradiction(config: Config) -> str | None:
         return (
             "trainer.precision=16-mixed skips steps process by process, so that columns would "
             "drift apart: choose bf16-mixed"
+        )
+    return None
+
+
+def _impossible_network(model: AlexNetConfig) -> str | None:
+    widths = (*model.channels, *model.hidden)
+    if any(width % model.columns for width in widths):
+        return (
+            f"model.columns={model.columns} does not divide every layer into equal parts: "
+            f"model.channels={list(model.channels)}, model.hidden={list(model.hidden)}"
+        )
+    if model.columns == 1 and not model.columns_cross:
+        return (
+            "model.columns_cross=false needs columns that could cross, but model.columns=1: choose "
+            "model.columns=2, or model.columns_cross=true"
+        )
+    if model.lrn_size % 2 == 0:
+        return (
+            f"model.lrn_size={model.lrn_size} is not possible: the window is centred on its map, "
+            "choose an odd size"
         )
     return None
 

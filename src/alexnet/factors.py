@@ -14,6 +14,9 @@ Pooling = Literal["overlapping", "non_overlapping"]
 Initialization = Literal["paper", "source_2012", "he"]
 """Initial weights: as printed (section 5), as in the 2012 program, or scaled to the fan-in."""
 
+MiddleLayer = Literal["conv3", "conv4", "conv5"]
+"""Section 7: those that can be removed."""
+
 # Metrics are named stage/name. An error is a fraction between 0 and 1, counted over samples.
 TRAIN_LOSS = "train/loss"
 TRAIN_ERROR = "train/error"

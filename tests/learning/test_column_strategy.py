@@ -18,7 +18,7 @@ from tests.learning.processes import run_in_processes
 
 TINY: dict[str, Any] = {
     "channels": (8, 16, 16, 16, 8),
-    "hidden": 16,
+    "hidden": (16, 16),
     "image_size": 67,
     "init": "he",
     "num_classes": 7,  # 4 + 3: columns of unequal size
@@ -282,7 +282,7 @@ def test_the_checkpoint_of_two_columns_is_that_of_one_process(tmp_path: Path):
 
 
 def test_a_checkpoint_of_another_network_is_refused_in_one_line(tmp_path: Path):
-    fit(columns=1, net={"hidden": 32}, folder=tmp_path)
+    fit(columns=1, net={"hidden": (32, 16)}, folder=tmp_path)
 
     with pytest.raises(ValueError, match=r"fc6\.weight is 32 x 8 there and 16 x 8 here"):
         run_in_processes(2, _fit, {"columns": 2, "resume": tmp_path / "last.ckpt"})

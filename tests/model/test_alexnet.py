@@ -27,7 +27,12 @@ def on_paper(**settings):
 
 def small(seed=0, **settings):
     torch.manual_seed(seed)
-    sizes = {"num_classes": 7, "channels": (12, 16, 20, 20, 16), "hidden": 24, "image_size": 64}
+    sizes = {
+        "num_classes": 7,
+        "channels": (12, 16, 20, 20, 16),
+        "hidden": (24, 24),
+        "image_size": 64,
+    }
     return AlexNet(**sizes | settings)
 
 
@@ -202,14 +207,14 @@ def test_a_column_reaches_the_other_only_through_the_crossings():
         return torch.equal(before[layer].chunk(2, 1)[0], after[layer].chunk(2, 1)[0])
 
     assert is_column_0_unmoved("conv2")
-    assert AlexNet.crossings[0] == "conv3"
+    assert net.crossings[0] == "conv3"
     assert not is_column_0_unmoved("conv3")
 
 
 def test_the_layers_that_are_not_crossings_see_their_own_column_only():
     net = on_paper(columns=2)
     grouped = {name for name, layer in net.named_children() if getattr(layer, "groups", 1) == 2}
-    assert grouped == set(LAYERS) - set(AlexNet.crossings) - {"conv1"}  # conv1 sees the image
+    assert grouped == set(LAYERS) - set(net.crossings) - {"conv1"}  # conv1 sees the image
 
 
 def test_both_norms_can_divide_alpha_by_size_as_the_program_of_2012_did():
@@ -274,7 +279,7 @@ def test_building_uses_up_equally_many_random_numbers_whatever_the_network():
         small(**settings)
         return torch.rand(())
 
-    assert torch.equal(next_number(), next_number(columns=1, hidden=48, init="he"))
+    assert torch.equal(next_number(), next_number(columns=1, hidden=(48, 48), init="he"))
 
 
 def test_other_seeds_and_other_layers_have_other_weights():
@@ -285,7 +290,7 @@ def test_other_seeds_and_other_layers_have_other_weights():
 
 def test_a_second_network_of_the_same_seed_has_other_weights():
     torch.manual_seed(0)
-    first, second = (AlexNet(7, channels=(2,) * 5, hidden=2, image_size=64) for _ in range(2))
+    first, second = (AlexNet(7, channels=(2,) * 5, hidden=(2, 2), image_size=64) for _ in range(2))
     assert not torch.equal(first.conv1.weight, second.conv1.weight)
 
 
@@ -307,7 +312,7 @@ def test_the_program_of_2012_had_three_times_larger_weights_in_conv3_to_conv5():
 
 
 def test_he_weights_are_scaled_by_fan_in_and_pixels_to_about_one():
-    net = small(init="he", channels=(96, 128, 128, 128, 64), hidden=512, num_classes=100)
+    net = small(init="he", channels=(96, 128, 128, 128, 64), hidden=(512, 512), num_classes=100)
     fan_in = {"conv2": 48 * 25, "conv3": 128 * 9, "conv4": 64 * 9, "conv5": 64 * 9, "fc7": 512}
     for name, count in {"conv1": 3 * 121, **fan_in}.items():
         std = net.get_submodule(name).weight.std().item()
@@ -349,7 +354,8 @@ def test_an_unknown_level_of_a_factor_is_refused(factor):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"columns": 5}, {"columns": 0}, {"hidden": 4095}, {"channels": (96, 256, 383, 4, 2)}]
+    "wrong",
+    [{"columns": 5}, {"columns": 0}, {"hidden": (4096, 4095)}, {"channels": (96, 256, 383, 4, 2)}],
 )
 def test_columns_that_do_not_divide_every_layer_are_refused(wrong):
     with pytest.raises(ValueError, match=r"columns=\d must divide every layer"):

@@ -13,7 +13,7 @@ def test_activities_cross_where_the_paper_draws_it():
 
 
 def test_a_column_is_the_chunk_of_every_parameter():
-    net = AlexNet(num_classes=7, channels=(8, 16, 16, 16, 8), hidden=16, image_size=67)
+    net = AlexNet(num_classes=7, channels=(8, 16, 16, 16, 8), hidden=(16, 16), image_size=67)
     before = {name: weight.detach().clone() for name, weight in net.named_parameters()}
 
     whole = keep_column(net, column=1, columns=2)

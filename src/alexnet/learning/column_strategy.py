@@ -40,8 +40,8 @@ class ColumnParallelStrategy(ParallelStrategy):
     """One process for each column of the network (section 3.2), and replicas of all columns.
 
     Every process keeps `chunk(columns, 0)[column]` of every parameter of the AlexNet in the module,
-    and of the optimizer's state. At the inputs of `AlexNet.crossings` the columns' activities are
-    joined (all-gather), and in the backward pass each column receives the sum of all columns'
+    and of the optimizer's state. At the inputs of the network's `crossings` the columns' activities
+    are joined (all-gather), and in the backward pass each column receives the sum of all columns'
     gradients of its own activities (reduce-scatter). The logits are joined for the softmax, whose
     gradient every column computes for itself: it takes its slice. Nothing else crosses: parameters
     and their gradients stay where they are.

@@ -1,16 +1,24 @@
 """The networks (section 3), one file per subsection."""
 
 from alexnet.model.alexnet import AlexNet
+from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 from alexnet.model.columns import crossing_sizes, keep_column, rows_of
 from alexnet.model.dropout import Dropout, seed_dropout
+from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.local_response_norm import LocalResponseNorm
+from alexnet.model.locally_connected import LocallyConnected
+from alexnet.model.same_map_norm import SameMapNorm
 
 __all__ = [
     "AlexNet",
+    "CifarLocalNet",
     "CifarNet",
     "Dropout",
+    "GroupedLinear",
     "LocalResponseNorm",
+    "LocallyConnected",
+    "SameMapNorm",
     "crossing_sizes",
     "keep_column",
     "rows_of",

@@ -1,20 +1,21 @@
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
+from alexnet.factors import Initialization, MiddleLayer, Nonlinearity, Normalization, Pooling
 from alexnet.model.dropout import Dropout
+from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.initialization import InitialWeights
 from alexnet.model.levels import choose
 from alexnet.model.local_response_norm import LocalResponseNorm
 from alexnet.model.nonlinearity import make_nonlinearity
 from alexnet.model.pooling import make_max_pool, pooled_size
+from alexnet.model.same_map_norm import SameMapNorm
 
 _KERNEL_PIXELS, _STRIDE = 11, 4  # of conv1
 
@@ -23,14 +24,16 @@ _KERNEL_PIXELS, _STRIDE = 11, 4  # of conv1
 # (#147) pads less and so has the same maps before fc6: 55 -> 28, 26 -> 13, 11 -> 6.
 _PADDING: dict[str, tuple[int, int]] = {"overlapping": (2, 1), "non_overlapping": (1, 0)}
 
-_PAPER_STD = dict.fromkeys(("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"), 0.01)
+_CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
+_PAPER_STD = dict.fromkeys((*_CONVOLUTIONS, "fc6", "fc7", "fc8"), 0.01)
 # Bias 1 puts ReLUs in their active half from the first step. The same for every nonlinearity:
 # arms of an ablation must start equal.
-_PAPER_BIAS = dict.fromkeys(("conv2", "conv4", "conv5", "fc6", "fc7"), 1.0)
+_PAPER_BIAS = dict.fromkeys(("conv2", "conv4", "conv5", "conv6", "fc6", "fc7"), 1.0)
 _INITIAL_WEIGHTS: dict[str, InitialWeights] = {
     "paper": InitialWeights(std=_PAPER_STD, bias=_PAPER_BIAS),
     "source_2012": InitialWeights(
-        std=_PAPER_STD | dict.fromkeys(("conv3", "conv4", "conv5"), 0.03), bias=_PAPER_BIAS
+        std=_PAPER_STD | dict.fromkeys(("conv3", "conv4", "conv5", "conv6"), 0.03),
+        bias=_PAPER_BIAS,
     ),
     # Pixels less their mean have a std of about 64; He's rule expects about 1. A small fc8 makes
     # all classes about equally likely at first.
@@ -49,18 +52,26 @@ class AlexNet(nn.Module):
     one-GPU control of section 3.2 is `channels=(48, 128, 192, 192, 256), columns=1`.
 
     `channels` are the maps of conv1 to conv5, `hidden` the neurons of fc6 and of fc7. `init` names
-    the initial weights: paper (section 5), source_2012 (the program of 2012: std 0.03 in conv3 to
-    conv5) or he (std by fan-in, biases 0, pixels divided by 64). `lrn_alpha_is_divided_by_size` is
-    how the program of 2012 read alpha, see LocalResponseNorm.
+    the initial weights: paper (section 5), source_2012 (the program of 2012: std 0.03 in conv3 and
+    above) or he (std by fan-in, biases 0, pixels divided by 64). The four constants of local
+    response normalization are named `lrn_`; `normalization="none"` leaves every norm out.
+
+    Other networks of the paper: `removed` convolutions are left out (section 7), and then the
+    columns meet at the first that remains of conv3 to conv5; `sixth_convolution` follows the last
+    pooling, sees both columns and has as many maps as conv5 (section 6).
+
+    The program of 2012 differed: `norm1_before_nonlinearity` normalizes and pools conv1's output
+    before its nonlinearity, `same_map_norm` follows the normalization of conv2 with SameMapNorm,
+    and `lrn_alpha_is_divided_by_size` is how it read alpha, see LocalResponseNorm. With
+    `columns_cross=False` (its net #150) the columns meet at fc8 only. Not of 2012:
+    `dropout_is_inverted`, see Dropout.
 
     Shape: (N, 3, image_size, image_size), RGB 0..255 less the mean -> (N, num_classes) logits.
 
-    Raises ValueError for an unknown level of a factor, if columns do not divide every layer but
-    fc8, for dropout outside [0, 1), and for images too small for the layers.
+    Raises ValueError for an unknown level of a factor or an unknown layer in `removed`, if columns
+    do not divide every layer but fc8, for one column that must not cross, for dropout outside
+    [0, 1), for constants that LocalResponseNorm refuses, and for images too small for the layers.
     """
-
-    crossings: ClassVar[tuple[str, ...]] = ("conv3", "fc6", "fc7", "fc8")
-    """The layers whose input is both columns, joined along dimension 1 (section 3.2, figure 2)."""
 
     def __init__(
         self,
@@ -73,81 +84,152 @@ class AlexNet(nn.Module):
         columns: int = 2,
         init: Initialization = "paper",
         channels: tuple[int, ...] = (96, 256, 384, 384, 256),
-        hidden: int = 4096,
+        hidden: tuple[int, ...] = (4096, 4096),
         image_size: int = 224,
+        lrn_size: int = 5,
+        lrn_alpha: float = 1e-4,
+        lrn_beta: float = 0.75,
+        lrn_k: float = 2.0,
         lrn_alpha_is_divided_by_size: bool = False,
+        norm1_before_nonlinearity: bool = False,
+        same_map_norm: bool = False,
+        dropout_is_inverted: bool = False,
+        columns_cross: bool = True,
+        removed: tuple[MiddleLayer, ...] = (),
+        sixth_convolution: bool = False,
     ) -> None:
         super().__init__()
-        if len(channels) != 5:
-            raise ValueError(f"channels are the maps of conv1 to conv5, but are {tuple(channels)}")
-        if columns < 1 or any(width % columns for width in (*channels, hidden)):
-            raise ValueError(
-                f"columns={columns} must divide every layer into equal parts, but channels are "
-                f"{tuple(channels)} and hidden is {hidden}"
-            )
+        _refuse_impossible(channels, hidden, columns, columns_cross, removed)
         initial_weights = choose("init", init, _INITIAL_WEIGHTS)
         pad2, pad5 = choose("pooling", pooling, _PADDING)
-        map_pixels = _pixels_before_fc6(image_size, pooling)
+        has_norms = choose("normalization", normalization, {"lrn": True, "none": False})
+        map_pixels = _pixels_before_fc6(image_size, pooling, has_conv5="conv5" not in removed)
 
         self.columns = columns
+        self.crossings = _crossings(columns_cross, removed, sixth_convolution)
+        """The layers whose input is both columns, joined along dimension 1 (section 3.2)."""
         self.image_size = image_size
+        self.norm1_before_nonlinearity = norm1_before_nonlinearity
         self.pixel_scale = initial_weights.pixel_scale
         # 55 windows of 11 pixels, 4 apart, reach 3 pixels over an image of 224. As in 2012, these
         # pixels are on the right and at the bottom only, and zero, which is the mean.
         self.overhang = (_KERNEL_PIXELS - image_size) % _STRIDE
 
-        norms: dict[str, Callable[[], nn.Module]] = {
-            "lrn": partial(
-                LocalResponseNorm,
-                columns=columns,
-                alpha_is_divided_by_size=lrn_alpha_is_divided_by_size,
-            ),
-            "none": nn.Identity,
-        }
-        norm = choose("normalization", normalization, norms)
+        norm = partial(
+            LocalResponseNorm,
+            size=lrn_size,
+            alpha=lrn_alpha,
+            beta=lrn_beta,
+            k=lrn_k,
+            columns=columns,
+            alpha_is_divided_by_size=lrn_alpha_is_divided_by_size,
+        )
         maps1, maps2, maps3, maps4, maps5 = channels
+        # A layer that is left out hands on the maps of the one before.
+        maps3 = maps2 if "conv3" in removed else maps3
+        maps4 = maps3 if "conv4" in removed else maps4
+        last_maps = maps4 if "conv5" in removed else maps5
+        neurons6, neurons7 = hidden
+
+        def groups(layer: str) -> int:
+            return 1 if layer in self.crossings else columns
+
         self.nonlinearity = make_nonlinearity(nonlinearity)
         with torch.device("meta"):  # no memory and no random numbers before the weights are drawn
             self.conv1 = nn.Conv2d(3, maps1, _KERNEL_PIXELS, _STRIDE)
-            self.norm1 = norm()
+            self.norm1 = norm() if has_norms else nn.Identity()
             self.pool1 = make_max_pool(pooling)
             self.conv2 = nn.Conv2d(maps1, maps2, 5, padding=pad2, groups=columns)
-            self.norm2 = norm()
+            self.norm2 = norm() if has_norms else nn.Identity()
+            self.same_map_norm2 = SameMapNorm() if has_norms and same_map_norm else nn.Identity()
             self.pool2 = make_max_pool(pooling)
-            self.conv3 = nn.Conv2d(maps2, maps3, 3, padding=1)
-            self.conv4 = nn.Conv2d(maps3, maps4, 3, padding=1, groups=columns)
-            self.conv5 = nn.Conv2d(maps4, maps5, 3, padding=pad5, groups=columns)
+            self.conv3 = nn.Conv2d(maps2, maps3, 3, padding=1, groups=groups("conv3"))
+            self.conv4 = nn.Conv2d(maps3, maps4, 3, padding=1, groups=groups("conv4"))
+            self.conv5 = nn.Conv2d(maps4, maps5, 3, padding=pad5, groups=groups("conv5"))
             self.pool5 = make_max_pool(pooling)
-            self.fc6 = nn.Linear(maps5 * map_pixels, hidden)
-            self.dropout6 = Dropout(dropout)
-            self.fc7 = nn.Linear(hidden, hidden)
-            self.dropout7 = Dropout(dropout)
-            self.fc8 = nn.Linear(hidden, num_classes)
+            self.conv6 = nn.Conv2d(last_maps, maps5, 3, padding=1, groups=groups("conv6"))
+            last_maps = maps5 if sixth_convolution else last_maps
+            self.fc6 = _fully_connected(last_maps * map_pixels, neurons6, groups("fc6"))
+            self.dropout6 = Dropout(dropout, dropout_is_inverted)
+            self.fc7 = _fully_connected(neurons6, neurons7, groups("fc7"))
+            self.dropout7 = Dropout(dropout, dropout_is_inverted)
+            self.fc8 = nn.Linear(neurons7, num_classes)
+        for layer in removed if sixth_convolution else (*removed, "conv6"):
+            setattr(self, layer, None)  # a module that is None has no parameters
         initial_weights.draw(self)
 
     @override
     def forward(self, images: Tensor) -> Tensor:
         f = self.nonlinearity
         x = F.pad(images * self.pixel_scale, (0, self.overhang, 0, self.overhang))
-        x = f(self.conv1(x))  # (N, 96, 55, 55), two columns of 48
-        x = self.pool1(self.norm1(x))  # (N, 96, 27, 27)
+        x = self.conv1(x)  # (N, 96, 55, 55), two columns of 48
+        if self.norm1_before_nonlinearity:
+            x = f(self.pool1(self.norm1(x)))  # (N, 96, 27, 27)
+        else:
+            x = self.pool1(self.norm1(f(x)))  # (N, 96, 27, 27)
         x = f(self.conv2(x))  # (N, 256, 27, 27)
-        x = self.pool2(self.norm2(x))  # (N, 256, 13, 13)
-        x = f(self.conv3(x))  # (N, 384, 13, 13), from both columns
-        x = f(self.conv4(x))  # (N, 384, 13, 13)
-        x = f(self.conv5(x))  # (N, 256, 13, 13)
-        x = self.pool5(x).flatten(1)  # (N, 9216), column after column
+        x = self.pool2(self.same_map_norm2(self.norm2(x)))  # (N, 256, 13, 13)
+        if self.conv3:
+            x = f(self.conv3(x))  # (N, 384, 13, 13), from both columns
+        if self.conv4:
+            x = f(self.conv4(x))  # (N, 384, 13, 13)
+        if self.conv5:
+            x = f(self.conv5(x))  # (N, 256, 13, 13)
+        x = self.pool5(x)  # (N, 256, 6, 6)
+        if self.conv6:
+            x = f(self.conv6(x))  # (N, 256, 6, 6), from both columns
+        x = x.flatten(1)  # (N, 9216), column after column
         x = self.dropout6(f(self.fc6(x)))  # (N, 4096), from both columns
         x = self.dropout7(f(self.fc7(x)))  # (N, 4096), from both columns
         return self.fc8(x)  # (N, 1000), from both columns
 
 
-def _pixels_before_fc6(image_size: int, pooling: Pooling) -> int:
+def _refuse_impossible(
+    channels: tuple[int, ...],
+    hidden: tuple[int, ...],
+    columns: int,
+    columns_cross: bool,
+    removed: tuple[str, ...],
+) -> None:
+    if len(channels) != 5:
+        raise ValueError(f"channels are the maps of conv1 to conv5, but are {tuple(channels)}")
+    if len(hidden) != 2:
+        raise ValueError(f"hidden are the neurons of fc6 and fc7, but are {tuple(hidden)}")
+    if columns < 1 or any(width % columns for width in (*channels, *hidden)):
+        raise ValueError(
+            f"columns={columns} must divide every layer into equal parts, but channels are "
+            f"{tuple(channels)} and hidden are {tuple(hidden)}"
+        )
+    if columns == 1 and not columns_cross:
+        raise ValueError("columns_cross=False needs columns that could, but columns is 1")
+    if unknown := [layer for layer in removed if layer not in get_args(MiddleLayer)]:
+        raise ValueError(
+            f"cannot remove {', '.join(unknown)}: choose of {', '.join(get_args(MiddleLayer))}"
+        )
+
+
+def _crossings(
+    columns_cross: bool, removed: tuple[str, ...], sixth_convolution: bool
+) -> tuple[str, ...]:
+    if not columns_cross:
+        return ("fc8",)
+    middle = [layer for layer in get_args(MiddleLayer) if layer not in removed]
+    sixth = ["conv6"] if sixth_convolution else []
+    return (*middle[:1], *sixth, "fc6", "fc7", "fc8")
+
+
+def _fully_connected(features: int, neurons: int, groups: int) -> nn.Linear | GroupedLinear:
+    if groups == 1:
+        return nn.Linear(features, neurons)
+    return GroupedLinear(features, neurons, groups)
+
+
+def _pixels_before_fc6(image_size: int, pooling: Pooling, *, has_conv5: bool) -> int:
     pad2, pad5 = _PADDING[pooling]
     size = 1 + math.ceil((image_size - _KERNEL_PIXELS) / _STRIDE)  # 55
     size = pooled_size(size, pooling)  # 27
     size = pooled_size(size + 2 * pad2 - 4, pooling)  # 13
-    size = pooled_size(size + 2 * pad5 - 2, pooling)  # 6
+    size = pooled_size(size + 2 * pad5 - 2 if has_conv5 else size, pooling)  # 6
     if size < 1:
         raise ValueError(
             f"nothing is left of an image of image_size={image_size} after the convolutional "

@@ -1,15 +1,12 @@
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
+from alexnet.model.cifar_local_net import CIFAR_NORMS
 from alexnet.model.dropout import Dropout
 from alexnet.model.initialization import InitialWeights
 from alexnet.model.levels import choose
-from alexnet.model.local_response_norm import LocalResponseNorm
 from alexnet.model.nonlinearity import make_nonlinearity
 from alexnet.model.pooling import make_average_pool, make_max_pool, pooled_size
 
@@ -33,8 +30,8 @@ class CifarNet(nn.Module):
     because every nonlinearity here is monotone.
 
     With normalization="lrn", normalization follows the first two nonlinearities, as in section 3.3.
-    Its constants are those of layers-conv-local-11pct (March 2012), a wider net, and probably the
-    one with which section 3.3 went from 13 to 11 % error.
+    Its constants are those of CifarLocalNet, probably the net with which section 3.3 went from 13
+    to 11 % error.
 
     `init` is source_2012 (std 1e-4 in conv1, 0.01 elsewhere) or he (std by fan-in, pixels divided
     by 64); biases start at 0 in both. Dropout acts on the input of fc4.
@@ -70,13 +67,7 @@ class CifarNet(nn.Module):
 
         self.image_size = image_size
         self.pixel_scale = initial_weights.pixel_scale
-        norms: dict[str, Callable[[], nn.Module]] = {
-            "lrn": partial(
-                LocalResponseNorm, size=5, alpha=1e-3, k=1.0, alpha_is_divided_by_size=True
-            ),
-            "none": nn.Identity,
-        }
-        norm = choose("normalization", normalization, norms)
+        norm = choose("normalization", normalization, CIFAR_NORMS)
         self.nonlinearity = make_nonlinearity(nonlinearity)
         with torch.device("meta"):  # no memory and no random numbers before the weights are drawn
             self.conv1 = nn.Conv2d(3, 32, 5, padding=2)

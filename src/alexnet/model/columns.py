@@ -6,6 +6,7 @@ from torch.func import functional_call
 
 from alexnet.model.alexnet import AlexNet
 from alexnet.model.dropout import Dropout
+from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.local_response_norm import LocalResponseNorm
 
 
@@ -36,7 +37,7 @@ def keep_column(net: AlexNet, column: int, columns: int) -> dict[str, torch.Size
     for module in net.modules():
         if isinstance(module, AlexNet | LocalResponseNorm):
             module.columns //= columns
-        elif isinstance(module, nn.Conv2d) and module.groups > 1:
+        elif isinstance(module, nn.Conv2d | GroupedLinear) and module.groups > 1:
             module.groups //= columns
         elif isinstance(module, Dropout):
             module.column = column

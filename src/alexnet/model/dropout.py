@@ -17,10 +17,11 @@ class Dropout(nn.Module):
         training:    y = x with probability 1 - p, else 0
         evaluation:  y = (1 - p) * x
 
-    torch.nn.Dropout divides by 1 - p while training and does nothing afterwards. That is the same
-    function for weights 1 - p times as large, but not the same training: with p = 0.5 it acts on
-    the next layer like 4 times the learning rate and twice the initial weights. The paper's
-    learning rate and initial weights belong to the paper's dropout.
+    With `is_inverted`, y is divided by 1 - p in both, as torch.nn.Dropout does it: nothing is left
+    to do in evaluation. That is the same function for weights 1 - p times as large, but not the
+    same training: with p = 0.5 it acts on the next layer like 4 times the learning rate and twice
+    the initial weights. The paper's learning rate and initial weights belong to the paper's
+    dropout.
 
     After `seed_dropout` the mask is a function of what was said there, of the row and of the unit;
     otherwise each mask is seeded by one number from torch's global generator. Activities are rows
@@ -30,11 +31,12 @@ class Dropout(nn.Module):
     Shape: (N, ...) -> (N, ...). Raises ValueError if p is outside [0, 1).
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, is_inverted: bool = False) -> None:
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"dropout is the probability of zero, in [0, 1), but is {p}")
         self.p = p
+        self.is_inverted = is_inverted
         self.key: int | None = None
         self.first_row = 0
         self.column = 0
@@ -42,12 +44,13 @@ class Dropout(nn.Module):
     @override
     def forward(self, activities: Tensor) -> Tensor:
         if not self.training:
-            return activities * (1 - self.p)
+            return activities if self.is_inverted else activities * (1 - self.p)
         # Drawn for p = 0, too, so that arms that differ in p use up equally many random numbers.
         key = self._any_key() if self.key is None else self.key
         if self.p == 0:
             return activities
-        return activities * self._survivors(key, activities)
+        kept = activities * self._survivors(key, activities)
+        return kept / (1 - self.p) if self.is_inverted else kept
 
     def _survivors(self, key: int, activities: Tensor) -> Tensor:
         """True where an activity is kept, in the shape of the activities."""
@@ -71,7 +74,7 @@ class Dropout(nn.Module):
 
     @override
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}, is_inverted={self.is_inverted}"
 
 
 def seed_dropout(net: nn.Module, *, seed: int, step: int) -> None:
