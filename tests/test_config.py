@@ -2,13 +2,14 @@ import inspect
 from typing import Any, get_args
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 import alexnet.data
 import alexnet.learning
 import alexnet.model
 from alexnet import config as configuration
-from alexnet.config import ConfigError, Section
+from alexnet.config import CONF, ConfigError, Section
 from alexnet.data.image_module import Settings
 from alexnet.suggest import did_you_mean, suggest_key
 from tests.conftest import plan
@@ -108,6 +109,58 @@ def test_the_shipped_file_repeats_the_defaults_of_the_class(model: str):
 
     lists = {key: tuple(value) for key, value in shipped.items() if isinstance(value, list)}
     assert shipped | lists == defaults
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.columns=3"], "model.columns=3 does not divide every layer into equal parts"),
+        (["model.hidden=[4096,4095]"], "model.hidden=[4096, 4095]"),
+        (["model.columns=1", "model.columns_cross=false"], "choose model.columns=2"),
+        (["model.removed=[conv2]"], "model.removed.0=conv2 is not possible: choose conv3, conv4"),
+        (["model.lrn_size=4"], "model.lrn_size=4 is not possible: the window is centred"),
+        (["model.lrn_k=0"], "model.lrn_k=0 is not possible"),
+        (["model.hidden=4096"], "model.hidden=4096 is not possible"),
+    ],
+)
+def test_an_alexnet_that_cannot_be_is_refused_in_one_line(overrides: list[str], message: str):
+    with pytest.raises(ConfigError) as error:
+        plan("model=alexnet", *overrides)
+
+    assert message in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_network_of_2012_differs_from_the_printed_one_in_four_keys():
+    [printed], [run] = plan("model=alexnet"), plan("model=alexnet_2012")
+
+    assert configuration.confounds(printed.config, run.config) == {
+        "model.norm1_before_nonlinearity",
+        "model.same_map_norm",
+        "model.lrn_alpha_is_divided_by_size",
+        "model.init",
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ("alexnet", 60_965_224),
+        ("alexnet_2012", 60_965_224),
+        ("alexnet_control", 59_798_312),
+        ("alexnet_no_crossing", 60_714_408),
+        ("cifar_net", 89_578),
+        ("cifar_local_net", 1_116_490),
+    ],
+)
+def test_a_shipped_network_has_the_parameters_that_its_file_tells(model: str, parameters: int):
+    settings = composed(f"model={model}")["model"]
+    built = getattr(alexnet.model, settings.pop("_target_").rpartition(".")[2])
+    with torch.device("meta"):
+        net = built(**settings, num_classes=10 if "cifar" in model else 1000)
+
+    assert sum(parameter.numel() for parameter in net.parameters()) == parameters
+    assert f"{parameters:,} parameters" in (CONF / "model" / f"{model}.yaml").read_text()
 
 
 @pytest.mark.parametrize("key", ["augmentation", "color_noise_scale"])

@@ -29,6 +29,24 @@ FACTORS = [
         ("relu", "tanh", "sigmoid"), ("lrn", "none"), ("overlapping", "non_overlapping")
     )
 ]
+NETWORKS: dict[str, dict[str, Any]] = {
+    "as run in 2012": {
+        "norm1_before_nonlinearity": True,
+        "same_map_norm": True,
+        "lrn_alpha_is_divided_by_size": True,
+        "dropout_is_inverted": True,
+    },
+    "no crossing": {"columns_cross": False, "hidden": (32, 16)},
+    "without conv3": {"removed": ("conv3",)},
+    "without any": {"removed": ("conv3", "conv4", "conv5")},
+    "six": {"sixth_convolution": True, "removed": ("conv4",)},
+    # tanh: in so small a column all ReLUs of a layer may be 0.
+    "six, no crossing": {
+        "sixth_convolution": True,
+        "columns_cross": False,
+        "nonlinearity": "tanh",
+    },
+}
 LEARNING = {"lr": 0.01, "bias_lr_factor": 2.0, "momentum": 0.9, "weight_decay": 5e-3}
 
 
@@ -157,8 +175,8 @@ def assert_columns_are(
 @pytest.mark.parametrize(
     ("dtype", "within"), [(torch.float64, 1e-10), (torch.float32, 1e-5)], ids=str
 )
-def test_two_columns_have_the_logits_and_gradients_of_one_process_for_all_factors(dtype, within):
-    settings = [TINY | factors for factors in FACTORS]
+def test_two_columns_have_the_logits_and_gradients_of_one_process_for_all_networks(dtype, within):
+    settings = [TINY | options for options in (*FACTORS, *NETWORKS.values())]
 
     columns = run_in_processes(2, logits_and_gradients, 2, dtype, settings)
 
@@ -169,12 +187,14 @@ def test_two_columns_have_the_logits_and_gradients_of_one_process_for_all_factor
 
 @pytest.mark.parametrize("num_classes", [7, 5])  # 2 + 2 + 2 + 1; 2 + 2 + 1 + 0
 def test_four_columns_have_the_logits_and_gradients_of_one_process(num_classes: int):
-    settings = [TINY | {"columns": 4, "num_classes": num_classes}]
+    four = TINY | {"columns": 4, "num_classes": num_classes}
+    settings = [four, four | NETWORKS["six, no crossing"]]
 
     columns = run_in_processes(4, logits_and_gradients, 4, torch.float64, settings, 5)
 
-    [whole] = logits_and_gradients(1, torch.float64, settings, 5)
-    assert_columns_are([part for [part] in columns], whole, 1e-10)
+    wholes = logits_and_gradients(1, torch.float64, settings, 5)
+    for whole, *parts in zip(wholes, *columns, strict=True):
+        assert_columns_are(parts, whole, 1e-10)
 
 
 @pytest.mark.slow
@@ -208,6 +228,24 @@ def test_training_with_dropout_is_that_of_one_process(columns: int, replicas: in
 
     whole = fit(columns=1, net=net, steps=5)
     assert_same_training(whole, ranks, columns)
+
+
+@pytest.mark.parametrize("network", ["as run in 2012", "six, no crossing", "without conv3"])
+def test_other_networks_train_in_two_columns_as_in_one_process(network: str):
+    net = NETWORKS[network]
+
+    ranks = run_in_processes(2, _fit, {"columns": 2, "net": net})
+
+    assert_same_training(fit(columns=1, net=net), ranks, columns=2)
+    for rank in ranks:
+        assert rank["measured"]["bytes_sent_per_column"] == rank["measured"]["bytes_sent_in_theory"]
+
+
+def test_columns_that_do_not_cross_send_what_fc8_and_the_softmax_see():
+    [rank, _] = run_in_processes(2, _fit, {"columns": 2, "net": NETWORKS["no crossing"]})
+
+    # 8 of the 16 neurons before fc8, forward and backward; 4 logits. 6 + 6 + 6 images, 8 bytes.
+    assert rank["measured"]["bytes_sent_per_column"] == 18 * (2 * 8 + 4) * 8
 
 
 def _fit(settings: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from alexnet.model import AlexNet
+from alexnet.model import AlexNet, LocalResponseNorm
 
 NONLINEARITIES = ("relu", "tanh", "sigmoid")
 NORMALIZATIONS = ("lrn", "none")
@@ -74,6 +74,44 @@ def test_the_one_gpu_control_of_section_3_2_is_a_configuration():
     # 17,472 + 153,728 + 221,376 + 331,968 + 442,624 + 37,752,832 + 16,781,312 + 4,097,000
     control = on_paper(columns=1, channels=(48, 128, 192, 192, 256))
     assert num_parameters(control) == 59_798_312
+
+
+def test_two_columns_that_meet_in_fc8_only_have_the_parameters_of_layers_150():
+    # conv1 96 x 3 x 11 x 11, conv2 320 x 48 x 5 x 5, conv3 384 x 160 x 3 x 3, conv4 and conv5 as
+    # printed, fc6 8192 x 4608, fc7 4096 x 4096, fc8 1000 x 4096; and the biases
+    net = on_paper(
+        columns_cross=False, channels=(96, 320, 384, 384, 256), hidden=(8192, 4096), columns=2
+    )
+    layers = 34_944 + 384_320 + 553_344 + 663_936 + 442_624 + 37_756_928 + 16_781_312 + 4_097_000
+    assert num_parameters(net) == layers == 60_714_408
+
+
+def test_a_sixth_convolution_adds_256_kernels_of_3_x_3_x_256():
+    net = on_paper(sixth_convolution=True)
+    assert net.conv6.weight.shape == (256, 256, 3, 3)  # both columns: layers-146-2012-2011.cfg
+    assert num_parameters(net) == 60_965_224 + 589_824 + 256
+
+
+@pytest.mark.parametrize(
+    ("removed", "difference"),
+    [
+        (("conv3",), -663_936),  # conv4 then sees all 256 maps: as large as conv3 was
+        (("conv4",), -663_936),
+        (("conv5",), -442_624 + 4096 * (384 - 256) * 36),  # fc6 then sees 384 maps
+        (("conv4", "conv3"), -2 * 663_936 - 885_120 + 663_936 + 256 * 64 * 9),  # conv5 sees 256
+        (("conv3", "conv4", "conv5"), -885_120 - 663_936 - 442_624),
+    ],
+)
+def test_removed_layers_are_gone_and_the_next_layer_sees_what_they_saw(removed, difference):
+    net = on_paper(removed=removed)
+    assert not any(name.startswith(removed) for name in net.state_dict())
+    assert num_parameters(net) == 60_965_224 + difference
+    assert net(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 1000)
+
+
+def test_no_option_that_has_no_weights_changes_their_number():
+    options = ("norm1_before_nonlinearity", "same_map_norm", "dropout_is_inverted")
+    assert num_parameters(on_paper(**dict.fromkeys(options, True))) == 60_965_224
 
 
 def test_parameters_have_the_names_and_shapes_of_caffes_grouped_layout():
@@ -195,6 +233,116 @@ def test_alexnet_is_two_columns_at_its_full_size_too(full_size):
     torch.testing.assert_close(full_size(images), by_hand, rtol=1e-4, atol=1e-4)
 
 
+@torch.no_grad()
+def test_the_network_of_2012_normalizes_conv1_before_its_relu_and_conv2_twice():
+    net = small(
+        image_size=224,
+        norm1_before_nonlinearity=True,
+        lrn_alpha_is_divided_by_size=True,
+        same_map_norm=True,
+        init="source_2012",
+    )
+    net, images = net.double().eval(), pictures(2, 224).double()
+    half = {name: value.chunk(2) for name, value in net.state_dict().items()}
+
+    def layer(x, name, c, **geometry):
+        return F.conv2d(x, half[f"{name}.weight"][c], half[f"{name}.bias"][c], **geometry)
+
+    pooled = []
+    for c in (0, 1):
+        conv1 = layer(F.pad(images, (0, 3, 0, 3)), "conv1", c, stride=4)
+        rnorm1 = F.local_response_norm(conv1, 5, 1e-4, 0.75, k=2.0)
+        pool1 = F.max_pool2d(rnorm1, 3, 2).relu()
+        conv2 = layer(pool1, "conv2", c, padding=2).relu()
+        rnorm2 = F.local_response_norm(conv2, 5, 1e-4, 0.75, k=2.0)
+        window = torch.ones(rnorm2.shape[1], 1, 5, 5, dtype=torch.float64)
+        energy = F.conv2d(rnorm2**2, window, padding=2, groups=rnorm2.shape[1])
+        cnorm2 = rnorm2 / (1 + 1e-3 / 25 * energy) ** 0.75
+        pooled.append(F.max_pool2d(cnorm2, 3, 2))
+    torch.testing.assert_close(outputs_by_layer(net, images)["pool2"], torch.cat(pooled, 1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("is_2012", [False, True])
+def test_without_normalization_there_is_no_norm_of_any_kind(is_2012):
+    # layers-148.cfg: of the network of 2012 none of the three norms is left, and the maximum
+    # commutes with the nonlinearity, so that nothing is left of its order either.
+    options = {"norm1_before_nonlinearity": is_2012, "same_map_norm": is_2012}
+    net = small(image_size=224, normalization="none", **options).double().eval()
+    images = pictures(1, 224).double()
+    expected = two_columns_by_hand(net, images, "relu", "none", "overlapping")
+    torch.testing.assert_close(net(images), expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+@pytest.mark.parametrize(
+    ("removed", "sixth_convolution"),
+    [(("conv3",), False), (("conv4",), True), (("conv5", "conv3"), True), ((), True)],
+)
+def test_the_layers_that_remain_follow_each_other(removed, sixth_convolution, nonlinearity):
+    net = small(
+        nonlinearity=nonlinearity,
+        removed=removed,
+        sixth_convolution=sixth_convolution,
+        init="he",
+        image_size=100,
+    ).eval()
+    images, f = pictures(2, 100), getattr(torch, nonlinearity)
+    x = outputs_by_layer(net, images)["pool2"]
+    for name in ("conv3", "conv4", "conv5"):
+        if name not in removed:
+            layer = net.get_submodule(name)
+            assert layer.groups == (1 if name in net.crossings else 2)
+            x = f(F.conv2d(x, layer.weight, layer.bias, padding=1, groups=layer.groups))
+    x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+    if sixth_convolution:
+        x = f(F.conv2d(x, net.conv6.weight, net.conv6.bias, padding=1))
+    torch.testing.assert_close(outputs_by_layer(net, images)["fc6"], net.fc6(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "crossings"),
+    [
+        ({}, ("conv3", "fc6", "fc7", "fc8")),
+        ({"sixth_convolution": True}, ("conv3", "conv6", "fc6", "fc7", "fc8")),
+        ({"removed": ("conv4", "conv5")}, ("conv3", "fc6", "fc7", "fc8")),
+        ({"removed": ("conv3",)}, ("conv4", "fc6", "fc7", "fc8")),
+        ({"removed": ("conv4", "conv3")}, ("conv5", "fc6", "fc7", "fc8")),
+        ({"removed": ("conv3", "conv4", "conv5")}, ("fc6", "fc7", "fc8")),
+        ({"columns_cross": False}, ("fc8",)),
+        ({"columns_cross": False, "sixth_convolution": True, "removed": ("conv3",)}, ("fc8",)),
+    ],
+)
+def test_columns_meet_where_the_options_say_and_nowhere_else(options, crossings):
+    net = small(init="he", image_size=100, nonlinearity="tanh", **options).eval()
+    images = pictures(2, 100)
+    before = outputs_by_layer(net, images)
+    with torch.no_grad():
+        net.conv1.weight.chunk(2)[1].mul_(2)  # another column 1, the same column 0
+    after = outputs_by_layer(net, images)
+
+    layers = [n for n in (*LAYERS[1:5], "conv6", *LAYERS[5:]) if n in before]
+    reached = [
+        n for n in layers if not torch.equal(before[n].chunk(2, 1)[0], after[n].chunk(2, 1)[0])
+    ]
+    assert net.crossings == crossings
+    assert reached == layers[layers.index(crossings[0]) :]
+
+
+def test_without_crossings_fc7_of_a_column_has_no_gradient_of_the_other():
+    net = small(init="he", columns_cross=False)
+    fc7 = []
+    net.fc7.register_forward_hook(lambda _, __, y: fc7.append(y))
+    net(pictures(2, 64))
+    fc7[0].chunk(2, 1)[0].sum().backward()
+    for name, parameter in net.named_parameters():
+        if not name.startswith("fc8"):
+            mine, other = parameter.grad.chunk(2)
+            assert mine.count_nonzero(), name
+            assert not other.count_nonzero(), name
+
+
 def test_a_column_reaches_the_other_only_through_the_crossings():
     net = small(image_size=224, init="he")
     images = pictures(2, 224)
@@ -223,6 +371,12 @@ def test_both_norms_can_divide_alpha_by_size_as_the_program_of_2012_did():
         columns = outputs[conv].relu().chunk(2, 1)
         expected = [F.local_response_norm(column, 5, 1e-4, k=2.0) for column in columns]
         torch.testing.assert_close(outputs[norm], torch.cat(expected, 1))
+
+
+def test_both_norms_have_the_constants_that_were_given():
+    net = small(lrn_size=7, lrn_alpha=1e-3, lrn_beta=0.5, lrn_k=1.0)
+    by_hand = LocalResponseNorm(7, 1e-3, 0.5, 1.0, columns=2)
+    assert repr(net.norm1) == repr(net.norm2) == repr(by_hand)
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -262,7 +416,12 @@ def test_equal_seeds_give_equal_initial_weights_in_all_arms(init):
 
 def test_networks_of_other_columns_and_widths_share_the_layers_of_equal_shape():
     reference = small().state_dict()
-    for other in (small(columns=1), small(channels=(12, 16, 20, 40, 16)), small(num_classes=9)):
+    for other in (
+        small(columns=1),
+        small(channels=(12, 16, 20, 40, 16)),
+        small(num_classes=9),
+        small(norm1_before_nonlinearity=True, same_map_norm=True, dropout_is_inverted=True),
+    ):
         parameters = other.state_dict()
         equal = {
             name
@@ -272,6 +431,35 @@ def test_networks_of_other_columns_and_widths_share_the_layers_of_equal_shape():
         same_shape = {n for n, value in parameters.items() if value.shape == reference[n].shape}
         assert equal == same_shape
         assert {"conv1.weight", "conv3.weight", "fc7.weight"} <= equal
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sixth_convolution": True}, {"removed": ("conv4",)}, {"columns_cross": False}],
+)
+@pytest.mark.parametrize("init", ["paper", "source_2012", "he"])
+def test_networks_of_other_layers_share_those_of_equal_shape(options, init):
+    reference, other = (small(init=init, **each).state_dict() for each in ({}, options))
+    shared = {n for n in other if n in reference and other[n].shape == reference[n].shape}
+    assert {"conv1.weight", "conv2.weight", "conv5.weight", "fc8.weight"} <= shared
+    assert all(torch.equal(other[name], reference[name]) for name in shared)
+
+
+@pytest.mark.parametrize(
+    ("init", "std", "bias"),
+    [("paper", 0.01, 1), ("source_2012", 0.03, 1), ("he", (2 / (128 * 9)) ** 0.5, 0)],
+)
+def test_the_sixth_convolution_starts_as_conv5_does(init, std, bias):
+    channels = (12, 16, 20, 20, 128)
+    net = small(init=init, channels=channels, sixth_convolution=True)
+    assert net.conv6.weight.std().item() == pytest.approx(std, rel=0.02)
+    assert torch.equal(net.conv6.bias, torch.full((128,), float(bias)))
+
+
+def test_he_weights_of_a_column_alone_are_scaled_by_what_it_sees():
+    net = small(init="he", columns_cross=False, hidden=(512, 512))
+    assert net.fc7.weight.shape == (512, 256)
+    assert net.fc7.weight.std().item() == pytest.approx((2 / 256) ** 0.5, rel=0.02)
 
 
 def test_building_uses_up_equally_many_random_numbers_whatever_the_network():
@@ -344,6 +532,15 @@ def test_dropout_acts_on_the_outputs_of_fc6_and_fc7_while_training_only():
     assert torch.equal(net(images), net(images))
 
 
+@torch.no_grad()
+def test_inverted_dropout_is_the_same_network_with_half_the_weights_behind_it():
+    printed = small(init="he").eval()
+    inverted = small(init="he", dropout_is_inverted=True).eval()
+    for layer in ("fc7", "fc8"):
+        inverted.get_submodule(layer).weight.mul_(0.5)
+    torch.testing.assert_close(inverted(pictures(2, 64)), printed(pictures(2, 64)))
+
+
 # What is refused
 
 
@@ -362,9 +559,20 @@ def test_columns_that_do_not_divide_every_layer_are_refused(wrong):
         on_paper(**wrong)
 
 
-def test_channels_are_those_of_five_layers():
-    with pytest.raises(ValueError, match="conv1 to conv5"):
-        on_paper(channels=(96, 256))
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"channels": (96, 256)}, "conv1 to conv5"),
+        ({"hidden": (4096,)}, "fc6 and fc7"),
+        ({"columns": 1, "columns_cross": False}, "columns is 1"),
+        ({"removed": ("conv3", "conv2")}, "cannot remove conv2: choose of conv3, conv4, conv5"),
+        ({"lrn_size": 4}, "size is 4"),
+        ({"lrn_k": 0.0}, "k is 0.0"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        on_paper(**wrong)
 
 
 @pytest.mark.parametrize("dropout", [-0.5, 1.0])

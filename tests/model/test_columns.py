@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from alexnet.model import AlexNet, crossing_sizes, keep_column, rows_of
 
@@ -10,6 +11,38 @@ def test_activities_cross_where_the_paper_draws_it():
 
     # Figure 2: 2 x 128 maps of 13 x 13 into conv3, of 6 x 6 into fc6, 2 x 2048 neurons after that.
     assert crossing_sizes(net) == {"conv3": 43_264, "fc6": 9_216, "fc7": 4_096, "fc8": 4_096}
+
+
+def test_activities_of_other_networks_cross_before_other_layers():
+    with torch.device("meta"):
+        apart = AlexNet(columns_cross=False, hidden=(8192, 4096))
+        six_but_conv3 = AlexNet(sixth_convolution=True, removed=("conv3",))
+
+    assert crossing_sizes(apart) == {"fc8": 4_096}
+    assert crossing_sizes(six_but_conv3) == {
+        "conv4": 43_264, "conv6": 9_216, "fc6": 9_216, "fc7": 4_096, "fc8": 4_096,
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def test_columns_that_do_not_cross_are_networks_of_their_own_up_to_fc8():
+    def net_of_four_columns():
+        torch.manual_seed(0)
+        net = AlexNet(
+            num_classes=8, channels=(8, 16, 16, 16, 8), hidden=(32, 16), image_size=67, columns=4,
+            columns_cross=False, same_map_norm=True, sixth_convolution=True, init="he",
+        )  # fmt: skip
+        return net.eval()
+
+    images = torch.randn(2, 3, 67, 67)
+    whole = net_of_four_columns()
+    whole.fc8 = nn.Identity()
+
+    for column in range(2):
+        part = net_of_four_columns()
+        keep_column(part, column, columns=2)
+        part.fc8 = nn.Identity()
+        torch.testing.assert_close(part(images), whole(images).chunk(2, 1)[column])
 
 
 def test_a_column_is_the_chunk_of_every_parameter():

@@ -28,6 +28,15 @@ def test_without_dropout_activities_pass_through():
     assert torch.equal(Dropout(0.0).eval()(x), x)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.25, 0.5])
+def test_inverted_it_divides_while_training_and_does_nothing_afterwards(p):
+    printed, inverted = Dropout(p), Dropout(p, is_inverted=True)
+    printed.key = inverted.key = 7
+    x = torch.randn(1000)
+    torch.testing.assert_close(inverted.train()(x), printed.train()(x) / (1 - p))
+    assert torch.equal(inverted.eval()(x), x)
+
+
 def test_dropped_activities_get_no_gradient():
     x = torch.ones(1000, requires_grad=True)
     y = Dropout(0.5).train()(x)
