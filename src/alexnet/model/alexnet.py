@@ -106,8 +106,8 @@ class AlexNet(nn.Module):
         map_pixels = _pixels_before_fc6(image_size, pooling, has_conv5="conv5" not in removed)
 
         self.columns = columns
+        # The layers whose input is both columns, joined along dimension 1 (section 3.2, figure 2).
         self.crossings = _crossings(columns_cross, removed, sixth_convolution)
-        """The layers whose input is both columns, joined along dimension 1 (section 3.2)."""
         self.image_size = image_size
         self.norm1_before_nonlinearity = norm1_before_nonlinearity
         self.pixel_scale = initial_weights.pixel_scale
