@@ -93,13 +93,14 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         "mean_image": data.mean_image,
         "class_names": list(data.class_names),
     }
-    learning = config.learning.plain()
+    learning = config.learning.model_dump()  # epochs as numbers, which are strings in plain()
     recorder = RunRecorder(
         run,
         checkpoint_minutes=config.checkpoint.minutes,
         stop_at_train_error=learning.pop("stop_at_train_error"),
     )
-    task = ClassificationTask(net, about=about, **learning)
+    with _what_was_asked_for():
+        task = ClassificationTask(net, about=about, **learning)
 
     flat = configuration.flatten(config.plain()) | {
         f"ablation/{key}": level for key, level in arm.items()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from alexnet.experiment import Experiment, Measure, Paper, Section
@@ -49,6 +49,13 @@ class ConfigError(ValueError):
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(ge=0)]
+Epoch = Annotated[int, Field(ge=0)]
+
+
+def _rising(drops: dict[int, float]) -> dict[int, float]:
+    if not drops or list(drops) != sorted(drops):
+        raise ValueError("give one epoch or more, rising, each with a factor of the first rate")
+    return drops
 
 
 class Network(Section):
@@ -141,8 +148,10 @@ class Learning(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Rate
     bias_weight_decay: Rate
-    schedule: Literal["constant", "plateau"]
+    layer_weight_decay: dict[str, Rate] | None
+    schedule: Literal["constant", "plateau", "by_epoch"]
     patience: Positive
+    drops: dict[str, Annotated[dict[Epoch, Rate], AfterValidator(_rising)]] | None
     stop_at_train_error: Annotated[float, Field(gt=0, lt=1)] | None
 
 
@@ -295,7 +304,8 @@ def explain(error: ValidationError) -> str:
 def _explain(error: ErrorDetails) -> str:
     """One line for one error of pydantic's: the key, what is wrong, what was given."""
     # A union puts the name of its member into the path: alexnet.model.AlexNet is no key.
-    path = [str(part) for part in error["loc"] if "." not in str(part)]
+    # And [key] stands behind a key that is wrong itself.
+    path = [str(part) for part in error["loc"] if "." not in str(part) and part != "[key]"]
     key, given = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
         return f"unknown key {key}: {suggest_key(key, sections())}"
@@ -307,14 +317,25 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "union_tag_invalid":
         allowed, tag = error["ctx"]["expected_tags"].replace("'", ""), error["ctx"]["tag"]
         return f"{key}._target_={tag} has no schema in alexnet/config.py: there is {allowed}"
-    return f"{key}={given} is not possible: {error['msg'][0].lower()}{error['msg'][1:]}"
+    why = error["msg"].removeprefix("Value error, ")
+    return f"{key}={given} is not possible: {why[0].lower()}{why[1:]}"
 
 
 def _contradiction(config: Config) -> str | None:
     """What cannot be, although each value by itself could."""
-    model, trainer = config.model, config.trainer
+    model, trainer, learning = config.model, config.trainer, config.learning
     if isinstance(model, AlexNetConfig) and (problem := _impossible_network(model)):
         return problem
+    if learning.schedule == "by_epoch" and not learning.drops:
+        return (
+            "learning.schedule=by_epoch without learning.drops is schedule=constant: set "
+            "learning.drops='{weights: {23: 0.1}}', or choose learning=source_2012"
+        )
+    if learning.drops and learning.schedule != "by_epoch":
+        return (
+            f"learning.drops are for learning.schedule=by_epoch, which is {learning.schedule}: set "
+            "learning.drops=null, or learning.schedule=by_epoch"
+        )
     most = max(4, 2 * (os.cpu_count() or 1))
     if trainer.accelerator != "gpu" and trainer.devices > most:
         return (

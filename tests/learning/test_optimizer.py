@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from alexnet.learning import PaperSGD
-from alexnet.learning.optimizer import weights_and_biases
+from alexnet.learning.optimizer import parameter_groups
 
 
 def quadratic_gradient(weight: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_a_group_with_rate_0_is_frozen_without_decay_and_without_momentum():
 def test_weights_and_biases_have_their_own_rate_and_decay():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
 
-    weights, biases = weights_and_biases(
+    weights, biases = parameter_groups(
         net, lr=0.001, bias_lr_factor=2.0, weight_decay=0.004, bias_weight_decay=0.0
     )
 

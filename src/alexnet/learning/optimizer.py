@@ -1,9 +1,11 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+
+KINDS = ("weights", "biases")  # of parameters, each with a rate and a decay
 
 
 class PaperSGD(Optimizer):
@@ -15,7 +17,8 @@ class PaperSGD(Optimizer):
     torch.optim.SGD keeps the rate outside: the same while the rate is constant, but when it drops,
     torch shrinks the whole step at once, whereas here the old velocity dies away over some ten
     steps. A group whose rate is 0 is left alone entirely, without decay and without momentum, as
-    the 2012 program froze its layers.
+    the 2012 program froze its layers. It loses its velocity: were it to learn again, it would start
+    from rest and not where it was heading when it froze.
 
     Raises ValueError for a negative rate or decay, or a momentum outside [0, 1).
     """
@@ -44,7 +47,10 @@ class PaperSGD(Optimizer):
         for group in self.param_groups:
             lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
             for weight in group["params"]:
-                if weight.grad is None or lr == 0:
+                if lr == 0:
+                    self.state.pop(weight, None)
+                    continue
+                if weight.grad is None:
                     continue
                 state = self.state[weight]
                 if not state:
@@ -55,23 +61,41 @@ class PaperSGD(Optimizer):
         return loss
 
 
-def weights_and_biases(
+def parameter_groups(
     net: nn.Module,
     *,
     lr: float,
     bias_lr_factor: float,
     weight_decay: float,
     bias_weight_decay: float,
+    apart: Collection[str] = (),
+    layer_weight_decay: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Two parameter groups, weights and biases, each with its rate and its decay."""
-    weights = [p for name, p in net.named_parameters() if not name.endswith("bias")]
-    biases = [p for name, p in net.named_parameters() if name.endswith("bias")]
-    return [
-        {"name": "weights", "params": weights, "lr": lr, "weight_decay": weight_decay},
-        {
-            "name": "biases",
-            "params": biases,
-            "lr": lr * bias_lr_factor,
-            "weight_decay": bias_weight_decay,
-        },
-    ]
+    """Groups by name: weights and biases, and LAYER_weights or LAYER_biases of single layers.
+
+    A layer has groups of its own for what `apart` names, and for its weights if it has a weight
+    decay of its own, which is never for its biases.
+
+    Raises ValueError for a group or a layer that the network does not have.
+    """
+    decays = {f"{layer}_weights": decay for layer, decay in (layer_weight_decay or {}).items()}
+    layers = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in net.named_parameters()))
+    possible = [*KINDS, *(f"{layer}_{kind}" for layer in layers for kind in KINDS)]
+    if unknown := [name for name in (*apart, *decays) if name not in possible]:
+        raise ValueError(
+            f"learning.drops or learning.layer_weight_decay asks for {', '.join(unknown)}, but "
+            "this network has weights, biases, and LAYER_weights and LAYER_biases of the layers "
+            f"{', '.join(layers)}"
+        )
+    groups: dict[str, dict[str, Any]] = {}
+    for name in possible:
+        if name in (*KINDS, *apart, *decays):
+            rate, decay = lr, decays.get(name, weight_decay)
+            if name.endswith("biases"):
+                rate, decay = lr * bias_lr_factor, bias_weight_decay
+            groups[name] = {"name": name, "params": [], "lr": rate, "weight_decay": decay}
+    for parameter, weight in net.named_parameters():
+        layer = parameter.rpartition(".")[0]
+        kind = "biases" if parameter.endswith("bias") else "weights"
+        groups.get(f"{layer}_{kind}", groups[kind])["params"].append(weight)
+    return list(groups.values())

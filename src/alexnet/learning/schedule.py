@@ -1,7 +1,12 @@
+from collections.abc import Mapping
+
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 REDUCTIONS = 3  # "reduced three times prior to termination", section 5
+
+Drops = Mapping[str, Mapping[int, float]]
+"""The factor of a group's first rate from an epoch on: {"weights": {23: 0.1, 51: 0.01}}."""
 
 
 def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
@@ -14,3 +19,32 @@ def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
     return ReduceLROnPlateau(
         optimizer, mode="min", factor=0.1, patience=patience - 1, threshold=0.0, min_lr=lowest
     )
+
+
+class ByEpoch:
+    """Rates that fall at given epochs, each group's at its own: as the 2012 program was run.
+
+    Drops of a single layer (conv1_weights) replace those of its kind (weights) for that layer. The
+    rates are a function of the epoch alone: there is nothing to save and restore.
+    """
+
+    def __init__(self, optimizer: Optimizer, drops: Drops) -> None:
+        """`optimizer` has its first rates; its groups have names."""
+        self._optimizer = optimizer
+        self._first = [group["lr"] for group in optimizer.param_groups]
+        self._drops = drops
+
+    def set_rates(self, epoch: int) -> dict[str, float]:
+        """Set what holds after so many whole epochs; the rates that are new, by group."""
+        changed = {}
+        for group, first in zip(self._optimizer.param_groups, self._first, strict=True):
+            rate = first * self._factor(group["name"], epoch)
+            if group["lr"] != rate:
+                group["lr"] = changed[group["name"]] = rate
+        return changed
+
+    def _factor(self, name: str, epoch: int) -> float:
+        kind = name.rpartition("_")[2]
+        factors = self._drops.get(name, self._drops.get(kind, {}))
+        past = [each for each in factors if each <= epoch]
+        return factors[max(past)] if past else 1.0

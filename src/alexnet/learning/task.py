@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -9,9 +10,11 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
 from alexnet import factors
-from alexnet.learning.optimizer import PaperSGD, weights_and_biases
-from alexnet.learning.schedule import plateau
+from alexnet.learning.optimizer import PaperSGD, parameter_groups
+from alexnet.learning.schedule import ByEpoch, Drops, plateau
 from alexnet.model import seed_dropout
+
+log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
 
@@ -100,6 +103,8 @@ class ClassificationTask(pl.LightningModule):
     one reading to the next, and the validation and test metrics that Lightning collects.
     Checkpoints hold, beside the weights under `net.`, whatever plain data `about` names, so that
     they can be used without the configuration.
+
+    Raises ValueError if `drops` or `layer_weight_decay` name what the network does not have.
     """
 
     def __init__(
@@ -111,8 +116,10 @@ class ClassificationTask(pl.LightningModule):
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         bias_weight_decay: float = 0.0,
-        schedule: Literal["constant", "plateau"] = "constant",
+        layer_weight_decay: Mapping[str, float] | None = None,
+        schedule: Literal["constant", "plateau", "by_epoch"] = "constant",
         patience: int = 3,
+        drops: Drops | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -123,11 +130,15 @@ class ClassificationTask(pl.LightningModule):
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.bias_weight_decay = bias_weight_decay
+        self.layer_weight_decay = layer_weight_decay
         self.schedule = schedule
         self.patience = patience
+        self.drops = drops or {}
         self.about = dict(about or {})
         self._plateau: ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] | None = None
+        self._by_epoch: ByEpoch | None = None
+        self._parameter_groups()  # whose names are wrong must not be found out in the middle of fit
         # From the generator that the initial weights came from: the same in every process of a run.
         self.dropout_seed = int(torch.randint(2**32, (), device="cpu"))
         self.train_loss, self.train_error = MeanLoss(), TopError(1)
@@ -136,6 +147,15 @@ class ClassificationTask(pl.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
         return self.net(images)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The rates of the epoch: at every batch, for a run may go on in the middle of one."""
+        if self._by_epoch is None:
+            return
+        changed = self._by_epoch.set_rates(self.current_epoch)
+        if changed and self.trainer.is_global_zero:
+            rates = ", ".join(f"{name} {rate:g}" for name, rate in changed.items())
+            log.info("after %d epochs, new learning rates: %s", self.current_epoch, rates)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
@@ -171,19 +191,25 @@ class ClassificationTask(pl.LightningModule):
         self.log_dict(self.test.results(), logger=False)
 
     def configure_optimizers(self) -> Any:
-        """PaperSGD over weights and biases."""
-        groups = weights_and_biases(
+        """PaperSGD over weights, biases, and what has a rate or a decay of its own."""
+        optimizer = PaperSGD(self._parameter_groups(), lr=self.lr, momentum=self.momentum)
+        if self.schedule == "by_epoch":
+            self._by_epoch = ByEpoch(optimizer, self.drops)
+        if self.schedule == "plateau":
+            self._plateau = plateau(optimizer, patience=self.patience)
+            self._plateau.load_state_dict(self._plateau_state or self._plateau.state_dict())
+        return optimizer
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(
             self.net,
             lr=self.lr,
             bias_lr_factor=self.bias_lr_factor,
             weight_decay=self.weight_decay,
             bias_weight_decay=self.bias_weight_decay,
+            apart=self.drops,
+            layer_weight_decay=self.layer_weight_decay,
         )
-        optimizer = PaperSGD(groups, lr=self.lr, momentum=self.momentum)
-        if self.schedule == "plateau":
-            self._plateau = plateau(optimizer, patience=self.patience)
-            self._plateau.load_state_dict(self._plateau_state or self._plateau.state_dict())
-        return optimizer
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a reader needs to use the weights, and where the plateau rule stands."""
