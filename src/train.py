@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from alexnet import config as configuration
 from alexnet import factors
 from alexnet.config import Config, ConfigError
+from alexnet.cost import Disk
 from alexnet.process import attempt
 from alexnet.ranks import Ranks, started_from_outside
 from alexnet.rundir import (
@@ -61,7 +62,13 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     import torch
 
     from alexnet import tracking
-    from alexnet.learning import ClassificationTask, RunRecorder, StopOnSignal
+    from alexnet.learning import (
+        ClassificationTask,
+        Forecast,
+        RunRecorder,
+        StopOnSignal,
+        checkpoint_bytes,
+    )
 
     _hush_lightning()
     imported = _peak_memory_megabytes()
@@ -88,6 +95,10 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         )
     if config.trainer.precision == "64-true":
         net.double()  # before a checkpoint is read into it, which would round it to float32
+    disk = Disk.of(run.last_checkpoint.parent, checkpoint=checkpoint_bytes(net))
+    if ranks.rank == 0:
+        with _what_was_asked_for():
+            disk.check(run.path)
     about = {
         "model": {**config.model.plain(), "num_classes": data.num_classes},
         "mean_image": data.mean_image,
@@ -99,6 +110,12 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         checkpoint_minutes=config.checkpoint.minutes,
         stop_at_train_error=learning.pop("stop_at_train_error"),
     )
+    forecast = Forecast(
+        run,
+        disk=disk,
+        memory=lambda: _peak_memory_megabytes(beyond=imported) * 2**20,
+        may_end_earlier=config.learning.stop_at_train_error is not None,
+    )
     with _what_was_asked_for():
         task = ClassificationTask(net, about=about, **learning)
 
@@ -109,7 +126,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     wandb = config.logger.wandb if ranks.rank == 0 else None
     with tracking.wandb_run(wandb, run, experiment=config.experiment.name, config=flat) as loggers:
         with _what_was_asked_for():
-            callbacks = [recorder, StopOnSignal(recorder.save)]
+            callbacks = [recorder, forecast, StopOnSignal(recorder.save)]
             trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
         if checkpoint:
             log.info("going on from %s", checkpoint)

@@ -1,6 +1,7 @@
 """Section 5, details of learning: task, update rule, schedule, record; columns as processes."""
 
 from alexnet.learning.column_strategy import ColumnParallelStrategy
+from alexnet.learning.forecast import Forecast, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.recording import Diverged, RunRecorder
@@ -10,8 +11,10 @@ __all__ = [
     "ClassificationTask",
     "ColumnParallelStrategy",
     "Diverged",
+    "Forecast",
     "PaperSGD",
     "RunRecorder",
     "StopOnSignal",
     "TopError",
+    "checkpoint_bytes",
 ]

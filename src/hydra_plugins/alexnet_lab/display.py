@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from alexnet import factors
+from alexnet.cost import Cost
 from alexnet.rundir import RunDir
 
 log = logging.getLogger("alexnet.sweep")
@@ -18,6 +19,7 @@ class Display:
     """How the runs of a sweep are doing, read off their files.
 
     On a terminal one live line per run and a total; elsewhere a line of the log for every epoch.
+    What it all will cost is told once, as soon as a run has measured it.
     """
 
     def __init__(self, *, total: int) -> None:
@@ -26,6 +28,7 @@ class Display:
         self._began: dict[str, tuple[float, float]] = {}  # run -> time, epochs it had then
         self._rows: dict[str, int] = {}
         self._max_epochs: dict[str, float] = {}
+        self._has_told_cost = False
         self._live = Live(transient=True, refresh_per_second=4) if sys.stdout.isatty() else None
 
     def __enter__(self) -> Self:
@@ -53,6 +56,8 @@ class Display:
 
     def update(self, running: Sequence[RunDir]) -> None:
         """Look into the folders of the runs that are under way."""
+        if not self._has_told_cost:
+            self._tell_cost(running)
         if self._live is None:
             for run in running:
                 self._tell_epochs(run)
@@ -64,6 +69,22 @@ class Display:
             table.add_row(run.name, *self._cells(run))
         table.caption = f"{self.done} of {self.total} runs done"
         self._live.update(table)
+
+    def _tell_cost(self, running: Sequence[RunDir]) -> None:
+        costs = [(run, run.read_status().get("cost")) for run in running]
+        run, known = next(((run, cost) for run, cost in costs if cost), (None, None))
+        if run is None or known is None:
+            return
+        self._has_told_cost = True
+        cost, waiting = Cost.read(known), self.total - len(self._began)
+        lines = [f"{run.name}: {cost.describe()}"]
+        if len(running) + waiting > 1:
+            lines.append(cost.describe_sweep(running=len(running), waiting=waiting))
+        for line in lines:
+            if self._live is None:
+                log.info("%s", line)
+            else:
+                self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _tell_epochs(self, run: RunDir) -> None:
         rows = run.read_metrics()

@@ -1,0 +1,124 @@
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import nn
+from typing_extensions import override
+
+from alexnet.cost import Cost, Disk
+from alexnet.rundir import RunDir
+
+log = logging.getLogger(__name__)
+
+# While memory is allocated, algorithms are chosen and the loader has batches in store.
+SKIPPED_STEPS = 5
+# Long enough for the loader to show its pace, whatever it had in store.
+MEASURED_SECONDS = 10.0
+MEASURED_STEPS = 5
+LONG_SECONDS = 120.0  # what takes less is not worth a line
+# A batch goes forward once to be validated; to be learned from, back as well, which takes twice as
+# long.
+VALIDATION_STEP = 1 / 3
+
+
+class Forecast(Callback):
+    """Tells early what a long run will cost: one line of the log, and `cost` in status.json.
+
+    Measured in the run's own first steps, after a warm-up; nothing is computed for it. Only the
+    first process measures, and waits for its device twice, and at the end of an epoch that comes in
+    between. The validation after every epoch is not measured but reckoned: a step of it takes a
+    third of a step of training.
+
+    `memory` says how many bytes the process has had at most.
+    """
+
+    def __init__(
+        self,
+        run: RunDir,
+        *,
+        disk: Disk,
+        memory: Callable[[], float],
+        may_end_earlier: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run = run
+        self.disk = disk
+        self.may_end_earlier = may_end_earlier
+        self._memory = memory
+        self._clock = clock
+        self._is_over = False
+        self._to_skip = SKIPPED_STEPS
+        self._began: float | None = None  # within this epoch
+        self._seconds = 0.0  # measured in the epochs before
+        self._steps = self._images = 0
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        if self._is_over or not trainer.is_global_zero:
+            return
+        if self._to_skip:
+            self._to_skip -= 1
+        elif self._began is not None:
+            self._steps += 1
+            self._images += len(batch[0])
+        if self._to_skip:
+            return
+        if self._began is None:
+            if not trainer.is_last_batch:
+                self._began = self._now(trainer)
+            return
+        seconds = self._seconds + self._clock() - self._began
+        is_enough = seconds >= MEASURED_SECONDS and self._steps >= MEASURED_STEPS
+        if is_enough or trainer.is_last_batch:
+            self._seconds += self._now(trainer) - self._began
+            self._began = None
+        if is_enough:
+            self._is_over = True
+            self._tell(trainer)
+
+    def _now(self, trainer: pl.Trainer) -> float:
+        """When the device has done all that it was told."""
+        device = trainer.strategy.root_device
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
+        return self._clock()
+
+    def _tell(self, trainer: pl.Trainer) -> None:
+        assert trainer.max_epochs is not None
+        in_epoch = int(trainer.num_training_batches)
+        steps = trainer.max_epochs * in_epoch
+        if trainer.max_steps > 0:
+            steps = min(steps, trainer.max_steps)
+        validation = VALIDATION_STEP * sum(map(int, trainer.num_val_batches)) / in_epoch
+        seconds_per_step = self._seconds / self._steps * (1 + validation)
+        split = trainer.distributed_sampler_kwargs
+        replicas = split["num_replicas"] if split else 1
+        cost = Cost(
+            images_per_second=self._images * replicas / self._seconds,
+            seconds=seconds_per_step * (steps - trainer.global_step),
+            seconds_in_all=seconds_per_step * steps,
+            may_end_earlier=self.may_end_earlier,
+            memory_bytes=self._memory(),
+            processes=trainer.world_size,
+            disk=self.disk,
+        )
+        if cost.seconds < LONG_SECONDS:
+            return
+        log.info("%s", cost.describe())
+        self.run.write_status({**self.run.read_status(), "cost": cost.plain()})
+
+
+def checkpoint_bytes(net: nn.Module) -> int:
+    """What a checkpoint of it takes, nearly: every weight with its velocity."""
+    return 2 * sum(weight.nbytes for weight in net.parameters())
