@@ -79,6 +79,7 @@ PAIRS = [
     (configuration.CifarNetConfig, alexnet.model.CifarNet, {"num_classes"}),
     (configuration.CifarLocalNetConfig, alexnet.model.CifarLocalNet, {"num_classes"}),
     (configuration.CIFAR10Config, alexnet.data.CIFAR10, {"seed"}),
+    (configuration.ImageNetConfig, alexnet.data.ImageNet, {"seed"}),
     (configuration.MNIST5kConfig, alexnet.data.MNIST5k, {"seed"}),
     (configuration.SyntheticConfig, alexnet.data.Synthetic, {"seed"}),
     (configuration.Learning, alexnet.learning.ClassificationTask, {"net", "about"}),

@@ -102,7 +102,7 @@ def test_the_rates_of_relu_vs_tanh_are_kept_per_initialization():
         assert (relu.learning.lr, tanh.learning.lr) == (declared["relu"], declared["tanh"])
 
 
-@pytest.mark.parametrize("data", ["cifar10", "mnist5k", "synthetic"])
+@pytest.mark.parametrize("data", ["cifar10", "imagenet", "mnist5k", "synthetic"])
 @pytest.mark.parametrize(
     "model", ["alexnet", "alexnet_2012", "alexnet_no_crossing", "cifar_net", "cifar_local_net"]
 )

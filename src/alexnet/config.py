@@ -125,6 +125,15 @@ class CIFAR10Config(DataSet):
     verify: bool
 
 
+class ImageNetConfig(DataSet):
+    """Arguments of alexnet.data.ImageNet."""
+
+    target: Literal["alexnet.data.ImageNet"] = Field(alias="_target_")
+    root: str | None
+    classes: Positive | list[str] | None
+    fraction: Annotated[float, Field(gt=0, le=1)]
+
+
 class MNIST5kConfig(DataSet):
     """Arguments of alexnet.data.MNIST5k."""
 
@@ -214,7 +223,10 @@ class Config(Section):
     model: Annotated[
         AlexNetConfig | CifarNetConfig | CifarLocalNetConfig, Field(discriminator="target")
     ]
-    data: Annotated[CIFAR10Config | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")]
+    data: Annotated[
+        CIFAR10Config | ImageNetConfig | MNIST5kConfig | SyntheticConfig,
+        Field(discriminator="target"),
+    ]
     learning: Learning
     trainer: Training
     checkpoint: Checkpoint
@@ -279,7 +291,7 @@ def sections() -> dict[str, set[str]]:
     members: dict[str, tuple[type[Section], ...]] = {
         "": (Config,),
         "model": (AlexNetConfig, CifarNetConfig, CifarLocalNetConfig),
-        "data": (CIFAR10Config, MNIST5kConfig, SyntheticConfig),
+        "data": (CIFAR10Config, ImageNetConfig, MNIST5kConfig, SyntheticConfig),
         "learning": (Learning,),
         "trainer": (Training,),
         "checkpoint": (Checkpoint,),

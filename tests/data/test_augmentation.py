@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from alexnet.data.augmentation import Augmenter, ColorNoise
-from alexnet.data.statistics import ColorComponents
+from alexnet.preparation.statistics import ColorComponents
 
 COUNT = 200
 

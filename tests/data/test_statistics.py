@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from alexnet.data.statistics import Sums
+from alexnet.preparation.statistics import Sums
 
 
 def random_images(count=20, channels=3):

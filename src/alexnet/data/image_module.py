@@ -18,7 +18,7 @@ from alexnet.data.augmentation import (
     ColorNoiseScale,
 )
 from alexnet.data.batches import Batch, Batches, ImageStore, Share, make_loader
-from alexnet.data.statistics import ColorComponents, Sums
+from alexnet.preparation.statistics import ColorComponents, Sums
 
 # Constant, so that runs of every seed are validated and tested on the same images.
 _SPLIT_SEED = 2012

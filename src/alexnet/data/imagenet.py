@@ -1,0 +1,233 @@
+import difflib
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from typing_extensions import Unpack, override
+
+from alexnet.data.batches import ImageStore, LabelledImages
+from alexnet.data.image_module import ImageModule, Settings
+from alexnet.preparation.photograph import PIXELS, BadImage, decode
+from alexnet.preparation.raw import RawImage, RawPart, read_photograph, read_source
+from alexnet.preparation.shards import (
+    Index,
+    Part,
+    ShardImages,
+    check_sizes,
+    is_unfinished,
+    read_index,
+    read_sums,
+)
+from alexnet.preparation.split import VAL_PER_CLASS, first_of_each_class, hold_out_validation
+from alexnet.preparation.statistics import ColorComponents, Sums
+from alexnet.suggest import did_you_mean
+
+log = logging.getLogger(__name__)
+
+DEFAULT_ROOT = Path("~/.cache/alexnet-lab/imagenet")
+MOST_IN_MEMORY = 10_000  # images of 256 x 256: 2 GB
+
+_HOW_TO_PREPARE = "python src/prepare.py source={}"
+
+
+class ImageNet(ImageModule):
+    """Section 2: 256 x 256 RGB, any number of classes.
+
+    `root` is what src/prepare.py wrote, whose images are decoded batch by batch; or a folder with
+    train/CLASS/*.JPEG and val/ (any that prepare.py takes), if it is small: those are converted in
+    the same way and kept in memory. None means ~/.cache/alexnet-lab/imagenet.
+
+    The official validation set is the test part. Validation is cut from the training images, 50 of
+    every class but at most a tenth.
+
+    `classes` is how many of the sorted classes there shall be, or which; `fraction` how much of
+    each class's training images. They choose always the same. Of prepared images the mean and the
+    colour components are those of the whole training part, whatever is chosen of it.
+
+    Raises FileNotFoundError if there are no images, ValueError for a choice of classes that is not
+    possible, for damaged files, and for more images than fit into memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        classes: int | Sequence[str] | None = None,
+        fraction: float = 1.0,
+        **settings: Unpack[Settings],
+    ) -> None:
+        if not 0 < fraction <= 1:
+            raise ValueError(f"data.fraction is {fraction}, must be above 0, at most 1")
+        self.root = Path(root or DEFAULT_ROOT).expanduser()
+        self.fraction = fraction
+        self._source = _open(self.root)
+        self._labels = _choose(self._source.class_ids, classes)
+        class_names = tuple(self._source.class_names[label] for label in self._labels)
+        super().__init__(class_names=class_names, pixels=PIXELS, **settings)
+
+    @override
+    def load_train_and_val(self) -> tuple[ImageStore, ImageStore]:
+        return self._source.load("train", self._labels, self.fraction), self._load("val")
+
+    @override
+    def load_test(self) -> ImageStore:
+        return self._load("test")
+
+    @override
+    def measure_mean(self) -> np.ndarray:
+        sums = self._source.sums
+        return sums.mean_image if sums else super().measure_mean()
+
+    @override
+    def measure_colors(self) -> ColorComponents:
+        sums = self._source.sums
+        return sums.color_components() if sums else super().measure_colors()
+
+    def _load(self, part: Part) -> ImageStore:
+        return self._source.load(part, self._labels)
+
+
+class _Prepared:
+    """The shards of src/prepare.py."""
+
+    def __init__(self, root: Path, index: Index) -> None:
+        self.root = root
+        self.index = index
+        self.class_ids, self.class_names = index.class_ids, index.class_names
+        check_sizes(root, index)  # also of the test part, before days of training
+
+    @property
+    def sums(self) -> Sums:
+        """Of the whole training part."""
+        return read_sums(self.root)
+
+    def load(self, part: Part, labels: Sequence[int], fraction: float = 1.0) -> ImageStore:
+        """The images of these classes."""
+        images = ShardImages(self.root, self.index.shards[part])
+        rows, chosen = _of_classes(images.labels, labels, fraction, part)
+        return _InShards(images, rows, chosen)
+
+
+@dataclass(frozen=True)
+class _InShards:
+    """Some rows of the images of a part, and their labels; see ImageStore."""
+
+    images: ShardImages
+    rows: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: np.ndarray) -> LabelledImages:
+        return LabelledImages(self.images.read(self.rows[rows]), self.labels[rows])
+
+
+class _Folders:
+    """Images as they were photographed."""
+
+    sums = None  # of what is loaded they are quickly measured
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        raw = read_source(root)
+        if raw.test is None:
+            raise FileNotFoundError(f"no test images in {root}: expected val/CLASS/*.JPEG")
+        _warn_of_bad([f"{location}: {reason}" for location, reason in raw.refused])
+        self.class_ids, self.class_names = raw.class_ids, raw.class_names
+        split = hold_out_validation(np.array(raw.train.labels), VAL_PER_CLASS)
+        log.info("validation: %s", split.how)
+        self._parts: dict[Part, RawPart] = {
+            "train": raw.train.take(split.train),
+            "val": raw.train.take(split.val),
+            "test": raw.test,
+        }
+
+    def load(self, part: Part, labels: Sequence[int], fraction: float = 1.0) -> ImageStore:
+        """The images of these classes."""
+        images = self._parts[part]
+        rows, chosen = _of_classes(np.array(images.labels), labels, fraction, part)
+        if len(rows) > MOST_IN_MEMORY:
+            raise ValueError(
+                f"{len(rows)} images are too many to convert at every start, at most "
+                f"{MOST_IN_MEMORY}. Prepare them once: {_HOW_TO_PREPARE.format(self.root)} "
+                "dest=FOLDER, and set data.root to that dest"
+            )
+        log.info("converting %d images of %s", len(rows), self.root)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            pixels = list(pool.map(_pixels, images.take(rows).images))
+        _warn_of_bad([each for each in pixels if isinstance(each, str)])
+        good = np.array([not isinstance(each, str) for each in pixels], bool)
+        if not good.any():
+            raise ValueError(f"none of the {part} images in {self.root} could be converted")
+        whole = np.stack([each for each in pixels if not isinstance(each, str)])
+        return LabelledImages(whole, chosen[good])
+
+
+def _pixels(image: RawImage) -> np.ndarray | str:
+    """(3, 256, 256) uint8 as of prepared images, or what is wrong with it."""
+    photograph = read_photograph(image)
+    if isinstance(photograph, BadImage):
+        return f"{image.location}: {photograph}"
+    return decode(photograph.jpeg)
+
+
+def _warn_of_bad(images: Sequence[str]) -> None:
+    if images:
+        log.warning("%d images could not be converted:", len(images))
+    for text in images:
+        log.warning("  %s", os.fsencode(text).decode(errors="replace"))
+
+
+def _open(root: Path) -> _Prepared | _Folders:
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"no ImageNet in {root}: prepare it with {_HOW_TO_PREPARE.format('RAW_IMAGENET')} "
+            f"dest={root}, or set data.root to where it was prepared"
+        )
+    if index := read_index(root):
+        return _Prepared(root, index)
+    if is_unfinished(root):
+        raise FileNotFoundError(
+            f"the preparation of {root} is not finished: give the command of src/prepare.py again"
+        )
+    return _Folders(root)
+
+
+def _choose(class_ids: Sequence[str], classes: int | Sequence[str] | None) -> list[int]:
+    """The labels of the chosen classes, sorted."""
+    if classes is None:
+        return list(range(len(class_ids)))
+    if isinstance(classes, int):
+        if not 2 <= classes <= len(class_ids):
+            raise ValueError(f"data.classes is {classes}, must be from 2 to {len(class_ids)}")
+        return list(range(classes))
+    if unknown := [each for each in classes if each not in class_ids]:
+        few = [*difflib.get_close_matches(unknown[0], class_ids), *class_ids[:3]]
+        raise ValueError(
+            f"data.classes: there is no class {unknown[0]}, {did_you_mean(unknown[0], few)}"
+        )
+    if len(set(classes)) < max(2, len(classes)):
+        raise ValueError(f"data.classes={list(classes)} must be two or more different classes")
+    return sorted(class_ids.index(each) for each in classes)
+
+
+def _of_classes(
+    labels: np.ndarray, chosen: Sequence[int], fraction: float, part: Part
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the chosen classes, or of a fraction of each, and their labels 0, 1, 2, ..."""
+    new = np.full(max(labels.max(), *chosen) + 1, -1)
+    new[list(chosen)] = np.arange(len(chosen))
+    rows = np.flatnonzero(new[labels] >= 0)
+    if fraction < 1:
+        rows = rows[first_of_each_class(labels[rows], fraction)]
+    if not len(rows):
+        raise ValueError(
+            f"the {part} part has no images of these {len(chosen)} classes: choose more of them "
+            "with data.classes"
+        )
+    return rows, new[labels[rows]]

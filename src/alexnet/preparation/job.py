@@ -1,0 +1,407 @@
+"""From a folder of raw ImageNet to prepared shards: on all cores, to be killed at any moment."""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from alexnet.preparation.photograph import BadImage, Photograph, decode
+from alexnet.preparation.raw import (
+    Raw,
+    RawImage,
+    RawPart,
+    SourceError,
+    read_photograph,
+    read_source,
+)
+from alexnet.preparation.shards import (
+    PARTS,
+    PLAN,
+    Finished,
+    Index,
+    Part,
+    ShardWriter,
+    is_ours,
+    read_finished,
+    read_index,
+    write_index,
+    write_statistics,
+    write_text,
+)
+from alexnet.preparation.split import VAL_PER_CLASS, hold_out_test, hold_out_validation, shuffled
+from alexnet.preparation.statistics import Sums
+
+log = logging.getLogger(__name__)
+
+BAD_IMAGES = "bad_images.csv"
+_IMAGES_PER_TASK = 64
+_TASKS_PER_WORKER = 4  # under way or waiting to be written, so that memory is bounded
+_USUAL_BYTES = 45_000  # of a photograph of 256 x 256 pixels, for the estimate
+
+Bad = tuple[str, str]
+"""Where it lies, and what is wrong with it."""
+
+
+class DestinationError(ValueError):
+    """The folder is not one to prepare into; the text says why, and what to do."""
+
+
+class StrictError(RuntimeError):
+    """An image could not be converted, and strict=true."""
+
+
+class WorkersDied(RuntimeError):
+    """A process of the pool was killed, most likely because memory ran out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked for. `test_fraction` is for sources without an official validation set."""
+
+    source: Path
+    dest: Path
+    workers: int
+    strict: bool = False
+    val_per_class: int = VAL_PER_CLASS
+    test_fraction: float | None = None
+    shard_images: int = 8192
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """What changes the result; the rest may differ when the preparation goes on."""
+        plain = {**asdict(self), "source": str(self.source.resolve())}
+        return {key: plain[key] for key in plain if key not in ("dest", "workers", "strict")}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Some images of one shard."""
+
+    shard: str
+    images: list[RawImage]
+    labels: list[int]
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What became of them, in order."""
+
+    photographs: list[Photograph | BadImage]
+    sums: Sums | None
+
+
+def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Index:
+    """Prepare, or go on, or find that all is done; `check_folders` comes before.
+
+    `progress` hears of images done, in all, and bad. Nobody else may write into dest meanwhile.
+    Raises SourceError or DestinationError for what cannot be prepared, StrictError, WorkersDied.
+    """
+    if index := read_index(request.dest):
+        _check_plan(request.dest, request.decisive)
+        if request.strict and index.bad_images:
+            raise StrictError(
+                f"{index.bad_images} images could not be converted: see {request.dest / BAD_IMAGES}"
+            )
+        log.info("finished before: %s", request.dest)
+        return index
+    log.info("looking through %s", request.source)
+    raw = read_source(request.source)
+    if raw.refused and request.strict:
+        raise StrictError("{}: {}".format(*raw.refused[0]))
+    parts, how = _split(raw, request)
+    plan = request.decisive | {
+        "images": {part: len(parts[part].images) for part in PARTS},
+        "listing": _fingerprint(raw, parts),
+    }
+    if (request.dest / PLAN).exists():
+        _check_plan(request.dest, plan)
+    request.dest.mkdir(parents=True, exist_ok=True)
+    write_text(request.dest / PLAN, json.dumps(plan, indent=1) + "\n")
+    shards = {part: _shards(part, parts[part], request.shard_images) for part in PARTS}
+    finished = _convert_all(shards, request, progress)
+    return _finish(raw, finished, how, request)
+
+
+def check_folders(request: Request) -> None:
+    """Before anything is written: raises DestinationError if it should not be."""
+    source, dest = request.source.resolve(), request.dest.resolve()
+    if source == dest or source in dest.parents or dest in source.parents:
+        raise DestinationError(
+            f"dest={dest} and source={source} lie in each other: move one of them"
+        )
+    if not dest.exists():
+        return
+    if not dest.is_dir():
+        raise DestinationError(f"dest={dest} is not a folder")
+    foreign = sorted(path.name for path in dest.iterdir() if not is_ours(path))
+    if foreign:
+        raise DestinationError(
+            f"dest={dest} holds {len(foreign)} other files, such as {foreign[0]}: "
+            "choose an empty folder, or one that does not exist"
+        )
+
+
+def _check_plan(dest: Path, plan: dict[str, Any]) -> None:
+    """Refuse to go on with something else than what was begun."""
+    path = dest / PLAN
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DestinationError(f"{path} cannot be read ({error}): remove {dest}") from error
+    for key, now in plan.items():
+        if (then := before.get(key)) != now:
+            what = "the list of images" if key == "listing" else f"{key}={_words(now)}"
+            was = "another one" if key == "listing" else f"{key}={_words(then)}"
+            raise DestinationError(
+                f"{dest} was begun with {was}, and this is {what}: choose another dest, or remove "
+                "that one"
+            )
+
+
+def _words(value: object) -> str:
+    return "null" if value is None else str(value)
+
+
+def _split(raw: Raw, request: Request) -> tuple[dict[Part, RawPart], str]:
+    """The three parts, each in the order in which it is stored, and how validation was chosen."""
+    train, test, labels = raw.train, raw.test, np.array(raw.train.labels)
+    rest = np.arange(len(labels))
+    if test is not None and request.test_fraction is not None:
+        raise SourceError(
+            f"{request.source} has a test part of its own: leave test_fraction out, or move it away"
+        )
+    if test is None:
+        if request.test_fraction is None:
+            raise SourceError(
+                f"no test part in {request.source}: expected val/ or ILSVRC20xx_img_val.tar. Where "
+                "there is none, test_fraction=0.5 cuts half of the training images off (section 6)"
+            )
+        rest, tests = hold_out_test(labels, request.test_fraction)
+        test = train.take(shuffled(tests))
+    else:
+        test = test.take(shuffled(np.arange(len(test.images))))
+    split = hold_out_validation(labels[rest], request.val_per_class)
+    if not len(split.train) or not test.images:
+        raise SourceError(f"test_fraction={request.test_fraction} leaves a part without images")
+    log.info("validation: %s", split.how)
+    parts: dict[Part, RawPart] = {
+        "train": train.take(shuffled(rest[split.train])),
+        "val": train.take(shuffled(rest[split.val])),
+        "test": test,
+    }
+    log.info(
+        "%d classes: %d images for training, %d for validation, %d for the test",
+        len(raw.class_ids), *(len(parts[part].images) for part in PARTS),
+    )  # fmt: skip
+    return parts, split.how
+
+
+def _fingerprint(raw: Raw, parts: dict[Part, RawPart]) -> str:
+    """Of what is to be converted and in which order; not of what is in the files."""
+    digest = hashlib.sha256("\n".join(raw.class_ids).encode(errors="surrogateescape"))
+    for part in PARTS:
+        for image, label in zip(parts[part].images, parts[part].labels, strict=True):
+            line = f"{part} {label} {image.location} {image.offset} {image.size}\n"
+            digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _shards(part: Part, images: RawPart, size: int) -> dict[str, RawPart]:
+    """By name; each is made by itself."""
+    return {
+        f"{part}-{number:05}": RawPart(
+            images.images[start : start + size], images.labels[start : start + size]
+        )
+        for number, start in enumerate(range(0, len(images.images), size))
+    }
+
+
+def _convert_all(
+    shards: dict[Part, dict[str, RawPart]],
+    request: Request,
+    progress: Callable[[int, int, int], None],
+) -> dict[Part, list[Finished]]:
+    """Make the shards that are not there yet."""
+    by_name = {name: images for part in PARTS for name, images in shards[part].items()}
+    there = {name: read_finished(request.dest, name) for name in by_name}
+    missing = {name: images for name, images in by_name.items() if there[name] is None}
+    bad = [each for shard in there.values() if shard for each in shard.bad]
+    if bad and request.strict:
+        raise StrictError("{}: {}".format(*bad[0]))
+    if len(missing) < len(by_name):
+        log.info("going on: %d of %d shards are there", len(by_name) - len(missing), len(by_name))
+    total = sum(len(images.images) for images in by_name.values())
+    left = sum(len(images.images) for images in missing.values())
+    needed, free = left * _USUAL_BYTES, shutil.disk_usage(request.dest).free
+    log.info("about %.1f GB to write, %.1f GB are free", needed / 1e9, free / 1e9)
+    if needed > free:
+        log.warning("the disk may become full; then make room, and say it again")
+
+    done, num_bad = total - left, len(bad)
+    progress(done, total, num_bad)
+    writer: ShardWriter | None = None
+    try:
+        with contextlib.closing(_in_parallel(_tasks(missing), request)) as results:
+            for task, result in results:
+                if writer is None:
+                    sums = result.sums
+                    writer = ShardWriter(request.dest, task.shard)
+                elif result.sums:
+                    assert sums is not None
+                    sums = sums + result.sums
+                for image, label, each in zip(
+                    task.images, task.labels, result.photographs, strict=True
+                ):
+                    if isinstance(each, BadImage):
+                        _check_source(request.source)
+                        if request.strict:
+                            raise StrictError(f"{image.location}: {each}")
+                        writer.bad.append((image.location, str(each)))
+                        num_bad += 1
+                    else:
+                        writer.converted.update(each.kinds)
+                        writer.add(each.jpeg, label, PurePosixPath(image.name).name)
+                done += len(task.images)
+                progress(done, total, num_bad)
+                if task.is_last:
+                    writer.close(sums)
+                    writer = None
+    finally:
+        if writer:
+            writer.abandon()
+    return {part: [_whole(request.dest, name) for name in shards[part]] for part in PARTS}
+
+
+def _whole(dest: Path, name: str) -> Finished:
+    finished = read_finished(dest, name)
+    if finished is None:
+        raise OSError(f"{dest / name} was written, and is gone or damaged: is the disk all right?")
+    return finished
+
+
+def _check_source(source: Path) -> None:
+    """All images of a disk that went away would be bad ones."""
+    if not source.exists():
+        raise SourceError(f"{source} has disappeared: bring it back, and say it again")
+
+
+def _tasks(shards: dict[str, RawPart]) -> Iterator[_Task]:
+    for name, part in shards.items():
+        for start in range(0, len(part.images), _IMAGES_PER_TASK):
+            end = start + _IMAGES_PER_TASK
+            yield _Task(
+                name, part.images[start:end], part.labels[start:end], end >= len(part.images)
+            )
+
+
+def _in_parallel(tasks: Iterator[_Task], request: Request) -> Generator[tuple[_Task, _Done]]:
+    """The tasks and what became of them, in order."""
+    # Spawned: a fork would copy the state of our threads, and our whole list of images.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(request.workers, mp_context=context, initializer=_begin_worker)
+    waiting: deque[tuple[_Task, Future[_Done]]] = deque()
+    try:
+        for task in tasks:
+            # Ctrl-C is for us to handle. Workers inherit that it is blocked; ours is only delayed.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            waiting.append((task, pool.submit(_convert_some, task)))
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            if len(waiting) >= _TASKS_PER_WORKER * request.workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+    except BrokenProcessPool as error:
+        raise WorkersDied(
+            f"a worker process was killed, perhaps for want of memory: say it again with fewer "
+            f"than workers={request.workers}"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """In a worker: without a parent there is no work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _convert_some(task: _Task) -> _Done:
+    """In a worker."""
+    photographs = [read_photograph(image) for image in task.images]
+    sums = None
+    if task.shard.startswith("train"):
+        # Of what will be read, not of what was there before JPEG.
+        whole = [decode(each.jpeg) for each in photographs if isinstance(each, Photograph)]
+        sums = Sums.of(np.array(whole, np.uint8).reshape(-1, 3, 256, 256))
+    return _Done(photographs, sums)
+
+
+def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: Request) -> Index:
+    """The statistics of all shards, the list of bad images, and last of all the index."""
+    everything = [shard for part in PARTS for shard in finished[part]]
+    bad = [*raw.refused, *(each for shard in everything for each in shard.bad)]
+    if empty := [part for part in PARTS if not sum(s.shard.images for s in finished[part])]:
+        raise SourceError(
+            f"no image of the {empty[0]} part could be converted, for example {{}}: {{}}".format(
+                *bad[-1]
+            )
+        )
+    _write_bad_images(request.dest / BAD_IMAGES, bad)
+    sums = [shard.sums for shard in finished["train"] if shard.sums]
+    write_statistics(request.dest, reduce(add, sums))
+    converted = sum((Counter(shard.converted) for shard in everything), Counter())
+    index = Index(
+        source=str(request.source.resolve()),
+        class_ids=raw.class_ids,
+        class_names=raw.class_names,
+        counts={part: _count(finished[part], len(raw.class_ids)) for part in PARTS},
+        shards={part: [each.shard for each in finished[part]] for part in PARTS},
+        validation=how,
+        converted=dict(sorted(converted.items())),
+        bad_images=len(bad),
+    )
+    write_index(request.dest, index)
+    return index
+
+
+def _count(shards: Sequence[Finished], num_classes: int) -> list[int]:
+    labels = np.concatenate([shard.labels for shard in shards])
+    return np.bincount(labels, minlength=num_classes).tolist()
+
+
+def _write_bad_images(path: Path, bad: Sequence[Bad]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([("image", "reason"), *bad])
+    write_text(path, text.getvalue())
+
+
+def read_bad_images(dest: Path) -> list[Bad]:
+    """What could not be converted."""
+    with (dest / BAD_IMAGES).open(newline="", errors="surrogateescape") as file:
+        return [(row[0], row[1]) for row in list(csv.reader(file))[1:]]
