@@ -1,6 +1,7 @@
 """The networks (section 3), one file per subsection."""
 
 from alexnet.model.alexnet import AlexNet
+from alexnet.model.checkpoint import SavedNet, read_checkpoint, start_from
 from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 from alexnet.model.columns import crossing_sizes, keep_column, rows_of
@@ -19,8 +20,11 @@ __all__ = [
     "LocalResponseNorm",
     "LocallyConnected",
     "SameMapNorm",
+    "SavedNet",
     "crossing_sizes",
     "keep_column",
+    "read_checkpoint",
     "rows_of",
     "seed_dropout",
+    "start_from",
 ]

@@ -1,0 +1,236 @@
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from alexnet.model import AlexNet, CifarNet, read_checkpoint, start_from
+
+SMALL: dict[str, Any] = {
+    "_target_": "alexnet.model.AlexNet",
+    "num_classes": 7,
+    "channels": [12, 16, 20, 20, 16],
+    "hidden": 24,
+    "image_size": 64,
+}
+
+
+def build(model: dict[str, Any], seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    arguments = {key: value for key, value in model.items() if key != "_target_"}
+    return {"AlexNet": AlexNet, "CifarNet": CifarNet}[model["_target_"].split(".")[-1]](**arguments)
+
+
+def save(path: Path, net: nn.Module, model: dict[str, Any]) -> Path:
+    """As a run does, less what only training needs."""
+    torch.save(
+        {
+            "state_dict": {f"net.{name}": value for name, value in net.state_dict().items()},
+            "model": model,
+            "mean_image": torch.full((3, 64, 64), 100.0),
+            "class_names": [f"class {i}" for i in range(model["num_classes"])],
+            "global_step": 20,
+        },
+        path,
+    )
+    return path
+
+
+def pixels(count: int, size: int) -> torch.Tensor:
+    return 255 * torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_network_comes_back_as_it_was_saved(tmp_path: Path):
+    net = build(SMALL).eval()
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", net, SMALL))
+    state = torch.get_rng_state()
+
+    again = saved.build()
+
+    assert torch.equal(again(pixels(2, 64)), net(pixels(2, 64)))
+    assert not again.training
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (saved.num_classes, saved.image_size, saved.steps) == (7, 64, 20)
+    assert saved.class_names == tuple(f"class {i}" for i in range(7))
+    assert torch.equal(saved.mean_image, torch.full((3, 64, 64), 100.0))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*a\.ckpt"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text"])
+def test_a_damaged_file_is_refused(tmp_path: Path, damage: str):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 1
+    path.write_bytes(
+        {"cut": content[:middle], "flipped": content, "empty": b"", "text": b"hello"}[damage]
+    )
+
+    with pytest.raises(ValueError, match=r"a\.ckpt is (damaged|no checkpoint)"):
+        read_checkpoint(path)
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (print, ("this was run",))
+
+
+def test_nothing_in_a_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    torch.save({"state_dict": Harmful()}, tmp_path / "a.ckpt")
+
+    with pytest.raises(ValueError, match="more than tensors and plain data"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+    assert "this was run" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_of_another_program_is_refused_with_what_to_say(tmp_path: Path):
+    torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
+
+    with pytest.raises(ValueError, match="no checkpoint of this project.*layout=torchvision"):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_network_that_does_not_exist_is_refused(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"_target_": "os.system"})
+
+    with pytest.raises(ValueError, match=r"of a network os\.system, unknown here"):
+        read_checkpoint(path)
+
+
+def test_shapes_that_do_not_fit_are_named_by_layer(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"columns": 1, "num_classes": 8})
+
+    with pytest.raises(ValueError, match=r"conv2\.weight is 16 x 6 x 5 x 5") as error:
+        read_checkpoint(path).build()
+
+    assert "the network takes 16 x 12 x 5 x 5" in str(error.value)
+    assert "fc8.bias is 7, the network takes 8" in str(error.value)
+    assert "fc6" not in str(error.value)
+
+
+def torchvisions_alexnet() -> nn.Module:
+    """Their convolutions as they are; fully connected layers that are quick to save."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        net = torchvision.models.alexnet()
+    net.classifier[1] = nn.Linear(256 * 6 * 6, 32, device="meta")
+    net.classifier[4] = nn.Linear(32, 32, device="meta")
+    net.classifier[6] = nn.Linear(32, 5, device="meta")
+    net.to_empty(device="cpu")
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
+@pytest.mark.parametrize("wrapped", ["bare", "reference script", "ImageNet example"])
+def test_torchvisions_network_gives_torchvisions_logits(tmp_path: Path, wrapped: str):
+    theirs = torchvisions_alexnet()
+    state = theirs.state_dict()
+    if wrapped == "reference script":
+        state = {"model": state, "epoch": 3}
+    if wrapped == "ImageNet example":
+        parallel = {name.replace("features.", "features.module."): x for name, x in state.items()}
+        state = {"state_dict": parallel, "arch": "alexnet"}
+    torch.save(state, tmp_path / "a.pth")
+    images = pixels(2, 224)
+    normalized = torchvision.transforms.Normalize(
+        mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]
+    )(images / 255)
+
+    saved = read_checkpoint(tmp_path / "a.pth", layout="torchvision")
+    logits = saved.build()(images - saved.mean_image)
+
+    assert (saved.image_size, saved.num_classes, saved.class_names) == (224, 5, None)
+    torch.testing.assert_close(logits, theirs(normalized), rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_with_other_layers_than_torchvisions_is_refused(tmp_path: Path):
+    state = torchvisions_alexnet().state_dict()
+    torch.save(state | {"features.12.weight": torch.zeros(1)}, tmp_path / "a.pth")
+
+    with pytest.raises(ValueError, match="has not the parameters of torchvision's AlexNet"):
+        read_checkpoint(tmp_path / "a.pth", layout="torchvision")
+
+
+def test_caffes_names_are_ours_and_its_colours_are_reversed(tmp_path: Path):
+    net = build(SMALL).eval()
+    state = net.state_dict()
+    state["conv1.weight"] = state["conv1.weight"].flip(1)  # what a Caffe model would hold
+    torch.save(state, tmp_path / "a.pth")
+    model = {key: value for key, value in SMALL.items() if key != "num_classes"}
+
+    saved = read_checkpoint(tmp_path / "a.pth", layout="caffe", model=model)
+
+    assert torch.equal(saved.build()(pixels(2, 64)), net(pixels(2, 64)))
+    assert saved.mean_image.flatten().tolist() == pytest.approx([122.679, 116.669, 104.007])
+
+
+def test_caffes_names_do_not_say_which_network_it_is(tmp_path: Path):
+    torch.save(build(SMALL).state_dict(), tmp_path / "a.pth")
+
+    with pytest.raises(ValueError, match="add model=alexnet"):
+        read_checkpoint(tmp_path / "a.pth", layout="caffe")
+
+
+def test_fine_tuning_copies_every_layer_but_the_last(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO)
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", build(SMALL, seed=1), SMALL))
+    model = SMALL | {"num_classes": 3}
+    net, before = build(model), build(model).state_dict()
+
+    start_from(net, saved, model=model)
+
+    for name, value in net.state_dict().items():
+        expected = before if name.startswith("fc8") else saved.state
+        assert torch.equal(value, expected[name])
+    [line] = caplog.messages
+    assert line.startswith("conv1, conv2, conv3, conv4, conv5, fc6, fc7 from ")
+    assert line.endswith("; new: fc8")
+
+
+def test_the_last_layer_is_new_even_for_as_many_classes(tmp_path: Path):
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", build(SMALL, seed=1), SMALL))
+    net = build(SMALL)
+
+    start_from(net, saved, model=SMALL)
+
+    assert torch.equal(net.fc8.weight, build(SMALL).fc8.weight)
+
+
+def test_a_layer_of_another_shape_is_refused_and_nothing_is_changed(tmp_path: Path):
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", build(SMALL, seed=1), SMALL))
+    model = SMALL | {"columns": 1}
+    net = build(model)
+
+    with pytest.raises(ValueError, match=r"conv2\.weight is 16 x 6 x 5 x 5 there and 16 x 12"):
+        start_from(net, saved, model=model)
+
+    assert torch.equal(net.conv1.weight, build(model).conv1.weight)
+
+
+def test_a_network_that_scales_its_pixels_otherwise_is_refused(tmp_path: Path):
+    theirs = SMALL | {"init": "he"}
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", build(theirs), theirs))
+
+    with pytest.raises(ValueError, match=r"set model\.init=he"):
+        start_from(build(SMALL), saved, model=SMALL)
+
+
+def test_settings_that_differ_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    theirs = SMALL | {"nonlinearity": "tanh"}
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", build(theirs), theirs))
+    model = SMALL | {"nonlinearity": "relu"}
+
+    start_from(build(model), saved, model=model)
+
+    assert "model.nonlinearity=relu (there tanh)" in caplog.text
