@@ -94,7 +94,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_checkpoint_of_another_program_is_refused_with_what_to_say(tmp_path: Path):
     torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
 
-    with pytest.raises(ValueError, match="no checkpoint of this project.*layout=torchvision"):
+    with pytest.raises(ValueError, match=r"no checkpoint of this project.*layout=torchvision"):
         read_checkpoint(tmp_path / "a.ckpt")
 
 

@@ -170,10 +170,11 @@ def _load(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        if zipfile.is_zipfile(path):  # torch does not compare the sums in the file
-            with zipfile.ZipFile(path) as archive:
-                if part := archive.testzip():
-                    raise ValueError(f"{path} is damaged: the sum of {part} is wrong")
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":  # a zip archive, whose sums torch does not compare
+                with zipfile.ZipFile(file) as archive:
+                    if part := archive.testzip():
+                        raise ValueError(f"{path} is damaged: the sum of {part} is wrong")
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
