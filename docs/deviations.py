@@ -26,7 +26,10 @@ LEFT_OUT = ("experiment", "learning.patience")
 def table() -> str:
     """The rows, with their head."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        paper, source = _composed("+experiment=alexnet_paper"), _composed("+experiment=alexnet_2012")
+        paper, source = (
+            _composed("+experiment=alexnet_paper"),
+            _composed("+experiment=alexnet_2012"),
+        )
         plain = _composed("model=alexnet", "data=imagenet")
     columns = [flatten(config.plain()) for config in (paper, source, plain)]
     comments = dict(_comments())

@@ -38,6 +38,7 @@ from alexnet.rundir import (
     FolderInUse,
     RunDir,
     SweepDir,
+    find_checkpoint,
     hold,
 )
 from alexnet.suggest import explain_hydra
@@ -69,6 +70,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         StopOnSignal,
         checkpoint_bytes,
     )
+    from alexnet.model import read_checkpoint, start_from
 
     _hush_lightning()
     imported = _peak_memory_megabytes()
@@ -93,6 +95,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         net = hydra.utils.instantiate(
             config.model.plain(), num_classes=data.num_classes, _convert_="all"
         )
+        if config.init_from and not checkpoint:
+            saved = read_checkpoint(find_checkpoint(Path(config.init_from)))
+            start_from(net, saved, model=config.model.plain())
     if config.trainer.precision == "64-true":
         net.double()  # before a checkpoint is read into it, which would round it to float32
     disk = Disk.of(run.last_checkpoint.parent, checkpoint=checkpoint_bytes(net))
@@ -103,6 +108,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         "model": {**config.model.plain(), "num_classes": data.num_classes},
         "mean_image": data.mean_image,
         "class_names": list(data.class_names),
+        "augmentation": config.data.augmentation,
     }
     learning = config.learning.model_dump()  # epochs as numbers, which are strings in plain()
     recorder = RunRecorder(

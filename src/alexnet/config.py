@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -210,6 +210,14 @@ class Arms(Section):
     lr: dict[Initialization, dict[Nonlinearity, float]] | None
 
 
+AnyNetwork = Annotated[
+    AlexNetConfig | CifarNetConfig | CifarLocalNetConfig, Field(discriminator="target")
+]
+AnyDataSet = Annotated[
+    CIFAR10Config | ImageNetConfig | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")
+]
+
+
 class Config(Section):
     """All of it."""
 
@@ -217,20 +225,36 @@ class Config(Section):
     outputs: str
     fresh: bool
     resume: str | None
+    init_from: str | None
     deterministic: bool
     experiment: Experiment
     arms: Arms
-    model: Annotated[
-        AlexNetConfig | CifarNetConfig | CifarLocalNetConfig, Field(discriminator="target")
-    ]
-    data: Annotated[
-        CIFAR10Config | ImageNetConfig | MNIST5kConfig | SyntheticConfig,
-        Field(discriminator="target"),
-    ]
+    model: AnyNetwork
+    data: AnyDataSet
     learning: Learning
     trainer: Training
     checkpoint: Checkpoint
     logger: Logger
+
+
+class EvaluationConfig(Section):
+    """What src/evaluate.py is asked; `data` are None until the checkpoints have been read."""
+
+    checkpoint: Annotated[tuple[str, ...], Field(min_length=1)]
+    layout: Literal["alexnet_lab", "torchvision", "caffe"]
+    weights: tuple[Rate, ...] | None
+    model: AnyNetwork | None = None
+    data: AnyDataSet | None = None
+    split: Literal["val", "test"]
+    images: str | None
+    crops: Literal[1, 10]
+    predictions: str | None
+    out: str | None
+    figures: str | None
+    neighbours_among: Positive
+
+
+S = TypeVar("S", bound=Section)
 
 
 def check(composed: Any) -> Config:
@@ -238,15 +262,27 @@ def check(composed: Any) -> Config:
 
     Raises ConfigError that names every wrong key and value, with suggestions.
     """
-    try:
-        config = Config.model_validate(OmegaConf.to_container(composed, resolve=True))
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
-    except ValidationError as error:
-        raise ConfigError(explain(error)) from error
+    config = _validated(Config, composed)
     if problem := _contradiction(config):
         raise ConfigError(problem)
     return config
+
+
+def check_evaluation(composed: Any) -> EvaluationConfig:
+    """The same for what Hydra composed for src/evaluate.py."""
+    config = _validated(EvaluationConfig, composed)
+    if problem := _contradiction_of_evaluation(config):
+        raise ConfigError(problem)
+    return config
+
+
+def _validated(schema: type[S], composed: Any) -> S:
+    try:
+        return schema.model_validate(OmegaConf.to_container(composed, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    except ValidationError as error:
+        raise ConfigError(explain(error, schema)) from error
 
 
 def load(file: Path) -> Config:
@@ -286,10 +322,10 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def sections() -> dict[str, set[str]]:
+def sections(schema: type[Section] = Config) -> dict[str, set[str]]:
     """Every section of the schema with its keys; "" is the top."""
     members: dict[str, tuple[type[Section], ...]] = {
-        "": (Config,),
+        "": (schema,),
         "model": (AlexNetConfig, CifarNetConfig, CifarLocalNetConfig),
         "data": (CIFAR10Config, ImageNetConfig, MNIST5kConfig, SyntheticConfig),
         "learning": (Learning,),
@@ -305,22 +341,25 @@ def sections() -> dict[str, set[str]]:
     return {
         name: {key for each in classes for key in each.model_fields} - {"target"}
         for name, classes in members.items()
+        if name.partition(".")[0] in {"", *schema.model_fields}
     }
 
 
-def explain(error: ValidationError) -> str:
-    """One line for each mistake."""
-    return "\n".join(dict.fromkeys(map(_explain, error.errors(include_url=False))))
+def explain(error: ValidationError, schema: type[Section] = Config) -> str:
+    """One line for each mistake, with suggestions from the schema."""
+    known = sections(schema)
+    lines = (_explain(each, known) for each in error.errors(include_url=False))
+    return "\n".join(dict.fromkeys(lines))
 
 
-def _explain(error: ErrorDetails) -> str:
+def _explain(error: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
     """One line for one error of pydantic's: the key, what is wrong, what was given."""
     # A union puts the name of its member into the path: alexnet.model.AlexNet is no key.
     # And [key] stands behind a key that is wrong itself.
     path = [str(part) for part in error["loc"] if "." not in str(part) and part != "[key]"]
     key, given = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key}: {suggest_key(key, sections())}"
+        return f"unknown key {key}: {suggest_key(key, known)}"
     if error["type"] == "missing":
         return f"{key} is missing"
     if error["type"] == "literal_error":
@@ -394,6 +433,19 @@ def _impossible_network(model: AlexNetConfig) -> str | None:
             f"model.lrn_size={model.lrn_size} is not possible: the window is centred on its map, "
             "choose an odd size"
         )
+    return None
+
+
+def _contradiction_of_evaluation(config: EvaluationConfig) -> str | None:
+    count, weights = len(config.checkpoint), config.weights
+    if weights is not None and len(weights) != count:
+        return f"weights={list(weights)} are {len(weights)} weights for {count} checkpoints"
+    if weights is not None and not sum(weights):
+        return f"weights={list(weights)} add up to nothing"
+    if config.model is not None and config.layout != "caffe":
+        return f"model is not for the command line here: layout={config.layout} says which it is"
+    if config.figures and count > 1:
+        return f"figures={config.figures} are of one network: give one checkpoint"
     return None
 
 

@@ -304,6 +304,29 @@ def find_sweeps(folder: Path) -> list[SweepDir]:
     return [SweepDir(path.parent) for path in sorted(found)]
 
 
+def find_checkpoint(path: Path) -> Path:
+    """The file itself, or the last checkpoint of a run folder, whose errors result.json has.
+
+    Raises FileNotFoundError if there is none.
+    """
+    path = path.expanduser()
+    checkpoint = RunDir(path).last_checkpoint if path.is_dir() else path
+    if not checkpoint.is_file():
+        what = "is a folder without checkpoints/last.ckpt" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}: give a checkpoint, or the folder of a run")
+    return checkpoint
+
+
+def run_of(checkpoint: Path) -> RunDir | None:
+    """The run whose checkpoint this is, if it lies where the run has written it."""
+    run = RunDir(checkpoint.absolute().parent.parent)
+    return (
+        run
+        if run.last_checkpoint.parent == checkpoint.absolute().parent and run.config.is_file()
+        else None
+    )
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace the file at once, so that no reader ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
 
 import lightning.pytorch as pl
@@ -17,12 +18,40 @@ from alexnet.data.augmentation import (
     ColorNoise,
     ColorNoiseScale,
 )
-from alexnet.data.batches import Batch, Batches, ImageStore, Share, make_loader
+from alexnet.data.batches import (
+    Batch,
+    Batches,
+    ImageStore,
+    LabelledImages,
+    Share,
+    make_loader,
+)
 from alexnet.preparation.statistics import ColorComponents, Sums
 
 # Constant, so that runs of every seed are validated and tested on the same images.
 _SPLIT_SEED = 2012
 _ROWS_AT_ONCE = 1024  # while measuring
+
+
+Part = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Some images of a store, read when they are asked for."""
+
+    data: ImageStore
+    rows: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.data.labels[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: np.ndarray) -> LabelledImages:
+        return self.data[self.rows[rows]]
 
 
 class Settings(TypedDict, total=False):
@@ -154,18 +183,20 @@ class ImageModule(pl.LightningDataModule, ABC):
         if stage == "test" and self._test is None:
             self._test = self.load_test()
 
-    def setup_evaluation(self, part: Literal["val", "test"], mean_image: torch.Tensor) -> None:
+    def setup_evaluation(self, part: Part, mean_image: torch.Tensor) -> None:
         """Instead of `setup`: one part alone, less the mean (3, h, w) a network has learnt with.
 
-        Raises ValueError if the images have another size than the mean.
+        A mean (3, 1, 1) is one colour. Raises ValueError if the images have another size than the
+        mean.
         """
-        self._subtract(mean_image.numpy())
-        if part == "val":
-            _, self._val = self.load_train_and_val()
-        else:
+        if part == "test":
             self._test = self.load_test()
-        data = _loaded(self._val if part == "val" else self._test)
-        pixels = data[np.arange(1)].images.shape[-2:]
+        else:
+            self._train, self._val = self.load_train_and_val()
+        pixels = self._part(part)[np.arange(1)].images.shape[-2:]
+        if mean_image.shape[-2:] == (1, 1):
+            mean_image = mean_image.expand(3, *pixels)
+        self._subtract(mean_image.numpy())
         if pixels != mean_image.shape[-2:]:
             raise ValueError(
                 f"these images are of {pixels[0]} x {pixels[1]} pixels, those that the network has "
@@ -173,21 +204,30 @@ class ImageModule(pl.LightningDataModule, ABC):
             )
 
     def evaluation_loader(
-        self, part: Literal["val", "test"], *, views: Literal[1, 10] = 1
+        self, part: Part, *, views: Literal[1, 10] = 1, rows: np.ndarray | None = None
     ) -> DataLoader[Batch]:
         """Every image once, in order: images (N, views, C, h, w) uint8 and labels (N,).
 
-        One view is the central one; ten are the corners, the centre and their reflections (section
-        4.1), for which ValueError is raised if the data's augmentation does not crop.
+        With `rows` these images and no others. One view is the central one; ten are the corners,
+        the centre and their reflections (section 4.1), for which ValueError is raised if the data's
+        augmentation does not crop.
         """
         if views == NUM_VIEWS and self.augmentation not in CROP_PIXELS:
             raise ValueError(
                 f"ten views are crops, but data.augmentation={self.augmentation} does not crop: "
                 f"set crops=1, or data.augmentation to one of {', '.join(CROP_PIXELS)}"
             )
-        data = _loaded(self._val if part == "val" else self._test)
-        batches = self._batches(data, seed=None, views=views)
+        data = self._part(part)
+        chosen = data if rows is None else _Chosen(data, rows)
+        batches = self._batches(chosen, seed=None, views=views)
         return make_loader(batches, workers=self.workers)
+
+    def size_of(self, part: Part) -> int:
+        """Known once that part is loaded."""
+        return len(self._part(part))
+
+    def _part(self, part: Part) -> ImageStore:
+        return _loaded({"train": self._train, "val": self._val, "test": self._test}[part])
 
     @property
     def num_train_images(self) -> int:

@@ -53,7 +53,8 @@ class SavedNet:
     `model` is the class (`_target_`) and its arguments, `state` the parameters by their names
     (conv1.weight), `image_size` the height and width that go in. `mean_image` is what the network
     has learnt to have subtracted: (3, h, w), or (3, 1, 1) if that is one colour. `class_names` are
-    None if the file does not hold them, and so is `steps`, how long it was trained.
+    None if the file does not hold them, and so are `steps`, how long it was trained, and
+    `augmentation`, of whose views it has learnt.
     """
 
     path: Path
@@ -63,7 +64,8 @@ class SavedNet:
     image_size: int
     mean_image: Tensor
     class_names: tuple[str, ...] | None
-    steps: int | None
+    steps: int | None = None
+    augmentation: str | None = None
     padding: int = 0  # zeros on the left and on top, before the network
 
     @property
@@ -212,6 +214,7 @@ def _read_ours(path: Path, content: Any) -> SavedNet:
         mean_image=content["mean_image"],
         class_names=tuple(content["class_names"]),
         steps=content.get("global_step"),
+        augmentation=content.get("augmentation"),
     )
 
 
@@ -239,7 +242,6 @@ def _read_torchvision(path: Path, theirs: dict[str, Tensor]) -> SavedNet:
         image_size=_TORCHVISION_PIXELS,
         mean_image=255 * torch.tensor(_TORCHVISION_MEAN)[:, None, None],
         class_names=None,
-        steps=None,
         padding=_TORCHVISION_PADDING,
     )
 
@@ -260,7 +262,6 @@ def _read_caffe(path: Path, theirs: dict[str, Tensor], model: Mapping[str, Any] 
         image_size=model["image_size"],
         mean_image=torch.tensor(_CAFFE_MEAN)[:, None, None],
         class_names=None,
-        steps=None,
     )
 
 

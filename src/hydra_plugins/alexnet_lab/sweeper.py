@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from alexnet import config as configuration
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.ranks import Outside, started_from_outside
-from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, hold
+from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, find_checkpoint, hold
 from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, prepare, run_process
 from hydra_plugins.alexnet_lab.plan import (
     PlannedRun,
@@ -94,6 +94,7 @@ class ExperimentSweeper(Sweeper):
         swept = [plain_key(key) for key in axes]
         base = self._compose(fixed)
         runs = self._plan(fixed, axes)
+        _refuse_missing_starts(runs)
         outside = started_from_outside()
         if outside and (problem := _refuse_outside(outside, runs)):
             raise ConfigError(problem)
@@ -273,6 +274,16 @@ class ExperimentSweeper(Sweeper):
             return Exit.FINISHED
         ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
         return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
+
+
+def _refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:
+    """Before anything starts: a run that waits its turn would find out hours later."""
+    for start in dict.fromkeys(run.config.init_from for run in runs):
+        try:
+            if start is not None:
+                find_checkpoint(Path(start))
+        except FileNotFoundError as error:
+            raise ConfigError(f"init_from={start}: {error}") from error
 
 
 def _refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
