@@ -251,7 +251,7 @@ class EvaluationConfig(Section):
     predictions: str | None
     out: str | None
     figures: str | None
-    neighbours_among: Positive
+    neighbours_among: Annotated[int, Field(ge=0)]
 
 
 S = TypeVar("S", bound=Section)
@@ -444,6 +444,11 @@ def _contradiction_of_evaluation(config: EvaluationConfig) -> str | None:
         return f"weights={list(weights)} add up to nothing"
     if config.model is not None and config.layout != "caffe":
         return f"model is not for the command line here: layout={config.layout} says which it is"
+    if config.images is not None:
+        if config.split != "test" or config.out:
+            return f"images={config.images} have no labels: leave split and out away"
+        if not config.predictions and not config.figures:
+            return f"images={config.images} need predictions=FILE.csv, where their labels shall go"
     if config.figures and count > 1:
         return f"figures={config.figures} are of one network: give one checkpoint"
     return None

@@ -42,6 +42,9 @@ _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _TORCHVISION_PIXELS = 224
 _TORCHVISION_PADDING = 2
 
+# Both have learnt from crops of 256 pixels (Caffe's of 227).
+_VIEWS = "crop224"
+
 # The mean colour that Caffe's ImageNet examples subtract, here as RGB.
 _CAFFE_MEAN = (122.679, 116.669, 104.007)
 
@@ -242,6 +245,7 @@ def _read_torchvision(path: Path, theirs: dict[str, Tensor]) -> SavedNet:
         image_size=_TORCHVISION_PIXELS,
         mean_image=255 * torch.tensor(_TORCHVISION_MEAN)[:, None, None],
         class_names=None,
+        augmentation=_VIEWS,
         padding=_TORCHVISION_PADDING,
     )
 
@@ -262,6 +266,7 @@ def _read_caffe(path: Path, theirs: dict[str, Tensor], model: Mapping[str, Any] 
         image_size=model["image_size"],
         mean_image=torch.tensor(_CAFFE_MEAN)[:, None, None],
         class_names=None,
+        augmentation=_VIEWS,
     )
 
 

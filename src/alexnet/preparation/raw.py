@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # Other files that lie between images (boxes, thumbnails of a desktop) are counted and left alone.
 # What is in a file its content says, whatever its name.
-_SUFFIXES = {
+SUFFIXES = {
     ".jpeg", ".jpg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
 }  # fmt: skip
 
@@ -243,7 +243,7 @@ class _Finder:
                     images += self._images(path)
                 else:
                     self.ignored.append(f"{path}/")
-            elif path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):
+            elif path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
                 self.ignored.append(str(path))
             elif not path.is_file():
                 self.refused.append((str(path), "a link to nowhere, or no ordinary file"))
@@ -283,7 +283,7 @@ class _Finder:
                         self.refused.append((f"{location}: {member.name}", "points outside"))
                     elif not member.isreg() or member.issparse():
                         self.refused.append((f"{location}/{member.name}", "no ordinary file"))
-                    elif name.suffix.lower() not in {*_SUFFIXES, ".tar"} or name.name[0] == ".":
+                    elif name.suffix.lower() not in {*SUFFIXES, ".tar"} or name.name[0] == ".":
                         self.ignored.append(f"{location}/{member.name}")
                     else:
                         content = tar.extractfile(member)

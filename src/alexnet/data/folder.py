@@ -1,0 +1,97 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from typing_extensions import Unpack, override
+
+from alexnet.data.batches import ImageStore, LabelledImages
+from alexnet.data.image_module import ImageModule, Settings
+from alexnet.preparation.photograph import BadImage, Photograph, decode
+from alexnet.preparation.raw import SUFFIXES, RawImage, read_photograph
+
+NO_IMAGE = -1
+"""The label of a file that is no image, or a damaged one; those of the others are 0."""
+
+
+class FolderOfImages(ImageModule):
+    """Any images, without labels: all that lie in a folder and in its folders, by name.
+
+    Brought to 256 x 256 as ImageNet's are (section 2), and from there to `pixels`, the size that
+    the network has learnt from. They are the test part; a file that is no image is black.
+
+    Raises FileNotFoundError if there are none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        class_names: Sequence[str],
+        pixels: int,
+        **settings: Unpack[Settings],
+    ) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"images={folder} is not a folder")
+        self.names = tuple(
+            str(path.relative_to(folder))
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
+        if not self.names:
+            raise FileNotFoundError(f"images={folder} has no images in it")
+        super().__init__(class_names=tuple(class_names), pixels=pixels, **settings)
+        self._images = _Photographs(folder, self.names, pixels)
+
+    @override
+    def load_train_and_val(self) -> tuple[ImageStore, ImageStore]:
+        raise ValueError("images without labels can be neither trained on nor validated on")
+
+    @override
+    def load_test(self) -> ImageStore:
+        return self._images
+
+    def what_is_wrong(self, row: int) -> str:
+        """With an image whose label is NO_IMAGE."""
+        return f"{self._images.path(row)}: {self._images.read(row)}"
+
+
+@dataclass(frozen=True)
+class _Photographs:
+    """Read when they are asked for; see ImageStore."""
+
+    folder: Path
+    names: tuple[str, ...]
+    pixels: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        return np.zeros(len(self), np.int64)  # before anyone has looked
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, rows: np.ndarray) -> LabelledImages:
+        images = np.zeros((len(rows), 3, self.pixels, self.pixels), np.uint8)
+        labels = np.zeros(len(rows), np.int64)
+        for i, row in enumerate(rows):
+            photograph = self.read(row)
+            if isinstance(photograph, BadImage):
+                labels[i] = NO_IMAGE
+            else:
+                images[i] = self._reduced(decode(photograph.jpeg))
+        return LabelledImages(images, labels)
+
+    def path(self, row: int) -> Path:
+        return self.folder / self.names[row]
+
+    def read(self, row: int) -> Photograph | BadImage:
+        return read_photograph(RawImage(str(self.folder), self.names[row]))
+
+    def _reduced(self, image: np.ndarray) -> np.ndarray:
+        if image.shape[-1] == self.pixels:
+            return image
+        rgb = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        small = rgb.resize((self.pixels, self.pixels), Image.Resampling.HAMMING)
+        return np.asarray(small).transpose(2, 0, 1)

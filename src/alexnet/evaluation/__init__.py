@@ -1,0 +1,21 @@
+"""Section 6: what trained networks say of images they have not learnt from."""
+
+from alexnet.evaluation.ensemble import Member, predict, predictions
+from alexnet.evaluation.errors import TOP, Tally, credits, interval
+from alexnet.evaluation.job import evaluate, outputs_in_order
+from alexnet.evaluation.neighbours import last_hidden, nearest, spread
+
+__all__ = [
+    "TOP",
+    "Member",
+    "Tally",
+    "credits",
+    "evaluate",
+    "interval",
+    "last_hidden",
+    "nearest",
+    "outputs_in_order",
+    "predict",
+    "predictions",
+    "spread",
+]

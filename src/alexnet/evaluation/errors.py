@@ -1,0 +1,53 @@
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TOP = 5  # the labels of the top-5 error, and of every list of best labels
+_NORMAL_95 = 1.959964  # 97.5 % of a standard normal distribution lie below
+
+
+def credits(probabilities: Tensor, labels: Tensor, k: int) -> Tensor:
+    """How right each image is: 1 if its true class is among the k most probable, 0 if not.
+
+    Classes of equal probability share what places are left to them, as in the program of 2012: if
+    two classes tie for the last place, each has half of it. So a network that says nothing gets
+    k / classes, whatever the order of the classes.
+
+    Shape: (N, classes), (N,) -> (N,).
+    """
+    true = probabilities.gather(1, labels[:, None])  # (N, 1)
+    better = (probabilities > true).sum(1)
+    equal = (probabilities == true).sum(1)  # with the true class itself
+    return ((k - better) / equal).clamp(0, 1).double()
+
+
+@dataclass
+class Tally:
+    """Errors counted over images; fractions where classes tie."""
+
+    images: int = 0
+    wrong: float = 0.0
+    wrong_top5: float = 0.0
+    loss: float = 0.0  # of all images together
+
+    def add(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Count a batch: probabilities (N, classes), labels (N,)."""
+        self.images += len(labels)
+        self.wrong += (1 - credits(probabilities, labels, 1)).sum().item()
+        self.wrong_top5 += (1 - credits(probabilities, labels, TOP)).sum().item()
+        true = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.double).tiny)
+        self.loss -= true.log().sum().item()
+
+
+def interval(wrong: float, total: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of an error: what these images tell of all images like them.
+
+    It says nothing of how runs of other seeds would differ.
+    """
+    error, z2 = wrong / total, _NORMAL_95**2
+    centre = (error + z2 / (2 * total)) / (1 + z2 / total)
+    spread = error * (1 - error) / total + z2 / (4 * total**2)
+    half = _NORMAL_95 * math.sqrt(spread) / (1 + z2 / total)
+    return max(0.0, centre - half), min(1.0, centre + half)
