@@ -13,7 +13,7 @@ SMALL: dict[str, Any] = {
     "_target_": "alexnet.model.AlexNet",
     "num_classes": 7,
     "channels": [12, 16, 20, 20, 16],
-    "hidden": 24,
+    "hidden": (24, 24),
     "image_size": 64,
 }
 

@@ -236,7 +236,7 @@ def _read_torchvision(path: Path, theirs: dict[str, Tensor]) -> SavedNet:
             "columns": 1,
             "init": "paper",
             "channels": tuple(len(state[f"conv{i}.bias"]) for i in range(1, 6)),
-            "hidden": len(state["fc6.bias"]),
+            "hidden": tuple(len(state[f"fc{i}.bias"]) for i in (6, 7)),
             # Their 55 windows begin 2 pixels before the image, and end 1 behind it: ours do the
             # same in the image with 2 zeros in front.
             "image_size": _TORCHVISION_PIXELS + _TORCHVISION_PADDING,
