@@ -102,6 +102,7 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.th
         (["-m", "model.nonlinearity=relu,tnah"], "choose relu, tanh or sigmoid"),
         (["learning.lr=fast"], "learning.lr=fast is not possible"),
         (["model.nonlinearity"], "model.nonlinearity"),
+        (["learning=net_147", "learning.drops={weights: {1: 0.1}}"], "has entries already"),
         (["hydra.sweep.dir=/tmp"], "use outputs="),
     ],
 )

@@ -61,6 +61,11 @@ def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> st
     if key := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         if key[1] in ("experiment", "debug"):
             return f"{key[1]} is added with a plus sign: +{key[1]}=NAME"
+        if f"full_key: {key[1]}." in f"{text}\n{error.__cause__}":
+            return (
+                f"{key[1]} has entries already, with which these would be mixed: "
+                f"choose another {key[1].partition('.')[0]}, one without"
+            )
         return f"unknown key {key[1]}: {suggest_key(key[1], sections)}"
     if "Ambiguous value" in text:
         return f"{text.splitlines()[0]}: put -m before it to sweep, or [a,b] for a list"

@@ -248,7 +248,7 @@ def test_rates_drop_with_the_first_batch_of_an_epoch_and_a_frozen_layer_stays_bi
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
     assert not torch.equal(watch.conv1[1, 2][0], before[0])
     assert [row["lr"] for row in RunDir(tmp_path).read_metrics()] == [1e-2, 1e-3, 1e-3, 1e-4]
-    assert "after 2 epochs, new learning rates: conv1_weights 0, conv1_biases 0" in caplog.text
+    assert "learning rates after epoch 2: conv1_weights 0, conv1_biases 0" in caplog.text
 
 
 @pytest.mark.parametrize(

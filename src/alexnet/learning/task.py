@@ -155,7 +155,7 @@ class ClassificationTask(pl.LightningModule):
         changed = self._by_epoch.set_rates(self.current_epoch)
         if changed and self.trainer.is_global_zero:
             rates = ", ".join(f"{name} {rate:g}" for name, rate in changed.items())
-            log.info("after %d epochs, new learning rates: %s", self.current_epoch, rates)
+            log.info("learning rates after epoch %d: %s", self.current_epoch, rates)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
