@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from omegaconf import OmegaConf
 from rich.live import Live
 from rich.table import Table
 
@@ -40,11 +39,11 @@ class Display:
         if self._live and self._live.is_started:
             self._live.stop()
 
-    def started(self, run: RunDir) -> None:
+    def started(self, run: RunDir, max_epochs: float) -> None:
         """Take up a run; what it has done before is not told again."""
         self._began[run.name] = time.monotonic(), _epochs(run)
         self._rows[run.name] = len(run.read_metrics())
-        self._max_epochs[run.name] = OmegaConf.load(run.config).trainer.max_epochs
+        self._max_epochs[run.name] = max_epochs
         if self._live is None:
             log.info("[%d/%d] %s", len(self._began), self.total, run.name)
 

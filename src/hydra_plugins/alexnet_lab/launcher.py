@@ -3,23 +3,24 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import Self
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config import PROJECT, ConfigError
-from alexnet.ranks import started_from_outside
 from alexnet.rundir import SIGNALS_TO_STOP, Exit, RunDir
 from hydra_plugins.alexnet_lab.devices import Devices, Share
 from hydra_plugins.alexnet_lab.display import Display
@@ -28,7 +29,7 @@ log = logging.getLogger("alexnet.sweep")
 
 # The jobs behind one that cannot be built would fare no better, and who stops one stops all.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
-POLL_SECONDS = 0.2
+SECONDS_BETWEEN_LOOKS = 0.2  # at the files of running runs, and for signals
 
 # conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. That Hydra
 # checks them against the plugins' dataclasses is welcome; that it will not, some day, is no news.
@@ -61,78 +62,92 @@ class LocalLauncher(Launcher):
                 f"hydra.launcher.parallel={self.parallel} is not possible: auto, or a number from 1"
             )
         self.config = config
-        self.loader: ConfigLoader = hydra_context.config_loader
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """All jobs, in their order; `return_value` is the Exit of a job's process."""
-        waiting = deque(map(self._prepare, job_overrides))
-        devices = Devices.of_this_machine(self.parallel)
-        running: list[Process] = []
-        returns: list[JobReturn] = []
-        with Display(total=len(waiting)) as display, _told_to_stop() as told:
-            while running or (waiting and not told.to_stop):
-                while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
-                    job = waiting.popleft()
-                    display.started(job.run)
-                    running.append(Process(job, share))
-                told.forward(running)
-                for process in [each for each in running if each.has_ended]:
-                    running.remove(process)
-                    devices.give_back(process.share)
-                    end = process.end()
-                    display.ended(process.job.run)
-                    returns.append(
-                        JobReturn(
-                            overrides=process.job.overrides,
-                            status=JobStatus.COMPLETED,
-                            _return_value=end,
-                        )
-                    )
-                    if end in ENDS_THE_SWEEP:
-                        told.to_stop = told.to_stop or "a run"
-                display.update([each.job.run for each in running])
-                time.sleep(POLL_SECONDS)
-        return returns
+        """All jobs, in their order; `return_value` is the Exit of a job's process.
 
-    def _prepare(self, overrides: Sequence[str]) -> "PreparedJob":
-        composed = self.loader.load_sweep_config(self.config, list(overrides))
-        run = RunDir(Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir)
-        if (outside := started_from_outside()) and outside.rank > 0:
-            sys.exit(_run_other_rank(composed, run, outside.rank))
-        devices = 0 if composed.trainer.accelerator == "cpu" else composed.trainer.devices
-        return PreparedJob(run=run, overrides=list(overrides), devices=devices)
+        The sweeper has prepared the folder of each, which its last override names.
+        """
+        folder = Path(self.config.hydra.sweep.dir)
+        names = [overrides[-1].partition("=")[2] for overrides in job_overrides]
+        jobs = [Job.of(RunDir(folder / name)) for name in names]
+        ends = run_jobs(jobs, Devices.of_this_machine(self.parallel))
+        return [
+            JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=ends[name])
+            for overrides, name in zip(job_overrides, names, strict=True)
+            if name in ends
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedJob:
-    """A run whose configuration is written; `devices` is how many GPUs it asks for."""
+class Job:
+    """A run whose configuration is written, and what must be known of it; `devices` are GPUs."""
 
     run: RunDir
-    overrides: list[str]
     devices: int
+    max_epochs: int
+
+    @classmethod
+    def of(cls, run: RunDir) -> Self:
+        """As its configuration says."""
+        trainer = OmegaConf.load(run.config).trainer
+        devices = 0 if trainer.accelerator == "cpu" else trainer.devices
+        return cls(run=run, devices=devices, max_epochs=trainer.max_epochs)
+
+
+def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
+    """Each as a process of its own, as many at once as fit; how each ended that was started.
+
+    Raises Interrupted if this process was told to stop.
+    """
+    waiting = deque(jobs)
+    running: list[Process] = []
+    ended: SimpleQueue[Process] = SimpleQueue()
+    ends: dict[str, Exit] = {}
+    with Display(total=len(jobs)) as display, _told_to_stop() as told:
+        while running or (waiting and not told.to_stop):
+            while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
+                job = waiting.popleft()
+                display.started(job.run, job.max_epochs)
+                running.append(Process(job, share, ended))
+            told.forward(running)
+            display.update([each.job.run for each in running])
+            with suppress(Empty):
+                process = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
+                running.remove(process)
+                devices.give_back(process.share)
+                ends[process.job.run.name] = end = process.end()
+                display.ended(process.job.run)
+                if end in ENDS_THE_SWEEP:
+                    told.to_stop = told.to_stop or "a run"
+    return ends
 
 
 class Process:
-    """The process of one run, in a session of its own: Ctrl-C reaches it only through us."""
+    """The process of one run, in a session of its own: Ctrl-C reaches it only through us.
 
-    def __init__(self, job: PreparedJob, share: Share) -> None:
+    When it is over it joins the queue `ended`.
+    """
+
+    def __init__(self, job: Job, share: Share, ended: "SimpleQueue[Process]") -> None:
         self.job = job
         self.share = share
         self._popen = start(job.run, share.environment())
 
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is over."""
-        return self._popen.poll() is not None
+        def wait() -> None:
+            self._popen.wait()
+            ended.put(self)
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; no matter if it is over."""
         self._popen.send_signal(number)
 
     def end(self) -> Exit:
-        """Wait for it, and write down the end of one that could not do so itself."""
+        """How it ended, which is written down if it could not do so itself."""
         return _end(self._popen, self.job.run)
 
 
@@ -187,34 +202,37 @@ def run_process(run: RunDir) -> Exit:
     return _end(process, run)
 
 
-def _run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
+def run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
     """One that torchrun or srun has started beside rank 0, which keeps the folder.
 
     It has a configuration of its own: that of rank 0 may not be there yet, or on another machine.
+    Raises Interrupted if this process was told to stop.
     """
     file = run.config.with_name(f"rank-{rank}.yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open_dict(composed):
-        del composed["hydra"]
-    OmegaConf.save(composed, file, resolve=True)
+    OmegaConf.save(without_hydra(composed), file, resolve=True)
     process = start(run, log_file=run.rank_log(rank), arguments=["--config", str(file)])
     with _told_to_stop() as told:
         while process.poll() is None:
             if told.to_stop:
                 process.terminate()
-            time.sleep(POLL_SECONDS)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
 
 def prepare(composed: DictConfig, run: RunDir) -> None:
     """Write .hydra/ with everything resolved, from which the run can be started anywhere."""
+    composed.hydra.sweep.dir, composed.hydra.sweep.subdir = str(run.path.parent), run.name
     folder = run.config.parent
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(list(composed.hydra.overrides.task)), folder / "overrides.yaml")
     OmegaConf.save(composed.hydra, folder / "hydra.yaml")
-    with open_dict(composed):
-        del composed["hydra"]
-    OmegaConf.save(composed, run.config, resolve=True)
+    OmegaConf.save(without_hydra(composed), run.config, resolve=True)
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """Hydra's own settings apart: what a run is told."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def _end(process: subprocess.Popen[bytes], run: RunDir) -> Exit:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
 
 from alexnet import tracking
 from alexnet.config import (
@@ -22,11 +23,12 @@ from alexnet.rundir import RunDir, SweepDir
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One arm with one seed."""
+    """One arm with one seed; `composed` is what Hydra made of it, `config` the same, checked."""
 
     name: str
     overrides: list[str]
     arm: dict[str, Any]
+    composed: DictConfig
     config: Config
 
 

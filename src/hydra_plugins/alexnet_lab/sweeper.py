@@ -19,8 +19,15 @@ from omegaconf import DictConfig, open_dict, read_write
 from alexnet import config as configuration
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.ranks import Outside, started_from_outside
-from alexnet.rundir import CANNOT_BE_BUILT, Exit, SweepDir, find_checkpoint, hold
-from hydra_plugins.alexnet_lab.launcher import ENDS_THE_SWEEP, Interrupted, prepare, run_process
+from alexnet.rundir import CANNOT_BE_BUILT, Exit, RunDir, SweepDir, find_checkpoint, hold
+from hydra_plugins.alexnet_lab.launcher import (
+    ENDS_THE_SWEEP,
+    Interrupted,
+    prepare,
+    run_other_rank,
+    run_process,
+    without_hydra,
+)
 from hydra_plugins.alexnet_lab.plan import (
     PlannedRun,
     join_plan,
@@ -105,8 +112,7 @@ class ExperimentSweeper(Sweeper):
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, configuration.sweep_name(choice, base, swept), runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
-            self._launch(sweep, [run for run in runs if not sweep.run(run.name).is_finished])
-            sys.exit(Exit.FINISHED)
+            sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
             plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
             sweep.write_plan(plan)
@@ -186,13 +192,17 @@ class ExperimentSweeper(Sweeper):
         for combination in chosen:
             overrides = [*fixed, *(self._override(*each) for each in combination.items())]
             levels = {plain_key(key): level for key, level in combination.items()}
-            config = self._compose(overrides)
-            composed = configuration.flatten(config.plain())
+            composed = self.loader.load_sweep_config(self.config, overrides)
+            config = configuration.check(without_hydra(composed))
+            flat = configuration.flatten(config.plain())
             # A swept group has a name for its level and no value of its own.
-            arm = {key: composed.get(key, level) for key, level in levels.items() if key != "seed"}
+            arm = {key: flat.get(key, level) for key, level in levels.items() if key != "seed"}
             runs.append(
-                PlannedRun(name=run_name(levels), overrides=overrides, arm=arm, config=config)
-            )
+                PlannedRun(
+                    name=run_name(levels), overrides=overrides, arm=arm, composed=composed,
+                    config=config,
+                )
+            )  # fmt: skip
         if len({run.name for run in runs}) < len(runs):
             raise ConfigError("two levels would share a folder: name each level once")
         return runs
@@ -226,9 +236,7 @@ class ExperimentSweeper(Sweeper):
 
     def _compose(self, overrides: list[str]) -> Config:
         composed = self.loader.load_sweep_config(self.config, overrides)
-        with open_dict(composed):
-            del composed["hydra"]
-        return configuration.check(composed)
+        return configuration.check(without_hydra(composed))
 
     def _make_launcher(self) -> Launcher:
         """The launcher of the configuration, and what its workers need, which inherit both."""
@@ -258,9 +266,8 @@ class ExperimentSweeper(Sweeper):
         ]
         # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
         # from files that somebody has edited.
-        outside = started_from_outside()
-        for run, job in zip(runs, jobs, strict=True) if not (outside and outside.rank) else ():
-            prepare(self.loader.load_sweep_config(self.config, job), sweep.run(run.name))
+        for run in runs:
+            prepare(run.composed, sweep.run(run.name))
         launcher = self._make_launcher()
         try:
             returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
@@ -304,6 +311,15 @@ def _refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
             f"{processes}"
         )
     return None
+
+
+def _be_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
+    if run.is_finished:
+        return Exit.FINISHED
+    try:
+        return run_other_rank(planned.composed, run, rank)
+    except Interrupted as error:
+        return error.exit
 
 
 def _announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
