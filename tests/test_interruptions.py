@@ -179,6 +179,7 @@ def test_ctrl_c_stops_after_a_checkpoint_and_starts_no_further_run(tmp_path: Pat
     assert code == Exit.INTERRUPTED
     assert run.last_checkpoint.exists()
     assert run.read_status()["state"] == "stopped"
+    assert run.read_status()["cause"].startswith("stopped by Ctrl-C (SIGINT)")
     assert "not started" in output
 
 
@@ -195,6 +196,7 @@ def test_a_second_ctrl_c_kills(tmp_path: Path):
     code, _ = sweep.end()
 
     assert code == Exit.INTERRUPTED
+    assert run.read_status()["error"] == "the process was ended by the second Ctrl-C"
     assert not is_alive(pid)
 
 
@@ -320,6 +322,7 @@ def test_resume_trains_a_run_on_as_if_it_had_been_meant_to_be_longer(
         done = run_train(outputs, *resume)
 
         assert done.returncode == 0, done.stderr
+        assert f"{run.name}: epoch 4 of 4, training error" in done.stdout
         assert_equal_runs(undisturbed, run)
 
 

@@ -34,7 +34,7 @@ def attempt(
     if rank == 0:
         run.write_status({**run.read_status(), **end, "updated": time.time()})
     elif code is not Exit.FINISHED:
-        run.write_rank_end(rank, {**end, "time": time.time()})
+        run.write_rank_end(rank, {**end, "time": time.monotonic()})
     return code
 
 

@@ -4,6 +4,7 @@ Standard library only, so that the others start while torch is still being impor
 """
 
 import os
+import signal
 import socket
 import subprocess
 import threading
@@ -56,6 +57,14 @@ def started_from_outside() -> Outside | None:
     if "SLURM_STEP_ID" in env and int(env.get("SLURM_NTASKS", 1)) > 1:
         return Outside(int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS"]))
     return None
+
+
+def what_ended(code: int) -> str:
+    """What ended a process that could not say so itself, by its return code."""
+    if code >= 0:
+        return f"exit status {code}"
+    hint = " (memory ran out, or somebody killed it)" if code == -signal.SIGKILL else ""
+    return f"signal {-code}{hint}"
 
 
 class Ranks(AbstractContextManager["Ranks"]):
@@ -128,7 +137,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        failed_at = time.time()
+        failed_at = time.monotonic()  # which all processes of a machine share
         lost = None
         try:
             if isinstance(error, Exception):
@@ -181,6 +190,5 @@ class Ranks(AbstractContextManager["Ranks"]):
             return Stopped(f"rank {rank}: {end['cause']}")
         if "error" in end:
             return RankLost(f"rank {rank}: {end['error']}", end["cause"])
-        how = f"signal {-code}" if code < 0 else f"exit status {code}"
         log = self.run.rank_log(rank).name
-        return RankLost(f"rank {rank} was ended by {how}: see {log}", "killed")
+        return RankLost(f"rank {rank} was ended by {what_ended(code)}: see {log}", "killed")

@@ -66,7 +66,8 @@ class Stopped(BaseException):
     @classmethod
     def by(cls, teller: str) -> Self:
         """What told it: the name of a signal, for example."""
-        return cls(f"stopped by {teller}; the same command goes on")
+        name = "Ctrl-C (SIGINT)" if teller == "SIGINT" else teller
+        return cls(f"stopped by {name}; the same command goes on")
 
 
 class FolderInUse(RuntimeError):

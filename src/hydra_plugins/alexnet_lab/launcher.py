@@ -21,7 +21,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config import PROJECT, ConfigError
-from alexnet.rundir import SIGNALS_TO_STOP, Exit, RunDir
+from alexnet.ranks import what_ended
+from alexnet.rundir import SIGNALS_TO_STOP, Exit, RunDir, Stopped
 from hydra_plugins.alexnet_lab.devices import Devices, Share
 from hydra_plugins.alexnet_lab.display import Display
 
@@ -134,6 +135,7 @@ class Process:
     def __init__(self, job: Job, share: Share, ended: "SimpleQueue[Process]") -> None:
         self.job = job
         self.share = share
+        self._is_killed = False
         self._popen = start(job.run, share.environment())
 
         def wait() -> None:
@@ -144,11 +146,12 @@ class Process:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; no matter if it is over."""
+        self._is_killed = number == signal.SIGKILL
         self._popen.send_signal(number)
 
     def end(self) -> Exit:
         """How it ended, which is written down if it could not do so itself."""
-        return _end(self._popen, self.job.run)
+        return _end(self._popen, self.job.run, is_ours=self._is_killed)
 
 
 def start(
@@ -193,11 +196,13 @@ def run_process(run: RunDir) -> Exit:
     process = start(run)
     try:
         process.wait()
-    except BaseException as told:
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        _end(process, run)
+        return Exit.INTERRUPTED
+    except BaseException:
         process.terminate()
         _end(process, run)
-        if isinstance(told, KeyboardInterrupt):
-            return Exit.INTERRUPTED
         raise
     return _end(process, run)
 
@@ -215,7 +220,7 @@ def run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
     with _told_to_stop() as told:
         while process.poll() is None:
             if told.to_stop:
-                process.terminate()
+                process.send_signal(told.word)
             time.sleep(SECONDS_BETWEEN_LOOKS)
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
@@ -235,18 +240,26 @@ def without_hydra(composed: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
-def _end(process: subprocess.Popen[bytes], run: RunDir) -> Exit:
+def _end(process: subprocess.Popen[bytes], run: RunDir, *, is_ours: bool = False) -> Exit:
+    """How it ended; `is_ours` if it was we who killed it."""
     code = process.wait()
     assert process.stdin is not None
     process.stdin.close()
     status = run.read_status()
     if code and status.get("state") in (None, "running"):
-        how = f"the process ended by {f'signal {-code}' if code < 0 else f'exit status {code}'}"
-        end = {"state": "failed", "cause": "killed", "error": how}
-        if code == -signal.SIGTERM:  # before it could listen
-            code, end = Exit.STOPPED, {"state": "stopped", "cause": how}
+        who = "rank 0" if _has_ranks(run) else "the process"
+        how = "the second Ctrl-C" if is_ours else what_ended(code)
+        end = {"state": "failed", "cause": "killed", "error": f"{who} was ended by {how}"}
+        if -code in SIGNALS_TO_STOP:  # before it could listen
+            stopped = Stopped.by(signal.Signals(-code).name)
+            code, end = Exit.STOPPED, {"state": "stopped", "cause": str(stopped)}
         run.write_status({**status, **end, "updated": time.time()})
     return Exit(code) if code in set(Exit) else Exit.FAILED
+
+
+def _has_ranks(run: RunDir) -> bool:
+    trainer = OmegaConf.load(run.config).trainer
+    return trainer.devices * trainer.num_nodes > 1
 
 
 @dataclass
@@ -256,6 +269,12 @@ class _Told:
     to_stop: str = ""
     to_kill: bool = False
     _forwarded: bool = False
+
+    @property
+    def word(self) -> signal.Signals:
+        """The signal that tells the runs: the same, if it was one."""
+        is_signal = self.to_stop.startswith("SIG")
+        return signal.Signals[self.to_stop] if is_signal else signal.SIGTERM
 
     def forward(self, running: Sequence[Process]) -> None:
         """Let the running runs stop, or kill them."""
@@ -267,7 +286,7 @@ class _Told:
             if running:
                 log.info("stopping: %d runs write a checkpoint (Ctrl-C kills them)", len(running))
             for process in running:
-                process.send(signal.SIGTERM)
+                process.send(self.word)
 
 
 @contextmanager
