@@ -20,12 +20,14 @@ from alexnet import config as configuration
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.ranks import Outside, started_from_outside
 from alexnet.rundir import CANNOT_BE_BUILT, Exit, RunDir, SweepDir, find_checkpoint, hold
+from hydra_plugins.alexnet_lab.devices import Devices
 from hydra_plugins.alexnet_lab.launcher import (
     ENDS_THE_SWEEP,
     Interrupted,
+    Job,
     prepare,
+    run_jobs,
     run_other_rank,
-    run_process,
     without_hydra,
 )
 from hydra_plugins.alexnet_lab.plan import (
@@ -137,9 +139,15 @@ class ExperimentSweeper(Sweeper):
         with hold(sweep.path):
             change_run(run, overrides, self.config)
             log.info("%s goes on, in %s", run.name, run.path)
-            code = run_process(run)
+            try:
+                [code] = run_jobs([Job.of(run)], Devices.of_this_machine("auto")).values()
+            except Interrupted as error:
+                code = error.exit
+            if code is Exit.WRONG:
+                raise ConfigError(run.read_status()["error"])
             status = run.read_status()
-            log.info("%s %s %s", run.name, status["state"], status.get("error", ""))
+            why = status.get("error", status.get("cause", ""))
+            log.info("%s %s %s", run.name, status["state"], why)
             log.info("all of it: %s", run.path)
             if len(sweep.read_plan()["runs"]) > 1:
                 _report(sweep)
