@@ -286,7 +286,9 @@ def main() -> None:
         known = configuration.sections()
         text = str(error) if isinstance(error, ConfigError) else explain_hydra(error, known)
         sys.exit(_complain(text))
-    except (FolderInUse, PermissionError) as error:
+    except (FolderInUse, OSError) as error:  # the disk is full, the folder read-only
+        if wants_traceback:
+            raise
         sys.exit(f"error: {error}")
 
 

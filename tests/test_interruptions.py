@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import runs
 from alexnet.config import PROJECT
 from alexnet.rundir import Exit, RunDir, SweepDir
 from tests.conftest import run_train, the_sweep
@@ -63,12 +65,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 class Sweep:
     """`python src/train.py` under way."""
 
-    def __init__(self, outputs: Path, *arguments: str) -> None:
+    def __init__(self, outputs: Path, *arguments: str, **environment: str) -> None:
         self.outputs = outputs
         command = [sys.executable, "src/train.py", *arguments, f"outputs={outputs}"]
         self.process = subprocess.Popen(
-            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | environment,
+        )  # fmt: skip
 
     def wait_for(self, is_so: Callable[[RunDir], bool], seconds: float = 120) -> RunDir:
         """The first run, as soon as something is true of it."""
@@ -284,6 +287,60 @@ def test_a_full_disk_fails_the_run_and_leaves_the_last_checkpoint_whole(tmp_path
     assert done.returncode == Exit.FAILED
     assert run.read_status()["cause"] == "disk full"
     assert run.whole_checkpoint() == run.last_checkpoint
+
+
+def test_a_clock_that_goes_backwards_between_two_attempts_changes_no_number_and_no_folder(
+    undisturbed: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    sweep = Sweep(tmp_path, *COMMAND)
+    run = sweep.wait_for(has_rows(15))
+    os.kill(pid_of(run), signal.SIGKILL)
+    sweep.end()
+    first = run.read_status()["started"]
+
+    yesterday = {"CLOCK": "-86400", "PYTHONPATH": f"{PROJECT}/tests/faults"}
+    sweep = Sweep(tmp_path, *COMMAND, **yesterday)
+    sweep.wait_for(lambda run: run.read_status().get("state") == "running")
+    sweep.wait_for(has_rows(25))
+    while_running = run.state
+    runs.main([str(tmp_path)])
+    code, _ = sweep.end()
+
+    assert code == Exit.FINISHED
+    assert while_running == "running"
+    assert re.search(r"  running +seed-0 .* 0 s ", capsys.readouterr().out)
+    assert -86500 < run.read_status()["started"] - first < -86000
+    assert the_sweep(tmp_path).run("seed-0") == run
+    seconds = [row["seconds"] for row in run.read_metrics()]
+    assert all(0 < later - earlier < 600 for earlier, later in itertools.pairwise([0.0, *seconds]))
+    assert 0 < run.read_result()["seconds"] < 600
+    assert_equal_runs(undisturbed, run)
+
+
+def test_a_folder_that_can_no_longer_be_written_to_costs_one_run(tmp_path: Path):
+    sweep = Sweep(tmp_path, *COMMAND, "seed=0,1", "trainer.max_epochs=2")
+    run = sweep.wait_for(has_rows(1))
+    run.status.with_name("status.json.partial").mkdir()  # read-only would not stop root
+
+    code, output = sweep.end()
+
+    lost, sound = the_sweep(tmp_path).runs()
+    assert code == Exit.FAILED
+    assert "seed-0: its end cannot be written down: [Errno 21] Is a directory" in output
+    assert "Traceback" not in output
+    assert re.search(r"  seed-0 +dead", output)
+    assert lost == run
+    assert sound.is_finished
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(tmp_path: Path):
+    (tmp_path / "train").write_text("in the way")
+
+    done = run_train(tmp_path, *COMMAND)
+
+    assert done.returncode == Exit.FAILED
+    assert len(done.stderr.splitlines()) == 1
+    assert str(tmp_path / "train") in done.stderr
 
 
 def test_two_sweeps_of_the_same_key_do_not_write_into_one_folder(tmp_path: Path):

@@ -27,14 +27,14 @@ def attempt(
     with the one that started it.
     """
     _end_with_parent()
-    if rank == 0:
-        started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
-        run.write_status({**started, "state": "running", "epoch": 0})
     code, end = _try(train, run, rank, command)
-    if rank == 0:
-        run.write_status({**run.read_status(), **end, "updated": time.time()})
-    elif code is not Exit.FINISHED:
-        run.write_rank_end(rank, {**end, "time": time.monotonic()})
+    try:
+        if rank == 0:
+            run.write_status({**run.read_status(), **end, "updated": time.time()})
+        elif code is not Exit.FINISHED:
+            run.write_rank_end(rank, {**end, "time": time.monotonic()})
+    except OSError as error:  # the folder has become read-only: the log is open, and tells
+        log.error("the end of the run cannot be written down: %s", error)
     return code
 
 
@@ -51,6 +51,9 @@ def _try(
 
     try:
         _stop_on_signals()
+        if rank == 0:
+            started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+            run.write_status({**started, "state": "running", "epoch": 0})
         with Ranks(run, rank, command, give_up) as ranks:
             train(ranks)
     except ConfigError as error:

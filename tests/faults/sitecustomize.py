@@ -1,11 +1,13 @@
 """On PYTHONPATH: lets chosen ranks of chosen runs fail in their second backward pass.
 
 FAULTS="seed-3:1:kill,seed-4:0:raise" names run, rank and what happens.
+CLOCK="-86400" sets the clock, as all our processes see it, so many seconds forward.
 """
 
 import os
 import signal
 import sys
+import time
 
 FAULTS = [fault.split(":") for fault in os.environ.get("FAULTS", "").split(",") if fault]
 
@@ -27,5 +29,12 @@ def _arm() -> None:
     torch.Tensor.backward = faulty  # type: ignore[method-assign]
 
 
+def _set_clock(forward: float) -> None:
+    true_time = time.time
+    time.time = lambda: true_time() + forward
+
+
 if "--run" in sys.argv:
     _arm()
+if "CLOCK" in os.environ:
+    _set_clock(float(os.environ["CLOCK"]))

@@ -253,7 +253,10 @@ def _end(process: subprocess.Popen[bytes], run: RunDir, *, is_ours: bool = False
         if -code in SIGNALS_TO_STOP:  # before it could listen
             stopped = Stopped.by(signal.Signals(-code).name)
             code, end = Exit.STOPPED, {"state": "stopped", "cause": str(stopped)}
-        run.write_status({**status, **end, "updated": time.time()})
+        try:
+            run.write_status({**status, **end, "updated": time.time()})
+        except OSError as error:  # which is no reason to lose the other runs
+            log.error("%s: its end cannot be written down: %s", run.name, error)
     return Exit(code) if code in set(Exit) else Exit.FAILED
 
 

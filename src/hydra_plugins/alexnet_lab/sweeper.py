@@ -356,8 +356,8 @@ def _summarize(
             continue
         failed.append(run)
         status = folder.read_status()
-        state = status.get("state", "not started")
-        log.info("  %-36s %-16s %s", run.name, state, status.get("error", status.get("cause", "")))
+        why = status.get("error", status.get("cause", ""))
+        log.info("  %-36s %-16s %s", run.name, folder.state, why)
         if status:
             log.info("  %-36s %-16s see %s", "", "", folder.log)
     return failed
