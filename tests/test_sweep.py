@@ -133,13 +133,26 @@ def test_help_lists_the_experiments_without_importing_torch(train: Train):
     assert done.returncode == 0
 
 
-def test_data_that_are_missing_end_the_sweep_with_status_2_and_a_way_out(
+def test_a_folder_of_data_that_does_not_exist_is_refused_before_anything_starts(
     train: Train, tmp_path: Path
 ):
     done = train("+experiment=relu_vs_tanh", "data.root=/nowhere/at/all")
 
     assert done.returncode == 2
-    assert "/nowhere/at/all" in done.stderr
+    assert "data.root=/nowhere/at/all is not a folder: set data.root to" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_data_that_are_missing_end_the_sweep_with_status_2_and_a_way_out(
+    train: Train, tmp_path: Path
+):
+    (tmp_path / "data_batch_1").touch()
+
+    done = train("+experiment=relu_vs_tanh", f"data.root={tmp_path}")
+
+    assert done.returncode == 2
+    assert f"CIFAR-10 in {tmp_path} is incomplete" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(list(the_sweep(tmp_path / "outputs").path.glob("*/status.json"))) == 1
 

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -84,6 +85,15 @@ def sweep_folder(base: Config, name: str, runs: Sequence[PlannedRun]) -> SweepDi
         folder = following
     is_another = any(_contradicts(SweepDir(folder).run(run.name), run) for run in runs)
     return SweepDir(following if (base.fresh and folder.exists()) or is_another else folder)
+
+
+def missing_root(config: Config) -> str | None:
+    """What is wrong with data.root, if it was given, and can be seen without reading data."""
+    root = getattr(config.data, "root", None)
+    if root is None or Path(root).expanduser().is_dir():
+        return None
+    name = config.data.target.rpartition(".")[2]
+    return f"data.root={root} is not a folder: set data.root to the folder that holds {name}"
 
 
 def _contradicts(there: RunDir, planned: PlannedRun) -> bool:

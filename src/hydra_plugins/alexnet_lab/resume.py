@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from alexnet import config as configuration
 from alexnet.config import ConfigError
 from alexnet.rundir import RunDir
+from hydra_plugins.alexnet_lab.plan import missing_root
 
 # What may change when a run goes on: it must stay the same run.
 MAY_CHANGE = (
@@ -51,5 +52,6 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     if refused:
         raise ConfigError("\n".join(refused))
     OmegaConf.update(stored, "resume", None)
-    configuration.check(stored)
+    if problem := missing_root(configuration.check(stored)):
+        raise ConfigError(problem)
     OmegaConf.save(stored, run.config)

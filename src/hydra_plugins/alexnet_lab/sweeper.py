@@ -34,6 +34,7 @@ from hydra_plugins.alexnet_lab.plan import (
     PlannedRun,
     join_plan,
     levels_of,
+    missing_root,
     plain_key,
     run_name,
     spread,
@@ -113,6 +114,7 @@ class ExperimentSweeper(Sweeper):
             experiment["factor"] = [key for key in swept if key != "seed"]
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, configuration.sweep_name(choice, base, swept), runs)
+        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
@@ -241,6 +243,13 @@ class ExperimentSweeper(Sweeper):
                     f"{key} is not for the command line here: the arms {', '.join(axes[ARM])} set "
                     f"{', '.join(sorted(theirs))}"
                 )
+
+    def _refuse_missing_data(self, runs: Sequence[PlannedRun]) -> None:
+        """Before anything starts; other launchers' workers may see folders that are not here."""
+        if self.config.hydra.launcher._target_.startswith(f"{__package__}."):
+            problems = [problem for run in runs if (problem := missing_root(run.config))]
+            if problems:
+                raise ConfigError("\n".join(dict.fromkeys(problems)))
 
     def _compose(self, overrides: list[str]) -> Config:
         composed = self.loader.load_sweep_config(self.config, overrides)
