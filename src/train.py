@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("alexnet.train")
 
 RUN_FLAG = "--run"
+_OVERRIDE = re.compile(r"[^-].*=|~")
 
 
 def train(config: Config, run: RunDir, ranks: Ranks) -> None:
@@ -268,8 +269,8 @@ def main() -> None:
     """The command line; see the module's text."""
     if sys.argv[1:2] == [RUN_FLAG]:
         sys.exit(_run_folder())
-    # argparse wants -m first or last; here every command is a sweep anyway.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
+    # argparse wants -m, --cfg job and the like all before or all behind what they stand between.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _OVERRIDE.match(word))
     # Hydra would look for conf/arm/LEVEL.yaml; as a choice it is left to our sweeper.
     sys.argv[1:] = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in sys.argv[1:]]
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
@@ -280,16 +281,14 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _job()
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+    except Exception as error:
         if wants_traceback:
             raise
-        known = configuration.sections()
-        text = str(error) if isinstance(error, ConfigError) else explain_hydra(error, known)
-        sys.exit(_complain(text))
-    except (FolderInUse, OSError) as error:  # the disk is full, the folder read-only
-        if wants_traceback:
-            raise
-        sys.exit(f"error: {error}")
+        if (text := _what_to_type(error)) is not None:
+            sys.exit(_complain(text))
+        if isinstance(error, FolderInUse | OSError):  # the disk is full, the folder read-only
+            sys.exit(f"error: {error}")
+        raise
 
 
 def _run_folder() -> Exit:
@@ -309,6 +308,17 @@ def _run_folder() -> Exit:
         train(configuration.load(given.config or run.config), run, ranks)
 
     return attempt(train_it, run, rank=rank, command=command)
+
+
+def _what_to_type(error: Exception) -> str | None:
+    """Instead of what was typed; None if that was not to blame."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    # Hydra's complaint of model=3 is a plain ValueError.
+    is_hydras = isinstance(error, HydraException | OmegaConfBaseException)
+    if is_hydras or "Config group override" in str(error):
+        return explain_hydra(error, configuration.sections())
+    return None
 
 
 def _complain(text: str) -> Exit:

@@ -38,6 +38,8 @@ def with_key(key: str, value: object) -> Any:
         ),
         ("epochs", 3, "unknown key epochs: did you mean trainer.max_epochs"),
         ("data.root", "x", "unknown key data.root: the chosen data does not have it"),
+        ("model.kernels", 3, "there is model.dropout, model.image_size, model.init, model.nonl"),
+        ("data.nothing", 3, "there is data.augmentation, data.batch_size,"),
         (
             "model.nonlinearity",
             "tnah",
@@ -222,3 +224,12 @@ def test_a_suggestion_crosses_sections():
 
     assert suggest_key("trainer.dropuot", sections) == "there is trainer.devices"
     assert suggest_key("gpus", sections) == "did you mean trainer.devices?"
+
+
+def test_a_suggestion_names_keys_of_the_chosen_class_alone():
+    sections = {"": {"model"}, "model": {"columns", "dropout"}}
+
+    assert suggest_key("model.kernels", sections, ["dropout"]) == "there is model.dropout"
+    assert suggest_key("model.columns", sections, ["dropout"]) == (
+        "the chosen model does not have it"
+    )

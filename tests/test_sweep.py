@@ -101,7 +101,16 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.th
         (["experiment=relu_vs_tanh"], "+experiment=NAME"),
         (["-m", "model.nonlinearity=relu,tnah"], "choose relu, tanh or sigmoid"),
         (["learning.lr=fast"], "learning.lr=fast is not possible"),
-        (["model.nonlinearity"], "model.nonlinearity"),
+        (["model.nonlinearity"], "model.nonlinearity cannot be read: write key=value"),
+        (["model.dropout=[0.1"], "model.dropout=[0.1 cannot be read: write key=value"),
+        (["+data=cifar10"], "which data=NAME without a plus sign replaces"),
+        (["+model=alexnet"], "which model=NAME without a plus sign replaces"),
+        (["++model=alexnet"], "which model=NAME without a plus sign replaces"),
+        (["+experiment=lrn_on_off", "+experiment=relu_vs_tanh"], "one experiment at a time"),
+        (["model=3"], "chosen by the name of a file"),
+        (["model=[alexnte]"], "there is no conf/model/alexnte.yaml"),
+        (["hydra.launcher.paralel=2"], "did you mean hydra.launcher.parallel?"),
+        (["data.nothing=1"], "there is data.augmentation, data.batch_size,"),
         (["learning=net_147", "learning.drops={weights: {1: 0.1}}"], "has entries already"),
         (["hydra.sweep.dir=/tmp"], "use outputs="),
     ],
@@ -116,6 +125,14 @@ def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
     assert "Traceback" not in done.stderr
     assert len((done.stdout + done.stderr).splitlines()) <= 12
     assert not (tmp_path / "outputs").exists()
+
+
+def test_an_option_of_hydra_may_stand_between_keys(train: Train):
+    done = train("seed=3", "--cfg", "job", "model.dropout=0.25")
+
+    assert done.returncode == 0, done.stderr
+    assert "seed: 3" in done.stdout
+    assert "dropout: 0.25" in done.stdout
 
 
 def test_a_launcher_that_cannot_be_is_refused(train: Train, tmp_path: Path):

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -345,6 +345,16 @@ def sections(schema: type[Section] = Config) -> dict[str, set[str]]:
     }
 
 
+def _keys_of(target: str) -> set[str]:
+    """Of a class that the configuration can choose: alexnet.model.AlexNet."""
+    return {
+        key
+        for each in (*Network.__subclasses__(), *DataSet.__subclasses__())
+        if target in get_args(each.model_fields["target"].annotation)
+        for key in each.model_fields.keys() - {"target"}
+    }
+
+
 def explain(error: ValidationError, schema: type[Section] = Config) -> str:
     """One line for each mistake, with suggestions from the schema."""
     known = sections(schema)
@@ -359,7 +369,8 @@ def _explain(error: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
     path = [str(part) for part in error["loc"] if "." not in str(part) and part != "[key]"]
     key, given = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
-        return f"unknown key {key}: {suggest_key(key, known)}"
+        tag = next((str(part) for part in error["loc"] if "." in str(part)), "")
+        return f"unknown key {key}: {suggest_key(key, known, _keys_of(tag))}"
     if error["type"] == "missing":
         return f"{key} is missing"
     if error["type"] == "literal_error":

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 # What people type who come from elsewhere.
 SYNONYMS = {
@@ -24,6 +24,9 @@ SYNONYMS = {
     "output_dir": "outputs",
 }
 
+ADDED = ("experiment", "debug")
+"""Groups that no default chooses."""
+
 
 def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
     """The nearest candidate, or all of them: to be put behind an error."""
@@ -34,11 +37,19 @@ def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
     return f"there is {', '.join(prefix + name for name in names)}"
 
 
-def suggest_key(key: str, sections: Mapping[str, Iterable[str]]) -> str:
-    """The same for a dotted key; `sections` maps each section ("" is the top) to its keys."""
+def suggest_key(
+    key: str, sections: Mapping[str, Iterable[str]], chosen: Collection[str] = ()
+) -> str:
+    """The same for a dotted key; `sections` maps each section ("" is the top) to its keys.
+
+    Several classes can be a model, and `sections` has the keys of all: `chosen` are those that the
+    key's section has here.
+    """
     section, _, last = key.rpartition(".")
     if last in sections.get(section, ()):
         return f"the chosen {section} does not have it"
+    if chosen:
+        sections = {**sections, section: chosen}
     word = SYNONYMS.get(last, last)
     holders = [name for name, keys in sections.items() if word in keys and name]
     if section not in sections or (not section and holders):
@@ -54,22 +65,40 @@ def suggest_key(key: str, sections: Mapping[str, Iterable[str]]) -> str:
 def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> str:
     """What Hydra or OmegaConf complains of, in one or two lines with a suggestion."""
     text = str(error)
+    if override := getattr(error, "override", None):  # that Hydra's grammar does not know
+        return (
+            f"{override} cannot be read: write key=value; for a value with spaces, brackets, = or "
+            f"commas, '{override.partition('=')[0]}=\"value\"'"
+        )
+    if again := re.search(
+        r"(?:Multiple values for |not supported: '\+\+)([\w/]+)|(\w+) appears more than once", text
+    ):
+        group = again[1] or again[2]
+        if group in ADDED:
+            return f"one {group} at a time: +{group}=NAME"
+        return f"{group} has a value already, which {group}=NAME without a plus sign replaces"
+    if "Config group override must be a string" in text:
+        return "a group is chosen by the name of a file, as in model=alexnet: --help lists them"
     if group := re.search(r"Could not find '(?:(\S+)/)?([^'/]+)'", text):
         options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
         name = group[1] or "config"
         return f"there is no {name} named {group[2]}: {did_you_mean(group[2], options)}"
+    if file := re.search(r"Could not load '([^']+)'", text):
+        return f"there is no conf/{file[1]}.yaml"
     if key := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
-        if key[1] in ("experiment", "debug"):
+        if key[1] in ADDED:
             return f"{key[1]} is added with a plus sign: +{key[1]}=NAME"
         if f"full_key: {key[1]}." in f"{text}\n{error.__cause__}":
             return (
                 f"{key[1]} has entries already, with which these would be mixed: "
                 f"choose another {key[1].partition('.')[0]}, one without"
             )
-        return f"unknown key {key[1]}: {suggest_key(key[1], sections)}"
+        section = getattr(error.__cause__, "parent_node", None) if "." in key[1] else None
+        chosen = [str(each) for each in section or () if each != "_target_"]
+        return f"unknown key {key[1]}: {suggest_key(key[1], sections, chosen)}"
     if "Ambiguous value" in text:
         return f"{text.splitlines()[0]}: put -m before it to sweep, or [a,b] for a list"
-    if "already at" in text or "Multiple values for" in text:
+    if "already at" in text:
         return text.splitlines()[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = str(error.__cause__).splitlines()[0] if error.__cause__ else ""
