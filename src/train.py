@@ -69,6 +69,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         Forecast,
         RunRecorder,
         StopOnSignal,
+        check_checkpoint,
         checkpoint_bytes,
     )
     from alexnet.model import read_checkpoint, start_from
@@ -96,7 +97,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         net = hydra.utils.instantiate(
             config.model.plain(), num_classes=data.num_classes, _convert_="all"
         )
-        if config.init_from and not checkpoint:
+        if checkpoint:
+            check_checkpoint(checkpoint, net)
+        elif config.init_from:
             saved = read_checkpoint(find_checkpoint(Path(config.init_from)))
             start_from(net, saved, model=config.model.plain())
     if config.trainer.precision == "64-true":

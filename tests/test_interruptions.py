@@ -402,6 +402,26 @@ def test_a_run_without_a_checkpoint_cannot_be_trained_on(undisturbed: RunDir, tm
     assert "no checkpoint to go on from" in done.stderr
 
 
+def test_a_checkpoint_of_another_network_is_refused_before_training(
+    undisturbed: RunDir, tmp_path: Path
+):
+    copy = tmp_path / "train" / undisturbed.path.parent.name
+    shutil.copytree(undisturbed.path.parent, copy)
+    run = RunDir(copy / undisturbed.name)
+    checkpoint = torch.load(run.last_checkpoint, weights_only=True)
+    checkpoint["state_dict"]["net.conv1.weight"] = torch.zeros(32, 3, 7, 7)
+    torch.save(checkpoint, run.last_checkpoint)
+
+    resumed = run_train(tmp_path, f"resume={run.path}", "trainer.max_epochs=9")
+    (run.path / "result.json").unlink()
+    again = run_train(tmp_path, *COMMAND)
+
+    for done in (resumed, again):
+        assert done.returncode == Exit.WRONG
+        assert "net.conv1.weight is 32 x 3 x 7 x 7 there and 32 x 3 x 5 x 5 here" in done.stderr
+        assert "Traceback" not in done.stderr + run.log.read_text()
+
+
 @pytest.mark.slow
 def test_status_says_how_it_ended(tmp_path: Path):
     run_train(tmp_path, *COMMAND[:3], "trainer.max_epochs=1", "learning.lr=1e12")

@@ -5,6 +5,7 @@ from alexnet.learning.forecast import Forecast, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.recording import Diverged, RunRecorder
+from alexnet.learning.resume import check_checkpoint
 from alexnet.learning.task import ClassificationTask, TopError
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "RunRecorder",
     "StopOnSignal",
     "TopError",
+    "check_checkpoint",
     "checkpoint_bytes",
 ]
