@@ -76,6 +76,8 @@ def run_with_faults(outputs: Path, *faults: str) -> list[RunDir]:
     for run in failed:
         status = run.read_status()
         assert status["state"] == "failed"
+        first = min(file.stat().st_mtime for file in run.path.glob("fault-*"))
+        assert status["updated"] - first < 30
         assert status["updated"] - status["started"] < 60  # with the start, two at a time
         assert not processes_of(run)
     return failed

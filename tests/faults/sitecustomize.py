@@ -1,6 +1,7 @@
 """On PYTHONPATH: lets chosen ranks of chosen runs fail in their second backward pass.
 
-FAULTS="seed-3:1:kill,seed-4:0:raise" names run, rank and what happens.
+FAULTS="seed-3:1:kill,seed-4:0:raise" names run, rank and what happens; the file fault-RANK in the
+run's folder tells when.
 CLOCK="-86400" sets the clock, as all our processes see it, so many seconds forward.
 """
 
@@ -8,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 FAULTS = [fault.split(":") for fault in os.environ.get("FAULTS", "").split(",") if fault]
 
@@ -21,6 +23,7 @@ def _arm() -> None:
         calls.append(1)
         for run, rank, action in FAULTS:
             if run in sys.argv[2] and rank == os.environ.get("LOCAL_RANK") and len(calls) == 2:
+                Path(sys.argv[2], f"fault-{rank}").touch()
                 if action == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise ArithmeticError(f"made to fail on rank {rank}")
