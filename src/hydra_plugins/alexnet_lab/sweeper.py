@@ -224,21 +224,34 @@ class ExperimentSweeper(Sweeper):
     def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
         """A value on the command line would silently replace that of every arm.
 
-        What arms set is what they change, the command line's values apart.
+        What arms set is what they change, the command line's values apart. A group (data=cifar10)
+        may be chosen if every arm keeps its values.
         """
         if ARM not in axes:
             return
         added = [override for override in fixed if override.startswith("+")]
-        without = self._compose(added)
-        set_by_arms = set().union(
-            *(
-                configuration.confounds(without, self._compose([*added, self._override(ARM, arm)]))
-                for arm in axes[ARM]
-            )
-        )
-        by_hand = [key.partition("=")[0].lstrip("+") for key in [*fixed, *axes] if key != ARM]
-        for key in by_hand:
-            if theirs := {each for each in set_by_arms if f"{each}.".startswith(f"{key}.")}:
+        arms = [self._override(ARM, arm) for arm in axes[ARM]]
+
+        def values(*overrides: str) -> dict[str, Any]:
+            return configuration.flatten(self._compose([*added, *overrides]).plain())
+
+        without, of_arm = values(), {arm: values(arm) for arm in arms}
+        set_by_arms = {
+            key
+            for arm in arms
+            for key in without.keys() | of_arm[arm].keys()
+            if without.get(key) != of_arm[arm].get(key)
+        }
+        by_hand = [*fixed, *(f"{key}={axes[key][0]}" for key in axes if key != ARM)]
+        for override in by_hand:
+            key = override.partition("=")[0].lstrip("+")
+            theirs = {each for each in set_by_arms if f"{each}.".startswith(f"{key}.")}
+            if theirs and any(
+                changed.get(each) != of_arm[arm].get(each)
+                for arm in arms
+                for changed in [values(override, arm)]
+                for each in theirs
+            ):
                 raise ConfigError(
                     f"{key} is not for the command line here: the arms {', '.join(axes[ARM])} set "
                     f"{', '.join(sorted(theirs))}"
