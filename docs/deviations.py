@@ -19,8 +19,7 @@ FILE = Path(__file__).with_suffix(".md")
 BEGIN = "<!-- Made by docs/deviations.py, from here -->\n"
 END = "<!-- to here -->\n"
 
-# Names and texts, and what only says how long: no differences in themselves.
-LEFT_OUT = ("experiment", "learning.patience")
+LEFT_OUT = "experiment"  # names and texts
 
 
 def table() -> str:
@@ -34,7 +33,7 @@ def table() -> str:
     columns = [flatten(config.plain()) for config in (paper, source, plain)]
     comments = dict(_comments())
     lines = [
-        "| key | `alexnet_paper` | `alexnet_2012` | without a preset | |",
+        "| key | `alexnet_paper` | `alexnet_2012` | without a preset | source of 2012's |",
         "|---|---|---|---|---|",
     ]
     for key in sorted(_keys(paper, source), key=_place):
@@ -44,8 +43,7 @@ def table() -> str:
 
 
 def _composed(*overrides: str) -> Config:
-    composed = compose("config", list(overrides))
-    return check(composed)
+    return check(compose("config", list(overrides)))
 
 
 def _keys(paper: Config, source: Config) -> set[str]:
@@ -74,22 +72,19 @@ def _value(column: dict[str, Any], key: str) -> str:
 def _comments() -> Iterator[tuple[str, str]]:
     """Every key's comment, that of the preset of 2012 last, because it names its source."""
     files = [
-        *(CONF / group / f"{name}.yaml" for group, name in (
-            ("model", "alexnet"), ("data", "_every"), ("trainer", "auto"),
-            ("learning", "constant"), ("learning", "paper"), ("learning", "net_145_2010"),
-            ("model", "alexnet_2012"), ("experiment", "alexnet_2012"),
-        )),
+        CONF / f"{name}.yaml"
+        for name in (
+            "model/alexnet", "data/_every", "trainer/auto", "learning/paper", "learning/constant",
+            "learning/net_145_2010", "model/alexnet_2012", "experiment/alexnet_2012",
+        )
     ]  # fmt: skip
     for file in files:
         section = "" if file.parent.name == "experiment" else f"{file.parent.name}."
         for line in file.read_text().splitlines():
             if match := re.match(r"(\w+):$", line):
-                if file.parent.name == "experiment":
-                    section = f"{match[1]}."
-                else:
-                    yield f"{section}{match[1]}", ""
+                section = f"{match[1]}." if file.parent.name == "experiment" else section
             elif match := re.match(r"\s*(\w+):[^#]*#\s+(.+)", line):
-                yield f"{section}{match[1]}", match[2]
+                yield f"{section}{match[1]}", match[2].replace("|", "or")
 
 
 def main() -> None:
