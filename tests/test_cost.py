@@ -3,7 +3,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from alexnet.cost import Cost, Disk
 from alexnet.rundir import RunDir
@@ -99,8 +98,6 @@ def test_a_checkpoint_with_two_names_is_counted_once(tmp_path: Path):
 
 def run_folder(path: Path) -> RunDir:
     run = RunDir(path)
-    run.config.parent.mkdir(parents=True)
-    OmegaConf.save({"trainer": {"max_epochs": 90}}, run.config)
     run.write_status({"state": "running"})
     return run
 
@@ -110,8 +107,8 @@ def test_the_launcher_tells_once_what_a_run_and_the_sweep_cost(
 ):
     one, other = run_folder(tmp_path / "seed-0"), run_folder(tmp_path / "seed-1")
     with caplog.at_level(logging.INFO), Display(total=5) as display:
-        display.started(one)
-        display.started(other)
+        display.started(one, max_epochs=90)
+        display.started(other, max_epochs=90)
         display.update([one, other])
         assert "to go" not in caplog.text
         for run in (one, other):
