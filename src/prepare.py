@@ -22,6 +22,7 @@ Exit status: 0 done; 1 an image could not be converted and strict=true, or the f
 the disk is full; 2 the command was wrong or data are missing; 75 stopped by SIGTERM; 130 Ctrl-C.
 """
 
+import io
 import logging
 import os
 import signal
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or {"--help", "-h", "help"} & set(arguments):
         print(__doc__)
         return Exit.FINISHED if arguments else Exit.WRONG
+    assert isinstance(sys.stdout, io.TextIOWrapper)
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     # The processes are as many as the cores; each adds up small matrices, by itself.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -102,7 +105,8 @@ def _parse(arguments: Sequence[str]) -> dict[str, Any]:
         "test_fraction": _fraction,
         "shard_images": _count,
     }
-    given: dict[str, Any] = {"workers": len(os.sched_getaffinity(0))}
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()  # not on a Mac
+    given: dict[str, Any] = {"workers": len(mine) or os.cpu_count() or 1}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals:
@@ -212,7 +216,7 @@ def _tell(dest: Path, index: "Index") -> None:
     if bad:
         log.warning("%d images could not be converted, see %s:", len(bad), dest / "bad_images.csv")
         for location, reason in bad[:_MOST_BAD_IMAGES_TOLD]:
-            log.warning("  %s: %s", os.fsencode(location).decode(errors="replace"), reason)
+            log.warning("  %s: %s", location, reason)
         if len(bad) > _MOST_BAD_IMAGES_TOLD:
             log.warning("  and %d more", len(bad) - _MOST_BAD_IMAGES_TOLD)
     log.info(

@@ -72,7 +72,9 @@ def _explain(error: BaseException) -> dict[str, str]:
     """Cause, one line with a hint for the commonest ways to fail, and the traceback."""
     from alexnet.learning import Diverged
 
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    # A loader's worker sends its whole traceback, which ends with what it has to say.
+    text = lines[-1 if "in DataLoader worker process" in lines[0] else 0]
     cause, hint = "exception", ""
     if isinstance(error, RankLost):
         text, cause = str(error), error.cause

@@ -32,15 +32,12 @@ def images(per_class: int, classes: tuple[str, ...] = CLASSES) -> dict[str, dict
     }
 
 
-def test_images(count: int = 6) -> dict[str, tuple[str, bytes]]:
+def validation_images() -> dict[str, tuple[str, bytes]]:
     """File name -> class, content."""
     return {
         f"ILSVRC2012_val_{i:08}.JPEG": (CLASSES[i * 7 // 2 % 3], encode(photograph(5000 + i)))
-        for i in range(1, count + 1)
+        for i in range(1, 7)
     }
-
-
-test_images.__test__ = False  # type: ignore[attr-defined]
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -72,7 +69,7 @@ def devkit() -> tuple[bytes, str]:
     file = io.BytesIO()
     scipy.io.savemat(file, {"synsets": np.array(rows, kinds).reshape(-1, 1)})
     number = {row[1]: row[0] for row in rows}
-    truth = "".join(f"{number[label]}\n" for label, _ in test_images().values())
+    truth = "".join(f"{number[label]}\n" for label, _ in validation_images().values())
     return file.getvalue(), truth
 
 
@@ -81,7 +78,7 @@ def class_folders(root: Path, per_class: int = 12) -> Path:
     for name, files in images(per_class).items():
         for file, content in files.items():
             write(root / "train" / name / file, content)
-    for file, (label, content) in test_images().items():
+    for file, (label, content) in validation_images().items():
         write(root / "val" / label / file, content)
     return root
 
@@ -104,7 +101,7 @@ def tar_files(root: Path) -> Path:
     """The three files of ILSVRC-2012 as they are downloaded."""
     inner = {f"{name}.tar": tar(files) for name, files in images(12).items()}
     write(root / "ILSVRC2012_img_train.tar", tar(inner))
-    flat = {file: content for file, (_, content) in test_images().items()}
+    flat = {file: content for file, (_, content) in validation_images().items()}
     write(root / "ILSVRC2012_img_val.tar", tar(flat))
     meta, truth = devkit()
     folder = "ILSVRC2012_devkit_t12/data"
@@ -126,7 +123,7 @@ def kaggle(root: Path) -> Path:
     class_folders(root / "ILSVRC" / "Data" / "CLS-LOC")
     val = root / "ILSVRC" / "Data" / "CLS-LOC" / "val"
     rows = ["ImageId,PredictionString"]
-    for file, (label, _) in test_images().items():
+    for file, (label, _) in validation_images().items():
         (val / label / file).rename(val / file)
         rows.append(f"{Path(file).stem},{label} 85 1 499 272 {label} 1 2 3 4 ")
     for name in CLASSES:
@@ -147,7 +144,7 @@ def tiny_imagenet(root: Path) -> Path:
             write(root / "train" / name / "images" / file, content)
         write(root / "train" / name / f"{name}_boxes.txt", "boxes")
     rows = []
-    for file, (label, content) in test_images().items():
+    for file, (label, content) in validation_images().items():
         write(root / "val" / "images" / file, content)
         rows.append(f"{file}\t{label}\t0\t32\t44\t62")
     write(root / "val" / "val_annotations.txt", "\n".join(rows) + "\n")

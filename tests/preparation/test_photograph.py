@@ -1,3 +1,4 @@
+import contextlib
 import io
 import struct
 import subprocess
@@ -181,10 +182,8 @@ def test_a_damaged_file_is_converted_or_refused_and_never_a_crash(format):
         damaged = bytearray(content)
         for at in random.integers(len(content), size=3):
             damaged[at] = random.integers(256)
-        try:
+        with contextlib.suppress(BadImage):
             assert decode(convert(bytes(damaged)).jpeg).shape == (3, 256, 256)
-        except BadImage as error:
-            assert str(error)
 
 
 @pytest.mark.parametrize("size", [(256, 256), (401, 256), (256, 333)])

@@ -13,7 +13,7 @@ from tests.preparation.photographs import (
     images,
     tar,
     tar_files,
-    test_images,
+    validation_images,
     write,
 )
 
@@ -40,7 +40,7 @@ def test_every_layout_gives_the_same_images_labels_and_order(layout, tmp_path):
     assert contents(raw.train) == expected
     label_of = {name: label for label, name in enumerate(sorted(CLASSES))}
     assert contents(raw.test) == sorted(
-        (label_of[name], file, content) for file, (name, content) in test_images().items()
+        (label_of[name], file, content) for file, (name, content) in validation_images().items()
     )
 
 
@@ -168,7 +168,9 @@ def test_a_part_of_the_validation_images_keeps_its_labels(tmp_path):
         for image, label in zip(*vars(raw.test).values(), strict=True)
     }
     assert found == {
-        name: label for name, (label, _) in test_images().items() if int(name[-7:-5]) in (3, 5, 6)
+        name: label
+        for name, (label, _) in validation_images().items()
+        if int(name[-7:-5]) in (3, 5, 6)
     }
 
 
@@ -190,7 +192,9 @@ def remove_devkit(root):
             "does not say which class",
         ),
         (
-            lambda root: write(root / "val.csv", "\n".join(f"{name},65" for name in test_images())),
+            lambda root: write(
+                root / "val.csv", "\n".join(f"{name},65" for name in validation_images())
+            ),
             "has class 65, of which there are no training images",
         ),
         (

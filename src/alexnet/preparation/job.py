@@ -42,6 +42,7 @@ from alexnet.preparation.shards import (
     is_ours,
     read_finished,
     read_index,
+    read_sums,
     write_index,
     write_statistics,
     write_text,
@@ -373,7 +374,7 @@ def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: R
             )
         )
     _write_bad_images(request.dest / BAD_IMAGES, bad)
-    sums = [shard.sums for shard in finished["train"] if shard.sums]
+    sums = (read_sums(request.dest, each.shard) for each in finished["train"])
     write_statistics(request.dest, reduce(add, sums))
     converted = sum((Counter(shard.converted) for shard in everything), Counter())
     index = Index(

@@ -7,6 +7,7 @@ in it is a range of bytes of the outer file, and nothing is ever unpacked.
 import csv
 import io
 import logging
+import os
 import re
 import tarfile
 from collections import Counter
@@ -21,9 +22,9 @@ log = logging.getLogger(__name__)
 
 # Other files that lie between images (boxes, thumbnails of a desktop) are counted and left alone.
 # What is in a file its content says, whatever its name.
-SUFFIXES = {
+SUFFIXES = (
     ".jpeg", ".jpg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
-}  # fmt: skip
+)  # fmt: skip
 
 # Where the parts of Kaggle's archive lie in it, beside the folder itself.
 _INSIDE = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
@@ -236,19 +237,21 @@ class _Finder:
         return by_class
 
     def _images(self, folder: Path) -> list[RawImage]:
-        images = []
-        for path in folder.iterdir():
-            if path.is_dir():
-                if path.name == "images":
-                    images += self._images(path)
+        images, container = [], str(folder)
+        # A million files: os.scandir asks the file system nothing more about each.
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if entry.name == "images":
+                        images += self._images(folder / entry.name)
+                    else:
+                        self.ignored.append(f"{entry.path}/")
+                elif entry.name[0] == "." or not entry.name.lower().endswith(SUFFIXES):
+                    self.ignored.append(entry.path)
+                elif not entry.is_file():
+                    self.refused.append((entry.path, "a link to nowhere, or no ordinary file"))
                 else:
-                    self.ignored.append(f"{path}/")
-            elif path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-                self.ignored.append(str(path))
-            elif not path.is_file():
-                self.refused.append((str(path), "a link to nowhere, or no ordinary file"))
-            else:
-                images.append(RawImage(str(folder), path.name))
+                    images.append(RawImage(container, entry.name))
         return images
 
     def _in_tar(self, tar: Path) -> Iterator[tuple[str, RawImage]]:
@@ -283,7 +286,7 @@ class _Finder:
                         self.refused.append((f"{location}: {member.name}", "points outside"))
                     elif not member.isreg() or member.issparse():
                         self.refused.append((f"{location}/{member.name}", "no ordinary file"))
-                    elif name.suffix.lower() not in {*SUFFIXES, ".tar"} or name.name[0] == ".":
+                    elif name.name[0] == "." or name.suffix.lower() not in (*SUFFIXES, ".tar"):
                         self.ignored.append(f"{location}/{member.name}")
                     else:
                         content = tar.extractfile(member)

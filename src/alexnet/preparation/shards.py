@@ -128,7 +128,6 @@ class Finished:
     labels: np.ndarray
     converted: dict[str, int]
     bad: list[tuple[str, str]]
-    sums: Sums | None
 
 
 def read_finished(folder: Path, name: str) -> Finished | None:
@@ -138,14 +137,13 @@ def read_finished(folder: Path, name: str) -> Finished | None:
         with np.load(about) as arrays:
             said = json.loads(str(arrays["about"]))
             labels = arrays["labels"]
-            sums = _sums(arrays) if "count" in arrays else None
         if images.stat().st_size != said["bytes"]:
             return None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     shard = Shard(name=name, images=len(labels), bytes=said["bytes"], sha256=said["sha256"])
     bad = [(location, reason) for location, reason in said["bad"]]
-    return Finished(shard=shard, labels=labels, converted=said["converted"], bad=bad, sums=sums)
+    return Finished(shard=shard, labels=labels, converted=said["converted"], bad=bad)
 
 
 def write_index(folder: Path, index: Index) -> None:
@@ -258,12 +256,12 @@ def _remedy(path: Path) -> str:
     return f"remove it and {path.with_name(INDEX)}, and give the command of src/prepare.py again"
 
 
-def read_sums(folder: Path) -> Sums:
-    """Of the whole training part."""
-    path = folder / STATISTICS
+def read_sums(folder: Path, shard: Shard | None = None) -> Sums:
+    """Of a shard of the training part, or of all of it."""
+    path = shard.files(folder)[1] if shard else folder / STATISTICS
     try:
         with np.load(path) as arrays:
-            return _sums(arrays)
+            return Sums(int(arrays["count"]), arrays["image"], arrays["products"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is missing or damaged ({error}): {_remedy(path)}") from error
 
@@ -273,10 +271,6 @@ def write_statistics(folder: Path, sums: Sums) -> None:
     components = sums.color_components()
     arrays = {**asdict(sums), "mean_image": sums.mean_image, **asdict(components)}
     write_arrays(folder / STATISTICS, arrays)
-
-
-def _sums(arrays: Any) -> Sums:
-    return Sums(int(arrays["count"]), arrays["image"], arrays["products"])
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
