@@ -341,7 +341,7 @@ def sections(schema: type[Section] = Config) -> dict[str, set[str]]:
     return {
         name: {key for each in classes for key in each.model_fields} - {"target"}
         for name, classes in members.items()
-        if name.partition(".")[0] in {"", *schema.model_fields}
+        if schema is Config or name in ("", "model", "data")
     }
 
 
@@ -371,7 +371,7 @@ def _explain(error: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
     if error["type"] == "extra_forbidden":
         tag = next((str(part) for part in error["loc"] if "." in str(part)), "")
         return f"unknown key {key}: {suggest_key(key, known, _keys_of(tag))}"
-    if error["type"] == "missing":
+    if error["type"] == "missing" or given == "???":
         return f"{key} is missing"
     if error["type"] == "literal_error":
         allowed = error["ctx"]["expected"].replace("'", "")

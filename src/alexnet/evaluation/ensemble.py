@@ -36,11 +36,11 @@ def predict(members: Sequence[Member], images: Tensor) -> Tensor:
         views = images.unbind(1)
         # View by view, so that ten take no more memory than one.
         for view in views:
-            logits = member.net(member.to_input(view))
-            if member.outputs is not None:
-                logits = logits[:, list(member.outputs)]
             # In float64, where tiny probabilities do not all become 0 and seem equal.
-            average = average + logits.double().softmax(1) * (member.weight / total / len(views))
+            found = member.net(member.to_input(view)).double().softmax(1)
+            if member.outputs is not None:
+                found = found[:, list(member.outputs)]
+            average = average + found * (member.weight / total / len(views))
     if not average.isfinite().all():
         raise ValueError("the probabilities are no numbers: has the training diverged?")
     return average

@@ -1,11 +1,12 @@
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
 TOP = 5  # the labels of the top-5 error, and of every list of best labels
-_NORMAL_95 = 1.959964  # 97.5 % of a standard normal distribution lie below
+_NORMAL_95 = NormalDist().inv_cdf(0.975)
 
 
 def credits(probabilities: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -57,7 +57,7 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
                 write(rows, probabilities, labels)
                 tally.add(probabilities, labels)
                 continue
-            good = labels != NO_IMAGE
+            good = (labels != NO_IMAGE).numpy()
             write([folder.names[row] for row in rows[good]], probabilities[good], None)
             bad += list(rows[~good])
     assert seen == data[0].size_of(config.split)
@@ -69,6 +69,8 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
     if config.out:
         write_json(Path(config.out), _describe(config, saved, members, tally))
         log.info("errors: %s", config.out)
+    if folder and len(bad) == seen:
+        raise ConfigError(f"images={config.images}: {folder.what_is_wrong(bad[0])}, and so on")
     if config.figures:
         shown = spread(PREDICTED, np.setdiff1d(np.arange(seen), bad))
         _draw(config, members[0], data[0], shown, neighbours, device)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.model.alexnet import AlexNet
+from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ Model = dict[str, Any]
 
 # A file cannot name any other class.
 _NETWORKS: dict[str, type[nn.Module]] = {
-    f"alexnet.model.{network.__name__}": network for network in (AlexNet, CifarNet)
+    f"alexnet.model.{network.__name__}": network for network in (AlexNet, CifarNet, CifarLocalNet)
 }
 
 _TORCHVISION_LAYERS = {
