@@ -149,7 +149,7 @@ def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):
         (["checkpoint={run}", "+crop=10"], "unknown key crop: did you mean crops?"),
         (["checkpoint={run}", "crops=5"], "crops=5 is not possible: choose 1 or 10"),
         (["checkpoint={run}", "data=sinthetic"], "did you mean synthetic?"),
-        (["checkpoint={run}", "data.rot=x"], "unknown key data.rot: did you mean data.root?"),
+        (["checkpoint={run}", "data.sizes=3"], "unknown key data.sizes: did you mean data.size?"),
         (["checkpoint={run}", "data.workers=-1"], "data.workers=-1 is not possible"),
         (["checkpoint={run}", "data.image_size=9"], "the network has one"),
         (["checkpoint={run}", "model=alexnet"], "layout=alexnet_lab says which it is"),

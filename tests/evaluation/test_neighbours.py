@@ -7,7 +7,9 @@ from alexnet.model import AlexNet, CifarNet
 
 
 def test_the_features_of_alexnet_are_those_of_fc7_after_its_nonlinearity():
-    net = AlexNet(7, channels=(12, 16, 20, 20, 16), hidden=24, image_size=64, init="he").eval()
+    net = AlexNet(
+        7, channels=(12, 16, 20, 20, 16), hidden=(24, 24), image_size=64, init="he"
+    ).eval()
     images = 64 * torch.randn(3, 3, 64, 64)
     seen = {}
     net.fc7.register_forward_hook(lambda _, inputs, output: seen.update(fc7=output))
