@@ -5,7 +5,8 @@
 checkpoint   a file, or the folder of a run (then its last.ckpt, whose errors result.json has);
              several, with a comma between them, are an ensemble
 data         a data set as for train.py, with its keys: data=cifar10 data.root=FOLDER. Left out, it
-             is what the run was trained on in whose folder the first checkpoint lies
+             is what the run was trained on in whose folder the first checkpoint lies (or with
+             images=FOLDER imagenet, of which only the settings matter)
 split        test (default) or val
 crops        1: the central view (default). 10: the corners, the centre and their reflections
 weights      of the checkpoints, as 2,1; equal if left out, and divided by their sum
@@ -14,7 +15,8 @@ images       a folder of images instead of a split, with its folders: no labels,
 predictions  a CSV file: every image once, with its five best labels and their probabilities
 out          a JSON file: the errors with their intervals, and what they are of
 figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours)
-neighbours_among  the nearest of so many training images, evenly spread over all (10000)
+neighbours_among  Figure 4 shows the nearest of so many training images, evenly spread over all
+             (10000; 0 leaves them out), by what the last layer sees: fc7 of AlexNet
 layout       alexnet_lab (default): our checkpoints. torchvision or caffe: see below
 
 The mean image, the class names and the kind of view (data.augmentation, unless given) come out of
@@ -34,6 +36,9 @@ model.lrn_k=1 model.lrn_alpha_is_divided_by_size=true model.dropout_is_inverted=
 differences remain: its normalization also crosses from one column to the other, and its crops have
 227 pixels where ours have 224 and then 3 of zeros. CaffeNet pools before it normalizes, which ours
 cannot.
+
+Exit status: 0 done; 1 some files in images=FOLDER were no images, listed at the end; 2 the command
+was wrong, or a checkpoint or data are missing.
 """
 
 import logging

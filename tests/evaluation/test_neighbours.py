@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet.evaluation import last_hidden, nearest, spread
+from alexnet.evaluation import last_hidden, last_hidden_layer, nearest, spread
 from alexnet.model import AlexNet, CifarNet
 
 
@@ -19,6 +19,7 @@ def test_the_features_of_alexnet_are_those_of_fc7_after_its_nonlinearity():
     # Dropout as printed: in evaluation outputs are multiplied by the probability of being kept.
     assert torch.equal(features, 0.5 * torch.relu(seen["fc7"]))
     assert features.shape == (3, 24)
+    assert last_hidden_layer(net) == "fc7"
 
 
 def test_any_network_has_features():

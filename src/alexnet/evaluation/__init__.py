@@ -3,7 +3,7 @@
 from alexnet.evaluation.ensemble import Member, predict, predictions
 from alexnet.evaluation.errors import TOP, Tally, credits, interval
 from alexnet.evaluation.job import evaluate, outputs_in_order
-from alexnet.evaluation.neighbours import last_hidden, nearest, spread
+from alexnet.evaluation.neighbours import last_hidden, last_hidden_layer, nearest, spread
 
 __all__ = [
     "TOP",
@@ -13,6 +13,7 @@ __all__ = [
     "evaluate",
     "interval",
     "last_hidden",
+    "last_hidden_layer",
     "nearest",
     "outputs_in_order",
     "predict",

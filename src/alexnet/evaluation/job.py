@@ -20,7 +20,7 @@ from alexnet.data import NO_IMAGE, FolderOfImages
 from alexnet.data.image_module import ImageModule, Part
 from alexnet.evaluation.ensemble import Member, predict, predictions
 from alexnet.evaluation.errors import TOP, Tally, credits, interval
-from alexnet.evaluation.neighbours import last_hidden, nearest, spread
+from alexnet.evaluation.neighbours import last_hidden, last_hidden_layer, nearest, spread
 from alexnet.model import SavedNet
 from alexnet.preparation.photograph import PIXELS
 from alexnet.results.paper_figures import draw_kernels, draw_neighbours, draw_predictions
@@ -40,7 +40,7 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
     anything is predicted if what was asked for cannot be had.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = [_load(config, each) for each in saved]
+    data = _load_all(config, saved)
     neighbours = _load_neighbours(config, saved[0])
     members = _members(config, saved, data, device)
     _announce(config, saved, members, data[0])
@@ -76,6 +76,19 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
         _draw(config, members[0], data[0], shown, neighbours, device)
         log.info("figures: %s", config.figures)
     return [folder.what_is_wrong(row) for row in bad] if folder else []
+
+
+def _load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageModule]:
+    """For each network; once for those that want to see the same."""
+    data: list[ImageModule] = []
+    for net in saved:
+        same = (
+            its_data
+            for other, its_data in zip(saved, data, strict=False)
+            if other.image_size == net.image_size and torch.equal(other.mean_image, net.mean_image)
+        )
+        data.append(next(same, None) or _load(config, net))
+    return data
 
 
 def _load(config: EvaluationConfig, saved: SavedNet) -> ImageModule:
@@ -151,7 +164,6 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
             raise ConfigError(
                 f"{saved.path} has {saved.num_classes} classes, the data have {len(names)}"
             )
-        log.info("%s does not name its classes: taken to be in the order of the data", saved.path)
         return None
     if saved.class_names == tuple(names):
         return None
@@ -179,6 +191,8 @@ def _announce(
     data: ImageModule,
 ) -> None:
     for each, member in zip(saved, members, strict=True):
+        if each.class_names is None and config.images is None:
+            log.info("%s does not name its classes: taken to be in the data's order", each.path)
         steps = f", after {each.steps:,} steps" if each.steps is not None else ""
         weight = f", weight {member.weight:g}" if len(members) > 1 else ""
         log.info("%s%s%s", each.path, steps, weight)
@@ -325,6 +339,7 @@ def _draw(
             for row in its_labels.view(rows.shape).tolist()
         ],
         distances=distances.tolist(),
+        layer=last_hidden_layer(net),
         folder=folder,
     )
 

@@ -13,16 +13,19 @@ def last_hidden(net: nn.Module, images: Tensor) -> Tensor:
 
     Shape: (N, 3, h, w), a network's input -> (N, units).
     """
-    layers = [
-        layer for layer in net.modules() if any(True for _ in layer.parameters(recurse=False))
-    ]
     seen: list[Tensor] = []
-    hook = layers[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    last = net.get_submodule(_layers(net)[-1])
+    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:
         net(images)
     finally:
         hook.remove()
     return seen[0].flatten(1)
+
+
+def last_hidden_layer(net: nn.Module) -> str:
+    """The name of the last layer but one: fc7."""
+    return _layers(net)[-2]
 
 
 def nearest(queries: Tensor, batches: Iterable[Tensor], *, count: int) -> tuple[Tensor, Tensor]:
@@ -50,3 +53,8 @@ def nearest(queries: Tensor, batches: Iterable[Tensor], *, count: int) -> tuple[
 def spread(count: int, rows: np.ndarray) -> np.ndarray:
     """At most `count` of the rows, evenly spread: where they are in order of class, over all."""
     return rows if count >= len(rows) else rows[np.arange(count) * len(rows) // count]
+
+
+def _layers(net: nn.Module) -> list[str]:
+    """Names of all layers that have parameters."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name, _ in net.named_parameters()))

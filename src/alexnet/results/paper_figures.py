@@ -73,8 +73,9 @@ def draw_neighbours(
     neighbour_labels: Sequence[Sequence[str]],
     distances: Sequence[Sequence[float]],
     folder: str | Path,
+    layer: str = "fc7",
 ) -> list[Path]:
-    """Figure 4, right: test images, and the training images whose fc7 is nearest to theirs.
+    """Figure 4, right: test images, and the training images nearest to them in a layer.
 
     A row per query: itself, then its neighbours, nearest first, each with its label and the
     Euclidean distance of its vector. "" where there is no label. Writes figure_4_right.
@@ -90,7 +91,7 @@ def draw_neighbours(
         )
     with matplotlib.rc_context(STYLE):
         figure = _figure_of_neighbours(
-            queries, neighbours, query_labels, neighbour_labels, distances
+            queries, neighbours, query_labels, neighbour_labels, distances, layer
         )
     return save({"figure_4_right": figure}, Path(folder))
 
@@ -294,6 +295,7 @@ def _figure_of_neighbours(
     query_labels: Sequence[str],
     neighbour_labels: Sequence[Sequence[str]],
     distances: Sequence[Sequence[float]],
+    layer: str,
 ) -> Figure:
     size, gap, apart, head, text = 1.2, 0.06, 0.25, 0.28, 0.36
     most = max(map(len, neighbours))
@@ -322,7 +324,7 @@ def _figure_of_neighbours(
     caption(
         figure,
         "Under each image its label (grey: not that of the test image) and the Euclidean distance "
-        "of its feature vector in fc7 from the test image's.",
+        f"of its feature vector in {layer} from the test image's.",
     )
     return figure
 
