@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from alexnet.config import CONF, AlexNetConfig, Config, confounds
-from tests.conftest import plan
+from tests.conftest import plan as plan_anew
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 
@@ -35,6 +36,7 @@ DECLARED: dict[str, set[str]] = {
         "learning.bias_weight_decay",
         "learning.drops.conv1_weights.68",
         "learning.drops.conv1_weights.72",
+        "learning.drops.conv1_weights.78",
         "learning.drops.conv1_biases.72",
         "data.color_noise_scale",
         "data.color_noise_rescale",
@@ -42,6 +44,9 @@ DECLARED: dict[str, set[str]] = {
         "data.crop_block",
     },
 }
+
+
+plan = cache(plan_anew)  # the tests below look at the same runs again and again
 
 
 def arms(experiment: str, *overrides: str) -> list[Config]:
@@ -95,22 +100,36 @@ def test_every_arm_of_an_experiment_builds_and_makes_a_step(experiment: str):
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_equal_seeds_give_equal_initial_weights_in_all_arms(experiment: str):
-    first, *others = (build_net(config).state_dict() for config in arms(experiment))
+    first, *others = arms(experiment)
+    weights = build_net(first).state_dict()
 
-    for other in others:
-        shared = [name for name in first if other[name].shape == first[name].shape]
+    for config in others:
+        other = build_net(config).state_dict()
+        shared = [
+            name
+            for name in weights.keys() & other.keys()
+            if weights[name].shape == other[name].shape
+        ]
         assert shared
-        assert all(torch.equal(first[name], other[name]) for name in shared)
+        for name in shared:
+            # Where the deviation is what an arm varies, the random numbers are still the same.
+            is_scaled = config.model.init != first.model.init and name.endswith("weight")
+            scale = weights[name].std() / other[name].std() if is_scaled else 1.0
+            torch.testing.assert_close(
+                weights[name], other[name] * scale, atol=0, rtol=is_scaled * 1e-5
+            )
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_equal_seeds_give_equal_batches_in_all_arms(experiment: str):
-    first, *others = (list(build_data(config).train_dataloader()) for config in arms(experiment))
+    first, *others = arms(experiment)
+    batches = list(build_data(first).train_dataloader())
 
-    for other in others:
-        for (images, labels), (same_images, same_labels) in zip(first, other, strict=True):
-            assert torch.equal(images, same_images)
-            assert torch.equal(labels, same_labels)
+    for config in others:
+        same_crops = config.data.crop_block == first.data.crop_block
+        for batch, other in zip(batches, build_data(config).train_dataloader(), strict=True):
+            assert torch.equal(batch[1], other[1])
+            assert torch.equal(batch[0], other[0]) or not same_crops
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
