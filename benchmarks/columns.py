@@ -6,8 +6,9 @@ Trains full AlexNet through ClassificationTask, PaperSGD and Lightning's Trainer
 the layouts in turn. Prints, for each, the median images per second of the global batch, the CPU
 seconds of a step and process (those of a busy machine's other work apart), the peak memory of a
 process beyond the bare imports, and the numbers of parameters and of entries of the optimizer's
-state that a process keeps. "bare" is the same without strategy, task and Trainer: a loop in two
-processes that exchange by torch.distributed.nn, which the strategy should not be slower than.
+state that a process keeps. All use huge pages, as our runs do. "bare" is the same without
+strategy, task and Trainer: a loop in two processes that exchange by torch.distributed.nn, which the
+strategy should not be slower than.
 """
 
 import json
@@ -130,6 +131,7 @@ def measure_apart(how: str, processes: int, threads: int, batch_size: int) -> di
     numbers = map(str, (processes, threads, batch_size))
     command = [sys.executable, __file__, "--as-rank", how, *numbers]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}
+    place["THP_MEM_ALLOC_ENABLE"] = "1"
     ranks = [
         subprocess.Popen(
             command,

@@ -140,6 +140,21 @@ def test_a_launcher_that_is_not_installed_is_answered_with_the_way_to_install_it
     assert not (tmp_path / "outputs").exists()
 
 
+def test_the_process_of_a_run_asks_for_huge_pages_before_torch_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--run", str(tmp_path)])
+    asked = []
+    monkeypatch.setattr(
+        script, "attempt", lambda *_, **__: asked.append(os.environ["THP_MEM_ALLOC_ENABLE"])
+    )
+
+    script._run_folder()
+
+    assert asked == ["1"]
+
+
 # What a worker does, here in this process: Hydra calls the undecorated function.
 
 
