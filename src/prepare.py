@@ -221,7 +221,7 @@ def _tell(dest: Path, index: "Index") -> None:
             log.warning("  and %d more", len(bad) - _MOST_BAD_IMAGES_TOLD)
     log.info(
         "prepared in %s: %d classes, %d images for training, %d for validation, %d for the test. "
-        "To train on them: python src/train.py model=alexnet data=imagenet data.root=%s",
+        "To train on them: python src/train.py +experiment=alexnet_2012 data.root=%s",
         dest, len(index.class_ids), *(index.images(part) for part in ("train", "val", "test")),
         dest.resolve(),
     )  # fmt: skip
