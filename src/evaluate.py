@@ -14,7 +14,9 @@ images       a folder of images instead of a split, with its folders: no labels,
              predictions; scaled to 256 pixels and cut to the central square, as ImageNet's are
 predictions  a CSV file: every image once, with its five best labels and their probabilities
 out          a JSON file: the errors with their intervals, and what they are of
-figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours)
+figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours); of
+             several checkpoints, Figure 3 of each, and whether one column specializes in colour
+             time after time (section 6.1)
 neighbours_among  Figure 4 shows the nearest of so many training images, evenly spread over all
              (10000; 0 leaves them out), by what the last layer sees: fc7 of AlexNet
 layout       alexnet_lab (default): our checkpoints. torchvision or caffe: see below

@@ -231,6 +231,20 @@ def test_the_figures_of_the_paper_are_drawn(run: Path, tmp_path: Path):
         assert (folder / f"{name}.svg").exists()
 
 
+def test_of_several_networks_figure_3_is_drawn_for_each_and_compared(run: Path, tmp_path: Path):
+    other = save(tmp_path / "other.ckpt", make_net(seed=12))
+    folder = tmp_path / "figures"
+
+    status = evaluate.main([f"checkpoint={run},{other}", f"figures={folder}"])
+
+    assert status == 0
+    assert (folder / "network_1" / "figure_3.png").exists()
+    assert (folder / "network_2" / "figure_3.png").exists()
+    assert (folder / "figure_4_left.png").exists()
+    found = json.loads((folder / "specialization.json").read_text())
+    assert found["sentence"] == "One column: nothing to compare."  # CifarNet has no columns
+
+
 # init_from, as a user would: src/train.py in a process of its own.
 
 TINY = (

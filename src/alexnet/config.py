@@ -460,8 +460,6 @@ def _contradiction_of_evaluation(config: EvaluationConfig) -> str | None:
             return f"images={config.images} have no labels: leave split and out away"
         if not config.predictions and not config.figures:
             return f"images={config.images} need predictions=FILE.csv, where their labels shall go"
-    if config.figures and count > 1:
-        return f"figures={config.figures} are of one network: give one checkpoint"
     return None
 
 

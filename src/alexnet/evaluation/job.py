@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import torch
 from hydra.errors import InstantiationException
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet.config import ConfigError, EvaluationConfig
 from alexnet.data import NO_IMAGE, FolderOfImages
@@ -24,6 +25,7 @@ from alexnet.evaluation.neighbours import last_hidden, last_hidden_layer, neares
 from alexnet.model import SavedNet
 from alexnet.preparation.photograph import PIXELS
 from alexnet.results.paper_figures import draw_kernels, draw_neighbours, draw_predictions
+from alexnet.results.specialization import specialization
 from alexnet.rundir import write_json
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
         raise ConfigError(f"images={config.images}: {folder.what_is_wrong(bad[0])}, and so on")
     if config.figures:
         shown = spread(PREDICTED, np.setdiff1d(np.arange(seen), bad))
-        _draw(config, members[0], data[0], shown, neighbours, device)
+        _draw(config, members, data[0], shown, neighbours, device)
         log.info("figures: %s", config.figures)
     return [folder.what_is_wrong(row) for row in bad] if folder else []
 
@@ -111,8 +113,11 @@ def _load(config: EvaluationConfig, saved: SavedNet) -> ImageModule:
 
 
 def _load_neighbours(config: EvaluationConfig, saved: SavedNet) -> ImageModule | None:
-    """The training images for Figure 4, right, if it shall be drawn: now, lest that fails later."""
-    if not config.figures or not config.neighbours_among:
+    """The training images for Figure 4, right, if it shall be drawn: now, lest that fails later.
+
+    It is of one network, because an ensemble has no feature vector.
+    """
+    if not config.figures or not config.neighbours_among or len(config.checkpoint) > 1:
         return None
     try:
         return _load_part(config, saved, "train")
@@ -296,7 +301,7 @@ def _describe(
 
 def _draw(
     config: EvaluationConfig,
-    member: Member,
+    members: Sequence[Member],
     data: ImageModule,
     shown: np.ndarray,
     neighbours: ImageModule | None,
@@ -304,9 +309,8 @@ def _draw(
 ) -> None:
     """Figures 3 and 4, the latter of the rows that are shown."""
     assert config.figures is not None
-    folder, net, names = Path(config.figures), member.net, data.class_names
-    kernels = net.get_parameter("conv1.weight").detach().cpu().numpy()
-    draw_kernels(kernels, columns=getattr(net, "columns", 1), folder=folder)
+    folder, names = Path(config.figures), data.class_names
+    _draw_kernels([member.net for member in members], folder)
 
     images, labels = _at_once(data.evaluation_loader(config.split, rows=shown))
     true = [None if config.images else label for label in labels.tolist()]
@@ -314,14 +318,15 @@ def _draw(
         list(images[:, 0].numpy()),
         labels=true,
         names=names,
-        probabilities=predict([member], images.to(device)).cpu().numpy(),
+        probabilities=predict(members, images.to(device)).cpu().numpy(),
         folder=folder,
     )
     if neighbours is None:
         return
+    [member] = members
 
     def features(views: Tensor) -> Tensor:
-        return last_hidden(net, member.to_input(views[:, 0].to(device)))
+        return last_hidden(member.net, member.to_input(views[:, 0].to(device)))
 
     among = spread(config.neighbours_among, np.arange(neighbours.size_of("train")))
     loader = neighbours.evaluation_loader("train", rows=among)
@@ -339,9 +344,23 @@ def _draw(
             for row in its_labels.view(rows.shape).tolist()
         ],
         distances=distances.tolist(),
-        layer=last_hidden_layer(net),
+        layer=last_hidden_layer(member.net),
         folder=folder,
     )
+
+
+def _draw_kernels(nets: Sequence[nn.Module], folder: Path) -> None:
+    """Figure 3; of several networks in folders of their own, with what they have in common."""
+    reports = []
+    for number, net in enumerate(nets, start=1):
+        kernels = net.get_parameter("conv1.weight").detach().cpu().numpy()
+        its_folder = folder / f"network_{number}" if len(nets) > 1 else folder
+        columns = getattr(net, "columns", 1)
+        reports.append(draw_kernels(kernels, columns=columns, folder=its_folder))
+    if len(reports) > 1:
+        found = specialization(reports)
+        log.info("%s", found.sentence)
+        write_json(folder / "specialization.json", asdict(found) | {"sentence": found.sentence})
 
 
 def _at_once(batches: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
