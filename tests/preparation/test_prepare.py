@@ -179,7 +179,7 @@ def test_said_again_when_all_is_done_it_says_so_and_writes_nothing(prepared, sou
     assert f"finished before: {prepared}" in ran.stdout
     last = ran.stdout.splitlines()[-1]
     assert "3 classes, 33 images for training, 3 for validation, 6 for the test" in last
-    assert f"python src/train.py model=alexnet data=imagenet data.root={prepared}" in last
+    assert f"python src/train.py +experiment=alexnet_2012 data.root={prepared}" in last
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
