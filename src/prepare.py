@@ -210,7 +210,7 @@ def _tell(dest: Path, index: "Index") -> None:
     from alexnet.preparation import read_bad_images
 
     if index.converted:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in index.converted.items())
+        kinds = "; ".join(f"{kind}: {count}" for kind, count in index.converted.items())
         log.info("mended: %s", kinds)
     bad = read_bad_images(dest)
     if bad:

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,13 @@ def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):
         (["checkpoint={run}", "images={run}"], "need predictions=FILE.csv"),
         (["checkpoint={run}", "images={run}", "predictions=x"], "has no images in it"),
         (["checkpoint={run}", "images=x", "split=val"], "leave split and out away"),
+        (["checkpoint={run}", "predictions={run}"], "is a folder: give the name of a file in it"),
+        (["checkpoint={run}", "out={run}"], "is a folder: give the name of a file in it"),
+        (
+            ["checkpoint={run}", "figures={run}/.hydra/config.yaml"],
+            "cannot be made: File exists",
+        ),
+        (["checkpoint={run}/.hydra/config.yaml"], "is damaged or no checkpoint"),
     ],
 )
 def test_a_wrong_command_is_answered_in_few_lines(
@@ -202,6 +210,18 @@ def test_any_folder_of_images_gets_predictions(
     rows = rows_of(file)
     assert [row["image"] for row in rows] == ["a.png", "deep/b.JPG"]
     assert all(row["class_1"] in NAMES and row["true_class"] == "" for row in rows)
+
+
+def test_names_of_pictures_need_not_be_unicode(run: Path, tmp_path: Path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    name = os.fsdecode(b"caf\xe9.png")
+    Image.new("RGB", (30, 30)).save(folder / "a.png")
+    (folder / "a.png").rename(folder / name)
+    file = tmp_path / "predictions.csv"
+
+    assert evaluate.main([f"checkpoint={run}", f"images={folder}", f"predictions={file}"]) == 0
+    assert os.fsencode(name) in file.read_bytes()
 
 
 def test_a_picture_of_the_right_size_is_seen_as_it_is(run: Path, tmp_path: Path):

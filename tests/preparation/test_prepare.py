@@ -2,6 +2,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,6 +184,33 @@ def test_said_again_when_all_is_done_it_says_so_and_writes_nothing(prepared, sou
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+@pytest.mark.parametrize(
+    "name", ["train-00001.jpegs", "val-00000.npz", "statistics.npz", "bad_images.csv", "index.json"]
+)
+def test_what_is_lost_after_the_end_is_made_again(name, prepared, source, tmp_path):
+    folder = copy(prepared, tmp_path)
+    (folder / name).write_bytes((folder / name).read_bytes()[:1])
+    if name == "bad_images.csv":
+        (folder / name).unlink()
+
+    ran = prepare(f"source={source}", f"dest={folder}", "shard_images=16")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "What is missing is made again" in ran.stdout
+    assert contents(folder) == contents(prepared)
+
+
+def test_what_is_finished_outlives_its_source(tmp_path):
+    source, dest = class_folders(tmp_path / "source"), tmp_path / "dest"
+    assert prepare(f"source={source}", f"dest={dest}").returncode == 0
+    shutil.rmtree(source)
+
+    ran = prepare(f"source={source}", f"dest={dest}")
+
+    assert ran.returncode == 0
+    assert "finished before" in ran.stdout
+
+
 def test_neither_the_layout_nor_the_workers_change_the_shards(prepared, tmp_path):
     tar_files(tmp_path / "source")
     ran = prepare(
@@ -319,10 +347,11 @@ def test_without_a_test_part_one_is_cut_off_if_asked_for(tmp_path):
         (["source={source}", "dest={dest}", "strict=yes"], "it must be true or false"),
         (["source={source}", "dest={dest}", "test_fraction=1"], "between 0 and 1"),
         (["source={source}", "dest={dest}", "test_fraction=0.5"], "has a test part of its own"),
-        (["source={source}", "dest={source}/prepared"], "lie in each other"),
-        (["source={source}/train", "dest={source}"], "lie in each other"),
+        (["source={source}", "dest={source}/prepared"], "must not lie in each other"),
+        (["source={source}/train", "dest={source}"], "must not lie in each other"),
         (["source={source}", "dest={foreign}"], "holds 1 other files, such as thesis.tex"),
         (["source={foreign}/nowhere", "dest={dest}"], "is not a folder: expected train/CLASS"),
+        (["source={source}", "dest={foreign}/thesis.tex/dest"], "cannot be made: Not a directory"),
     ],
 )
 def test_a_wrong_command_is_answered_with_what_to_type(arguments, message, source, tmp_path):
@@ -335,6 +364,8 @@ def test_a_wrong_command_is_answered_with_what_to_type(arguments, message, sourc
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
     assert not list(tmp_path.glob("dest/*.npz"))
+    if "nowhere" in str(arguments):
+        assert not (tmp_path / "dest").exists()
     assert not (source / "prepared").exists()
     assert [path.name for path in (tmp_path / "foreign").iterdir()] == ["thesis.tex"]
 

@@ -1,4 +1,5 @@
 import io
+import shutil
 import tarfile
 
 import pytest
@@ -154,7 +155,7 @@ def test_other_files_are_left_alone_and_links_to_nowhere_are_told(tmp_path, capl
 
     assert len(raw.train.images) == 36
     assert raw.refused == [(str(folder / "gone.JPEG"), "a link to nowhere, or no ordinary file")]
-    assert "left alone: 2 files that are no images" in caplog.text
+    assert "left alone: 2 files and folders that are no images of a class" in caplog.text
 
 
 def test_a_part_of_the_validation_images_keeps_its_labels(tmp_path):
@@ -236,3 +237,13 @@ def test_an_unlucky_devkit_has_the_numbers_of_its_own_year(tmp_path):
         meta.replace(b"ILSVRC2012_ID", b"ILSVRC2010_ID"),
     )
     assert len(read_source(tmp_path).test.images) == 6
+
+
+def test_a_table_that_is_no_text_is_refused_by_name(tmp_path):
+    class_folders(tmp_path)
+    shutil.rmtree(tmp_path / "val")
+    write(tmp_path / "val" / "1.JPEG", b"x")
+    write(tmp_path / "LOC_val_solution.csv", b"\xff\xfe1\x00")
+
+    with pytest.raises(SourceError, match=r"LOC_val_solution.csv is no text"):
+        read_source(tmp_path)

@@ -41,6 +41,7 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
     Returns what is wrong with files that should have been images. Raises ConfigError before
     anything is predicted if what was asked for cannot be had.
     """
+    _check_places(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = _load_all(config, saved)
     neighbours = _load_neighbours(config, saved[0])
@@ -78,6 +79,22 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
         _draw(config, members, data[0], shown, neighbours, device)
         log.info("figures: %s", config.figures)
     return [folder.what_is_wrong(row) for row in bad] if folder else []
+
+
+def _check_places(config: EvaluationConfig) -> None:
+    """Where results go must be able to take them; nothing is lost after hours."""
+    files = {"predictions": config.predictions, "out": config.out}
+    for key, file in files.items():
+        if file is not None and Path(file).is_dir():
+            raise ConfigError(f"{key}={file} is a folder: give the name of a file in it")
+    folders = {key: Path(file).parent for key, file in files.items() if file is not None}
+    if config.figures is not None:
+        folders["figures"] = Path(config.figures)
+    for key, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{key}: {folder} cannot be made: {error.strerror}") from error
 
 
 def _load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageModule]:
@@ -232,10 +249,10 @@ def _predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]
         yield lambda images, probabilities, labels: None
         return
     path = Path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     count = min(TOP, len(names))
-    with partial.open("w", newline="") as opened:
+    # Names of files need not be Unicode.
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
         writer = csv.writer(opened)
         best = itertools.chain(*((f"class_{i + 1}", f"probability_{i + 1}") for i in range(count)))
         shared = ("right_top1_ties_shared", "right_top5_ties_shared")

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -185,9 +186,12 @@ def _load(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} is no checkpoint, or holds more than tensors and plain data, which is not "
-            f"read for safety's sake ({str(error).splitlines()[0]})"
+            "read for safety's sake"
         ) from error
-    except (RuntimeError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    # Text and other files that are no pickle: the reader fails anywhere in them.
+    except (
+        RuntimeError, EOFError, LookupError, struct.error, zipfile.BadZipFile, zlib.error
+    ) as error:  # fmt: skip
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(f"{path} is damaged or no checkpoint: {reason}") from error
 

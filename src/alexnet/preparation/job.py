@@ -29,10 +29,12 @@ from alexnet.preparation.raw import (
     RawImage,
     RawPart,
     SourceError,
+    check_is_folder,
     read_photograph,
     read_source,
 )
 from alexnet.preparation.shards import (
+    INDEX,
     PARTS,
     PLAN,
     Finished,
@@ -116,8 +118,7 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
     `progress` hears of images done, in all, and bad. Nobody else may write into dest meanwhile.
     Raises SourceError or DestinationError for what cannot be prepared, StrictError, WorkersDied.
     """
-    if index := read_index(request.dest):
-        _check_plan(request.dest, request.decisive)
+    if index := _read_whole(request):
         if request.strict and index.bad_images:
             raise StrictError(
                 f"{index.bad_images} images could not be converted: see {request.dest / BAD_IMAGES}"
@@ -142,17 +143,40 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
     return _finish(raw, finished, how, request)
 
 
+def _read_whole(request: Request) -> Index | None:
+    """The index if all is done and still there; else none, and what is missing is made again."""
+    dest = request.dest
+    try:
+        index = read_index(dest)
+        if index is None:
+            return None
+        _check_plan(dest, request.decisive)
+        for shard in (each for part in PARTS for each in index.shards[part]):
+            _whole(dest, shard.name)
+        read_sums(dest)
+        read_bad_images(dest)
+    except DestinationError:
+        raise
+    except (OSError, ValueError) as error:
+        log.warning("it was finished before, but %s. What is missing is made again", error)
+        (dest / INDEX).unlink(missing_ok=True)  # exists <=> finished
+        return None
+    return index
+
+
 def check_folders(request: Request) -> None:
-    """Before anything is written: raises DestinationError if it should not be."""
+    """Before anything is written: raises SourceError or DestinationError if it should not be."""
+    if not (request.dest / INDEX).exists():  # what is finished outlives its source
+        check_is_folder(request.source)
     source, dest = request.source.resolve(), request.dest.resolve()
     if source == dest or source in dest.parents or dest in source.parents:
         raise DestinationError(
-            f"dest={dest} and source={source} lie in each other: move one of them"
+            f"dest={dest} and source={source} must not lie in each other: choose another dest"
         )
-    if not dest.exists():
-        return
-    if not dest.is_dir():
-        raise DestinationError(f"dest={dest} is not a folder")
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DestinationError(f"dest={dest} cannot be made: {error.strerror}") from error
     foreign = sorted(path.name for path in dest.iterdir() if not is_ours(path))
     if foreign:
         raise DestinationError(
@@ -253,7 +277,7 @@ def _convert_all(
     total = sum(len(images.images) for images in by_name.values())
     left = sum(len(images.images) for images in missing.values())
     needed, free = left * _USUAL_BYTES, shutil.disk_usage(request.dest).free
-    log.info("about %.1f GB to write, %.1f GB are free", needed / 1e9, free / 1e9)
+    log.info("about %s to write, %s are free", _size(needed), _size(free))
     if needed > free:
         log.warning("the disk may become full; then make room, and say it again")
 
@@ -292,10 +316,14 @@ def _convert_all(
     return {part: [_whole(request.dest, name) for name in shards[part]] for part in PARTS}
 
 
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+
+
 def _whole(dest: Path, name: str) -> Finished:
     finished = read_finished(dest, name)
     if finished is None:
-        raise OSError(f"{dest / name} was written, and is gone or damaged: is the disk all right?")
+        raise OSError(f"{dest / name} is gone or damaged since it was written")
     return finished
 
 

@@ -100,8 +100,7 @@ def read_source(source: Path) -> Raw:
 
     Raises SourceError if something is missing or contradicts itself.
     """
-    if not source.is_dir():
-        raise SourceError(f"{source} is not a folder: {_EXPECTED}")
+    check_is_folder(source)
     found = _Finder(source)
     by_class = found.training_images()
     if len(by_class) < 2:
@@ -115,8 +114,9 @@ def read_source(source: Path) -> Raw:
     if found.ignored:
         examples = ", ".join(sorted(found.ignored)[:3])
         log.info(
-            "left alone: %d files that are no images, such as %s", len(found.ignored), examples
-        )
+            "left alone: %d files and folders that are no images of a class, such as %s",
+            len(found.ignored), examples,
+        )  # fmt: skip
     return Raw(
         class_ids=class_ids,
         class_names=found.class_names(class_ids),
@@ -124,6 +124,12 @@ def read_source(source: Path) -> Raw:
         test=_part(tests) if tests is not None else None,
         refused=sorted(found.refused),
     )
+
+
+def check_is_folder(source: Path) -> None:
+    """Raise SourceError if it is none."""
+    if not source.is_dir():
+        raise SourceError(f"{source} is not a folder: {_EXPECTED}")
 
 
 def _part(labelled: Iterable[tuple[int, RawImage]]) -> RawPart:
@@ -399,7 +405,12 @@ class _Devkit:
 
 def _read_table(table: Path, stems: set[str], label_of: Mapping[str, int]) -> dict[str, str]:
     """File name without suffix -> class id: the first two fields of every line."""
-    text = table.read_text(encoding="utf-8-sig")
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"{table} is no text: expected a line of file name and class for every image"
+        ) from error
     first_line = text.partition("\n")[0]
     delimiter = next((each for each in ",\t" if each in first_line), None)
     lines = text.splitlines()

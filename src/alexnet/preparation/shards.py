@@ -253,7 +253,9 @@ class ShardImages:
 
 
 def _remedy(path: Path) -> str:
-    return f"remove it and {path.with_name(INDEX)}, and give the command of src/prepare.py again"
+    index = path.with_name(INDEX)
+    both = "it" if path == index else f"it and {index}"
+    return f"remove {both}, and give the command of src/prepare.py again"
 
 
 def read_sums(folder: Path, shard: Shard | None = None) -> Sums:
