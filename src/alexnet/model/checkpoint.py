@@ -130,6 +130,11 @@ def read_checkpoint(
 def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> None:
     """Copy every layer but the last, by name, for fine-tuning: the last has other classes.
 
+    The initial weights of the last are shuffled, as the saved parameters say. With the same seed
+    they are those that the saved network began with, and its features have been trained to be told
+    apart by them: the first images of a new class i would be taken for the old class i, or, of the
+    same data, be recognized before they have been seen.
+
     Layers that the saved network lacks keep their initial weights; one line of the log tells which.
     `model` is what `net` was built from: where the saved network was built otherwise, a warning
     says so. Raises ValueError, and changes nothing, if a layer has another shape there, if no layer
@@ -156,6 +161,11 @@ def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> 
     with torch.no_grad():
         for name in shared:
             ours[name].copy_(theirs[name])
+        if (name := f"{last}.weight") in theirs:
+            seed = zlib.crc32(theirs[name].float().numpy().tobytes())
+            weights = ours[name].flatten()
+            order = torch.randperm(len(weights), generator=torch.Generator("cpu").manual_seed(seed))
+            ours[name].copy_(weights[order.to(weights.device)].view_as(ours[name]))
 
     copied = list(dict.fromkeys(map(_layer, shared)))
     new = [layer for layer in _layers(ours) if layer not in copied]
