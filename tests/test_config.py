@@ -121,6 +121,10 @@ def test_the_shipped_file_repeats_the_defaults_of_the_class(model: str):
         (["model.hidden=[4096,4095]"], "model.hidden=[4096, 4095]"),
         (["model.columns=1", "model.columns_cross=false"], "choose model.columns=2"),
         (["model.removed=[conv2]"], "model.removed.0=conv2 is not possible: choose conv3, conv4"),
+        (
+            ["model.removed=conv3"],
+            "model.removed=conv3 is not possible: give a list, model.removed=[",
+        ),
         (["model.lrn_size=4"], "model.lrn_size=4 is not possible: the window is centred"),
         (["model.lrn_k=0"], "model.lrn_k=0 is not possible"),
         (["model.hidden=4096"], "model.hidden=4096 is not possible"),

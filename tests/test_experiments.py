@@ -1,3 +1,4 @@
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import torch
 from torch.nn import functional
 
 from alexnet.config import CONF, AlexNetConfig, Config, confounds
+from alexnet.learning import ClassificationTask
+from alexnet.learning.schedule import ByEpoch
 from tests.conftest import plan as plan_anew
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
@@ -34,10 +37,8 @@ DECLARED: dict[str, set[str]] = {
         "model.init",
         "learning.bias_lr_factor",
         "learning.bias_weight_decay",
-        "learning.drops.conv1_weights.68",
-        "learning.drops.conv1_weights.72",
-        "learning.drops.conv1_weights.78",
-        "learning.drops.conv1_biases.72",
+        "learning.schedule",
+        "learning.drops",
         "data.color_noise_scale",
         "data.color_noise_rescale",
         "data.color_noise_epochs",
@@ -84,7 +85,36 @@ def test_arms_differ_only_in_what_the_experiment_declares(experiment: str):
     assert others
     for other in others:
         allowed = set(first.experiment.factor or ()) | DECLARED.get(experiment, set())
-        assert confounds(first, other) <= allowed
+        # learning.drops is one key, whatever it holds
+        differ = {re.sub(r"^(learning\.drops)\..*", r"\1", key) for key in confounds(first, other)}
+        assert differ <= allowed
+
+
+def rates(arm: str) -> list[dict[str, float]]:
+    """Of each group after 0, 1, 2 ... epochs, in an arm of as_printed_or_as_run."""
+    [config] = arms("as_printed_or_as_run", f"+arm=choice({arm})")
+    learning = config.learning.model_dump()
+    del learning["stop_at_train_error"]
+    task = ClassificationTask(build_net(config), **learning)
+    optimizer = task.configure_optimizers()
+    schedule = ByEpoch(optimizer, learning["drops"])
+    history = []
+    for epoch in range(config.trainer.max_epochs):
+        schedule.set_rates(epoch)
+        history.append({group["name"]: group["lr"] for group in optimizer.param_groups})
+    return history
+
+
+def test_one_rate_for_all_means_that_biases_fall_with_their_weights():
+    for rate in rates("bias_rate_and_decay"):
+        assert rate["biases"] == rate["weights"]
+        assert rate["conv1_biases"] == rate["conv1_weights"]
+
+
+def test_conv1_that_is_not_frozen_has_the_rates_of_all_layers():
+    for rate in rates("conv1_not_frozen"):
+        assert rate["conv1_weights"] == rate["weights"]
+        assert rate["conv1_biases"] == rate["biases"]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

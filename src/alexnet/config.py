@@ -52,10 +52,11 @@ Rate = Annotated[float, Field(ge=0)]
 Epoch = Annotated[int, Field(ge=0)]
 
 
-def _rising(drops: dict[int, float]) -> dict[int, float]:
-    if not drops or list(drops) != sorted(drops):
-        raise ValueError("give one epoch or more, rising, each with a factor of the first rate")
-    return drops
+def _by_epoch(drops: dict[int, float]) -> dict[int, float]:
+    """In the order of the epochs, which is lost where one file adds drops to another's."""
+    if not drops:
+        raise ValueError("give one epoch or more, each with a factor of the first rate")
+    return dict(sorted(drops.items()))
 
 
 class Network(Section):
@@ -160,7 +161,7 @@ class Learning(Section):
     layer_weight_decay: dict[str, Rate] | None
     schedule: Literal["constant", "plateau", "by_epoch"]
     patience: Positive
-    drops: dict[str, Annotated[dict[Epoch, Rate], AfterValidator(_rising)]] | None
+    drops: dict[str, Annotated[dict[Epoch, Rate], AfterValidator(_by_epoch)]] | None
     stop_at_train_error: Annotated[float, Field(gt=0, lt=1)] | None
 
 
@@ -379,6 +380,8 @@ def _explain(error: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
     if error["type"] == "union_tag_invalid":
         allowed, tag = error["ctx"]["expected_tags"].replace("'", ""), error["ctx"]["tag"]
         return f"{key}._target_={tag} has no schema in alexnet/config.py: there is {allowed}"
+    if error["type"] == "tuple_type":
+        return f"{key}={given} is not possible: give a list, {key}=[{given}]"
     why = error["msg"].removeprefix("Value error, ")
     return f"{key}={given} is not possible: {why[0].lower()}{why[1:]}"
 
