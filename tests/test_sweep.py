@@ -26,6 +26,14 @@ def test_a_level_on_the_command_line_replaces_those_of_the_experiment():
     assert [run.name for run in runs] == ["nonlinearity-tanh_seed-7"]
 
 
+@pytest.mark.parametrize("name", ["alexnet_2012", "dropout"])
+def test_an_arm_of_an_experiment_that_has_none_is_refused(name: str):
+    with pytest.raises(
+        ConfigError, match=rf"^\+arm=as_run: {name} is no experiment that has arms$"
+    ):
+        plan(f"+experiment={name}", "+arm=choice(as_run)")
+
+
 def test_a_swept_group_is_an_arm():
     runs = plan("model=alexnet,cifar_net")
 

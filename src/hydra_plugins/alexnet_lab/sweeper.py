@@ -191,6 +191,9 @@ class ExperimentSweeper(Sweeper):
 
     def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
         """Every combination, composed and checked."""
+        name = self.config.experiment.name
+        if ARM in axes and not (configuration.CONF / "arm" / name).is_dir():
+            raise ConfigError(f"{ARM}={axes[ARM][0]}: {name} is no experiment that has arms")
         combinations = [
             dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
         ]
