@@ -7,13 +7,13 @@ from alexnet.preparation.job import (
     DestinationError,
     Request,
     StrictError,
-    WorkersDied,
     check_folders,
     prepare,
     read_bad_images,
 )
 from alexnet.preparation.raw import SourceError
 from alexnet.preparation.shards import Index
+from alexnet.preparation.workers import WorkersDied
 
 __all__ = [
     "DestinationError",

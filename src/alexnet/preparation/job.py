@@ -6,15 +6,9 @@ import hashlib
 import io
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from operator import add
@@ -51,12 +45,12 @@ from alexnet.preparation.shards import (
 )
 from alexnet.preparation.split import VAL_PER_CLASS, hold_out_test, hold_out_validation, shuffled
 from alexnet.preparation.statistics import Sums
+from alexnet.preparation.workers import in_parallel
 
 log = logging.getLogger(__name__)
 
 BAD_IMAGES = "bad_images.csv"
 _IMAGES_PER_TASK = 64
-_TASKS_PER_WORKER = 4  # under way or waiting to be written, so that memory is bounded
 _USUAL_BYTES = 45_000  # of a photograph of 256 x 256 pixels, for the estimate
 
 Bad = tuple[str, str]
@@ -69,10 +63,6 @@ class DestinationError(ValueError):
 
 class StrictError(RuntimeError):
     """An image could not be converted, and strict=true."""
-
-
-class WorkersDied(RuntimeError):
-    """A process of the pool was killed, most likely because memory ran out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +275,9 @@ def _convert_all(
     progress(done, total, num_bad)
     writer: ShardWriter | None = None
     try:
-        with contextlib.closing(_in_parallel(_tasks(missing), request)) as results:
+        with contextlib.closing(
+            in_parallel(_convert_some, _tasks(missing), request.workers)
+        ) as results:
             for task, result in results:
                 if writer is None:
                     sums = result.sums
@@ -340,44 +332,6 @@ def _tasks(shards: dict[str, RawPart]) -> Iterator[_Task]:
             yield _Task(
                 name, part.images[start:end], part.labels[start:end], end >= len(part.images)
             )
-
-
-def _in_parallel(tasks: Iterator[_Task], request: Request) -> Generator[tuple[_Task, _Done]]:
-    """The tasks and what became of them, in order."""
-    # Spawned: a fork would copy the state of our threads, and our whole list of images.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(request.workers, mp_context=context, initializer=_begin_worker)
-    waiting: deque[tuple[_Task, Future[_Done]]] = deque()
-    try:
-        for task in tasks:
-            # Ctrl-C is for us to handle. Workers inherit that it is blocked; ours is only delayed.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-            waiting.append((task, pool.submit(_convert_some, task)))
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            if len(waiting) >= _TASKS_PER_WORKER * request.workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for first, future in waiting:
-            yield first, future.result()
-    except BrokenProcessPool as error:
-        raise WorkersDied(
-            f"a worker process was killed, perhaps for want of memory: say it again with fewer "
-            f"than workers={request.workers}"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """In a worker: without a parent there is no work."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _convert_some(task: _Task) -> _Done:
