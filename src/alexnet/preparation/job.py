@@ -36,6 +36,7 @@ from alexnet.preparation.shards import (
     Part,
     ShardWriter,
     is_ours,
+    nothing_half_written,
     read_finished,
     read_index,
     read_sums,
@@ -129,8 +130,9 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
     request.dest.mkdir(parents=True, exist_ok=True)
     write_text(request.dest / PLAN, json.dumps(plan, indent=1) + "\n")
     shards = {part: _shards(part, parts[part], request.shard_images) for part in PARTS}
-    finished = _convert_all(shards, request, progress)
-    return _finish(raw, finished, how, request)
+    with nothing_half_written(request.dest):
+        finished = _convert_all(shards, request, progress)
+        return _finish(raw, finished, how, request)
 
 
 def _read_whole(request: Request) -> Index | None:
@@ -274,37 +276,33 @@ def _convert_all(
     done, num_bad = total - left, len(bad)
     progress(done, total, num_bad)
     writer: ShardWriter | None = None
-    try:
-        with contextlib.closing(
-            in_parallel(_convert_some, _tasks(missing), request.workers)
-        ) as results:
-            for task, result in results:
-                if writer is None:
-                    sums = result.sums
-                    writer = ShardWriter(request.dest, task.shard)
-                elif result.sums:
-                    assert sums is not None
-                    sums = sums + result.sums
-                for image, label, each in zip(
-                    task.images, task.labels, result.photographs, strict=True
-                ):
-                    if isinstance(each, BadImage):
-                        _check_source(request.source)
-                        if request.strict:
-                            raise StrictError(f"{image.location}: {each}")
-                        writer.bad.append((image.location, str(each)))
-                        num_bad += 1
-                    else:
-                        writer.converted.update(each.kinds)
-                        writer.add(each.jpeg, label, PurePosixPath(image.name).name)
-                done += len(task.images)
-                progress(done, total, num_bad)
-                if task.is_last:
-                    writer.close(sums)
-                    writer = None
-    finally:
-        if writer:
-            writer.abandon()
+    with contextlib.closing(
+        in_parallel(_convert_some, _tasks(missing), request.workers)
+    ) as results:
+        for task, result in results:
+            if writer is None:
+                sums = result.sums
+                writer = ShardWriter(request.dest, task.shard)
+            elif result.sums:
+                assert sums is not None
+                sums = sums + result.sums
+            for image, label, each in zip(
+                task.images, task.labels, result.photographs, strict=True
+            ):
+                if isinstance(each, BadImage):
+                    _check_source(request.source)
+                    if request.strict:
+                        raise StrictError(f"{image.location}: {each}")
+                    writer.bad.append((image.location, str(each)))
+                    num_bad += 1
+                else:
+                    writer.converted.update(each.kinds)
+                    writer.add(each.jpeg, label, PurePosixPath(image.name).name)
+            done += len(task.images)
+            progress(done, total, num_bad)
+            if task.is_last:
+                writer.close(sums)
+                writer = None
     return {part: [_whole(request.dest, name) for name in shards[part]] for part in PARTS}
 
 

@@ -11,13 +11,14 @@
 Every file is complete under its name, because it is written under another and then renamed.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -113,11 +114,6 @@ class ShardWriter:
             "about": np.array(json.dumps(about)),
         }
         write_arrays(self._about, arrays | (asdict(sums) if sums else {}))
-
-    def abandon(self) -> None:
-        """Remove what there is of it."""
-        self._file.close()
-        _partial(self._images).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +283,16 @@ def write_text(path: Path, text: str) -> None:
     file = _partial(path).open("wb")
     file.write(text.encode(errors="surrogateescape"))
     _accept(file, path)
+
+
+@contextlib.contextmanager
+def nothing_half_written(folder: Path) -> Iterator[None]:
+    """Remove what is not whole when the block ends, however and wherever it is interrupted."""
+    try:
+        yield
+    finally:
+        for path in folder.glob(f"*{_BEING_WRITTEN}"):
+            path.unlink()
 
 
 def is_unfinished(folder: Path) -> bool:
