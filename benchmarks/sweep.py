@@ -30,7 +30,10 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.ma
 
 
 def sweep(outputs: Path, runs: int) -> tuple[float, list[float], list[int]]:
-    """Seconds in all, seconds between the ends of runs, and KiB of the sweep's process by time."""
+    """Seconds in all, seconds between the ends of runs, and KiB of the sweep's process.
+
+    Memory twice a second until the last run has ended: what follows is the report, with matplotlib.
+    """
     command = ["src/train.py", *TINY, f"seed=range({runs})", f"outputs={outputs}"]
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -38,8 +41,11 @@ def sweep(outputs: Path, runs: int) -> tuple[float, list[float], list[int]]:
     )
     memory: list[int] = []
 
+    def results() -> list[Path]:
+        return list(outputs.glob("*/*/*/result.json"))
+
     def watch() -> None:
-        while process.poll() is None:
+        while process.poll() is None and len(results()) < runs:
             lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
             memory.extend(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
             time.sleep(0.5)
@@ -49,7 +55,7 @@ def sweep(outputs: Path, runs: int) -> tuple[float, list[float], list[int]]:
     process.wait()
     seconds = time.perf_counter() - began
     watcher.join()
-    ends = sorted(file.stat().st_mtime for file in outputs.glob("*/*/*/result.json"))
+    ends = sorted(file.stat().st_mtime for file in results())
     assert len(ends) == runs
     return seconds, [b - a for a, b in itertools.pairwise(ends)], memory
 
@@ -116,7 +122,7 @@ def main() -> None:
             f"memory of the sweep: {max(memory[:third]) / 1024:.0f} MiB in the first third, ",
             end="",
         )
-        print(f"{max(memory[third:-2] or memory) / 1024:.0f} MiB later, before the report")
+        print(f"{max(memory[third:]) / 1024:.0f} MiB later, before the report")
         saves = checkpoint_seconds(folder / "alexnet")
         print(
             f"a checkpoint of AlexNet: {statistics.median(saves):.2f} s (median of {len(saves)}, ",

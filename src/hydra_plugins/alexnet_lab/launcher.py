@@ -18,13 +18,14 @@ from typing import Self
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from alexnet.config import PROJECT, ConfigError
 from alexnet.ranks import what_ended
 from alexnet.rundir import SIGNALS_TO_STOP, Exit, RunDir, Stopped
 from hydra_plugins.alexnet_lab.devices import Devices, Share
 from hydra_plugins.alexnet_lab.display import Display
+from hydra_plugins.alexnet_lab.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -207,7 +208,7 @@ def run_process(run: RunDir) -> Exit:
     return _end(process, run)
 
 
-def run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
+def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     """One that torchrun or srun has started beside rank 0, which keeps the folder.
 
     It has a configuration of its own: that of rank 0 may not be there yet, or on another machine.
@@ -215,7 +216,7 @@ def run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
     """
     file = run.config.with_name(f"rank-{rank}.yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(without_hydra(composed), file, resolve=True)
+    OmegaConf.save(planned.told, file, resolve=True)
     process = start(run, log_file=run.rank_log(rank), arguments=["--config", str(file)])
     with _told_to_stop() as told:
         while process.poll() is None:
@@ -225,19 +226,17 @@ def run_other_rank(composed: DictConfig, run: RunDir, rank: int) -> Exit:
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
 
-def prepare(composed: DictConfig, run: RunDir) -> None:
+def prepare(planned: PlannedRun, run: RunDir) -> None:
     """Write .hydra/ with everything resolved, from which the run can be started anywhere."""
-    composed.hydra.sweep.dir, composed.hydra.sweep.subdir = str(run.path.parent), run.name
     folder = run.config.parent
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(list(composed.hydra.overrides.task)), folder / "overrides.yaml")
-    OmegaConf.save(composed.hydra, folder / "hydra.yaml")
-    OmegaConf.save(without_hydra(composed), run.config, resolve=True)
-
-
-def without_hydra(composed: DictConfig) -> DictConfig:
-    """Hydra's own settings apart: what a run is told."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    hydra = planned.composed.hydra  # of the arm's first seed
+    hydra.sweep.dir, hydra.sweep.subdir = str(run.path.parent), run.name
+    hydra.overrides.task = planned.overrides
+    hydra.job.override_dirname = MISSING  # as the other things that a job gets when it starts
+    OmegaConf.save(OmegaConf.create(planned.overrides), folder / "overrides.yaml")
+    OmegaConf.save(hydra, folder / "hydra.yaml")
+    OmegaConf.save(planned.told, run.config, resolve=True)
 
 
 def _end(process: subprocess.Popen[bytes], run: RunDir, *, is_ours: bool = False) -> Exit:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from alexnet import tracking
 from alexnet.config import (
@@ -24,13 +24,25 @@ from alexnet.rundir import RunDir, SweepDir
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One arm with one seed; `composed` is what Hydra made of it, `config` the same, checked."""
+    """One arm with one seed; `composed` is what Hydra made of the arm, with whatever seed."""
 
     name: str
     overrides: list[str]
     arm: dict[str, Any]
     composed: DictConfig
     config: Config
+
+    @property
+    def told(self) -> DictConfig:
+        """The configuration of the run, not yet resolved."""
+        told = without_hydra(self.composed)
+        told.seed = self.config.seed
+        return told
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """A copy without Hydra's own settings: what a run is told."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def levels_of(override: Override) -> list[str]:

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from alexnet import config as configuration
 from alexnet.config import PROJECT, Config, ConfigError
@@ -28,7 +28,6 @@ from hydra_plugins.alexnet_lab.launcher import (
     prepare,
     run_jobs,
     run_other_rank,
-    without_hydra,
 )
 from hydra_plugins.alexnet_lab.plan import (
     PlannedRun,
@@ -39,6 +38,7 @@ from hydra_plugins.alexnet_lab.plan import (
     run_name,
     spread,
     sweep_folder,
+    without_hydra,
 )
 from hydra_plugins.alexnet_lab.resume import change_run, find_run
 
@@ -202,11 +202,17 @@ class ExperimentSweeper(Sweeper):
             log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
         self._refuse_what_arms_set(fixed, axes)
         runs = []
+        arms: dict[tuple[str, ...], DictConfig] = {}  # composing is slow, and seeds are numbers
         for combination in chosen:
             overrides = [*fixed, *(self._override(*each) for each in combination.items())]
             levels = {plain_key(key): level for key, level in combination.items()}
-            composed = self.loader.load_sweep_config(self.config, overrides)
-            config = configuration.check(without_hydra(composed))
+            of_arm = tuple(level for key, level in levels.items() if key != "seed")
+            if of_arm not in arms:
+                arms[of_arm] = self.loader.load_sweep_config(self.config, overrides)
+            composed = arms[of_arm]
+            told = without_hydra(composed)
+            told.update(OmegaConf.from_dotlist([f"seed={levels['seed']}"]))
+            config = configuration.check(told)
             flat = configuration.flatten(config.plain())
             # A swept group has a name for its level and no value of its own.
             arm = {key: flat.get(key, level) for key, level in levels.items() if key != "seed"}
@@ -300,7 +306,7 @@ class ExperimentSweeper(Sweeper):
         # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
         # from files that somebody has edited.
         for run in runs:
-            prepare(run.composed, sweep.run(run.name))
+            prepare(run, sweep.run(run.name))
         launcher = self._make_launcher()
         try:
             returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
@@ -350,7 +356,7 @@ def _be_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     if run.is_finished:
         return Exit.FINISHED
     try:
-        return run_other_rank(planned.composed, run, rank)
+        return run_other_rank(planned, run, rank)
     except Interrupted as error:
         return error.exit
 
