@@ -6,11 +6,13 @@ from typing import Any
 import hydra
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch.nn import functional
 
-from alexnet.config import CONF, AlexNetConfig, Config, confounds
+from alexnet.config import CONF, AlexNetConfig, Config, ConfigError, confounds
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
+from hydra_plugins.alexnet_lab.plan import without_hydra
 from tests.conftest import plan as plan_anew
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
@@ -215,3 +217,22 @@ def test_every_shipped_file_composes_to_a_valid_configuration(choice: str):
     [run] = plan(choice, *NEEDS.get(choice, []))
 
     assert run.config.seed == 0
+
+
+def test_every_seed_is_told_what_it_would_be_told_alone():
+    together = plan_anew("+experiment=relu_vs_tanh", "seed=3,1")
+    for planned in together:
+        nonlinearity, seed = planned.arm["model.nonlinearity"], planned.config.seed
+        [alone] = plan_anew(
+            "+experiment=relu_vs_tanh", f"model.nonlinearity={nonlinearity}", f"seed={seed}"
+        )
+        assert OmegaConf.to_container(planned.told, resolve=True) == OmegaConf.to_container(
+            without_hydra(alone.composed), resolve=True
+        )
+        assert (planned.config, planned.overrides) == (alone.config, alone.overrides)
+    assert [planned.config.seed for planned in together] == [3, 1, 3, 1]
+
+
+def test_a_seed_is_checked_as_any_other_value():
+    with pytest.raises(ConfigError, match="seed"):
+        plan_anew("+experiment=relu_vs_tanh", "seed=0,x")
