@@ -14,6 +14,7 @@ from alexnet.data import Synthetic
 from alexnet.learning import ClassificationTask, ColumnParallelStrategy
 from alexnet.learning.column_strategy import Layout
 from alexnet.model import AlexNet, CifarNet, rows_of
+from tests.conftest import plan
 from tests.learning.processes import run_in_processes
 
 TINY: dict[str, Any] = {
@@ -47,6 +48,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "nonlinearity": "tanh",
     },
 }
+NETWORKS["all of these"] = {
+    **NETWORKS["as run in 2012"],
+    **NETWORKS["six, no crossing"],
+    "removed": ("conv3",),
+    "hidden": (32, 16),
+}
 LEARNING = {"lr": 0.01, "bias_lr_factor": 2.0, "momentum": 0.9, "weight_decay": 5e-3}
 
 
@@ -67,6 +74,8 @@ def fit(
     replicas: int = 1,
     folder: Path | None = None,
     net: dict[str, Any] | None = None,
+    learning: dict[str, Any] = LEARNING,
+    views: dict[str, Any] | None = None,
     precision: str = "64-true",
     steps: int = 3,
     batch_size: int = 6,
@@ -79,14 +88,14 @@ def fit(
     """
     torch.manual_seed(0)
     settings = {**TINY, "columns": max(columns, 2), **(net or {})}
-    task = ClassificationTask(AlexNet(**settings), **LEARNING)
+    task = ClassificationTask(AlexNet(**settings), **learning)
     data = Synthetic(
         num_images=21,
         num_classes=settings["num_classes"],
         batch_size=batch_size,
-        size=67,
         image_size=settings["image_size"],
         seed=0,
+        **(views or {"size": 67}),
     )
     devices = columns * replicas
     strategy: Any = ColumnParallelStrategy(columns=columns) if devices > 1 else "auto"
@@ -230,7 +239,9 @@ def test_training_with_dropout_is_that_of_one_process(columns: int, replicas: in
     assert_same_training(whole, ranks, columns)
 
 
-@pytest.mark.parametrize("network", ["as run in 2012", "six, no crossing", "without conv3"])
+@pytest.mark.parametrize(
+    "network", ["as run in 2012", "six, no crossing", "without conv3", "all of these"]
+)
 def test_other_networks_train_in_two_columns_as_in_one_process(network: str):
     net = NETWORKS[network]
 
@@ -239,6 +250,23 @@ def test_other_networks_train_in_two_columns_as_in_one_process(network: str):
     assert_same_training(fit(columns=1, net=net), ranks, columns=2)
     for rank in ranks:
         assert rank["measured"]["bytes_sent_per_column"] == rank["measured"]["bytes_sent_in_theory"]
+
+
+@pytest.mark.parametrize("preset", ["alexnet_paper", "alexnet_2012", "sixth_convolution"])
+def test_the_presets_train_in_two_columns_as_in_one_process(preset: str):
+    config = plan(f"+experiment={preset}", "trainer=two_columns")[0].config
+    assert config.model.sixth_convolution == (preset == "sixth_convolution")
+    net, data = config.model.plain(), config.data.plain()
+    views = {key: data[key] for key in data if key.startswith(("augmentation", "crop_", "color_"))}
+    job = {
+        "net": {key: net[key] for key in net.keys() - {"_target_", *TINY}},  # but tiny
+        "learning": config.learning.model_dump(exclude={"stop_at_train_error"}),
+        "views": {"size": 256, **views},
+    }
+
+    ranks = run_in_processes(2, _fit, {"columns": 2, **job})
+
+    assert_same_training(fit(columns=1, **job), ranks, columns=2)
 
 
 def test_columns_that_do_not_cross_send_what_fc8_and_the_softmax_see():
