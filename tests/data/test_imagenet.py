@@ -168,17 +168,37 @@ def test_folders_with_too_many_images_are_to_be_prepared_first(folders, monkeypa
         ImageNet(root=str(folders)).setup("fit")
 
 
-def test_validation_without_images_of_the_chosen_classes_is_refused(tmp_path):
+@pytest.mark.parametrize("root", ["as folders", "prepared"])
+def test_validation_without_images_of_the_chosen_classes_is_refused_and_what_works_is_named(
+    root, tmp_path
+):
     many = tuple(f"n{i:08}" for i in range(30))
     for name, files in images(1, many).items():
         for file, content in files.items():
-            write(tmp_path / "train" / name / file, content)
-            write(tmp_path / "val" / name / file, content)
-    held_out = set(ImageNet(root=str(tmp_path)).load_train_and_val()[1].labels)
+            write(tmp_path / "as folders" / "train" / name / file, content)
+            write(tmp_path / "as folders" / "val" / name / file, content)
+    if root == "prepared":
+        source, dest = tmp_path / "as folders", tmp_path / root
+        prepare(Request(source=source, dest=dest, workers=1), lambda *_: None)
+    root = str(tmp_path / root)
+    held_out = set(ImageNet(root=root).load_train_and_val()[1].labels)
     seen = [name for label, name in enumerate(many) if label not in held_out]
+    least = int(min(held_out)) + 1
 
-    with pytest.raises(ValueError, match="the val part has no images of these 2 classes"):
-        ImageNet(root=str(tmp_path), classes=seen[:2]).load_train_and_val()
+    with pytest.raises(ValueError, match="none of the 3 .* is of these 2 classes: add one of 3"):
+        ImageNet(root=root, classes=seen[:2])
+    with pytest.raises(ValueError, match=rf"the smallest number that works is .*={least}$"):
+        ImageNet(root=root, classes=least - 1)
+    assert len(ImageNet(root=root, classes=least).load_train_and_val()[1]) == 1
+
+
+def test_a_test_part_without_images_is_told_before_training(tmp_path):
+    class_folders(tmp_path)
+    for path in (tmp_path / "val").glob("*/*"):
+        path.unlink()
+
+    with pytest.raises(FileNotFoundError, match="no test images in"):
+        ImageNet(root=str(tmp_path))
 
 
 def test_a_damaged_shard_is_named_before_training_or_when_it_is_read(shards, tmp_path):

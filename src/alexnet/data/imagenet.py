@@ -14,6 +14,7 @@ from alexnet.data.image_module import ImageModule, Settings
 from alexnet.preparation.photograph import PIXELS, BadImage, decode
 from alexnet.preparation.raw import RawImage, RawPart, read_photograph, read_source
 from alexnet.preparation.shards import (
+    PARTS,
     Index,
     Part,
     ShardImages,
@@ -31,6 +32,11 @@ log = logging.getLogger(__name__)
 DEFAULT_ROOT = Path("~/.cache/alexnet-lab/imagenet")
 MOST_IN_MEMORY = 10_000  # images of 256 x 256: 2 GB
 
+_IMAGES_OF: dict[Part, str] = {
+    "train": "images left for training",
+    "val": "images held out for validation",
+    "test": "test images",
+}
 _HOW_TO_PREPARE = "python src/prepare.py source={}"
 
 
@@ -66,6 +72,7 @@ class ImageNet(ImageModule):
         self.fraction = fraction
         self._source = _open(self.root)
         self._labels = _choose(self._source.class_ids, classes)
+        _refuse_parts_without_images(self._source, self._labels, classes)
         class_names = tuple(self._source.class_names[label] for label in self._labels)
         super().__init__(class_names=class_names, pixels=PIXELS, **settings)
 
@@ -105,10 +112,14 @@ class _Prepared:
         """Of the whole training part."""
         return read_sums(self.root)
 
+    def count(self, part: Part) -> np.ndarray:
+        """How many images of every class it has."""
+        return np.array(self.index.counts[part])
+
     def load(self, part: Part, labels: Sequence[int], fraction: float = 1.0) -> ImageStore:
         """The images of these classes."""
         images = ShardImages(self.root, self.index.shards[part])
-        rows, chosen = _of_classes(images.labels, labels, fraction, part)
+        rows, chosen = _of_classes(images.labels, labels, fraction)
         return _InShards(images, rows, chosen)
 
 
@@ -135,7 +146,7 @@ class _Folders:
     def __init__(self, root: Path) -> None:
         self.root = root
         raw = read_source(root)
-        if raw.test is None:
+        if raw.test is None or not raw.test.images:
             raise FileNotFoundError(f"no test images in {root}: expected val/CLASS/*.JPEG")
         _warn_of_bad([f"{location}: {reason}" for location, reason in raw.refused])
         self.class_ids, self.class_names = raw.class_ids, raw.class_names
@@ -147,10 +158,14 @@ class _Folders:
             "test": raw.test,
         }
 
+    def count(self, part: Part) -> np.ndarray:
+        """How many images of every class it has."""
+        return np.bincount(self._parts[part].labels, minlength=len(self.class_ids))
+
     def load(self, part: Part, labels: Sequence[int], fraction: float = 1.0) -> ImageStore:
         """The images of these classes."""
         images = self._parts[part]
-        rows, chosen = _of_classes(np.array(images.labels), labels, fraction, part)
+        rows, chosen = _of_classes(np.array(images.labels), labels, fraction)
         if len(rows) > MOST_IN_MEMORY:
             raise ValueError(
                 f"{len(rows)} images are too many to convert at every start, at most "
@@ -216,8 +231,30 @@ def _choose(class_ids: Sequence[str], classes: int | Sequence[str] | None) -> li
     return sorted(class_ids.index(each) for each in classes)
 
 
+def _refuse_parts_without_images(
+    source: _Prepared | _Folders, chosen: Sequence[int], classes: int | Sequence[str] | None
+) -> None:
+    """Also of the test part, which is read after days of training."""
+    counts = {part: source.count(part) for part in PARTS}
+    for part, count in counts.items():
+        if count[chosen].any():
+            continue
+        none = f"none of the {count.sum()} {_IMAGES_OF[part]} in {source.root} is of"
+        if isinstance(classes, int):
+            least = 1 + max(int(np.flatnonzero(each)[0]) for each in counts.values())
+            raise ValueError(
+                f"{none} the first {classes} classes: the smallest number that works is "
+                f"data.classes={least}"
+            )
+        others = [source.class_ids[label] for label in np.flatnonzero(count)]
+        raise ValueError(
+            f"{none} these {len(chosen)} classes: add one of {len(others)} others to data.classes, "
+            f"such as {', '.join(others[:3])}"
+        )
+
+
 def _of_classes(
-    labels: np.ndarray, chosen: Sequence[int], fraction: float, part: Part
+    labels: np.ndarray, chosen: Sequence[int], fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the chosen classes, or of a fraction of each, and their labels 0, 1, 2, ..."""
     new = np.full(max(labels.max(), *chosen) + 1, -1)
@@ -225,9 +262,4 @@ def _of_classes(
     rows = np.flatnonzero(new[labels] >= 0)
     if fraction < 1:
         rows = rows[first_of_each_class(labels[rows], fraction)]
-    if not len(rows):
-        raise ValueError(
-            f"the {part} part has no images of these {len(chosen)} classes: choose more of them "
-            "with data.classes"
-        )
     return rows, new[labels[rows]]
