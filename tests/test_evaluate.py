@@ -14,6 +14,7 @@ from torch import nn
 import evaluate
 from alexnet.data import Synthetic
 from alexnet.model import CifarNet
+from alexnet.rundir import Exit, SweepDir, find_checkpoint
 from tests.conftest import Train, plan, the_sweep
 
 MODEL = {"_target_": "alexnet.model.CifarNet", "num_classes": 6, "init": "he", "image_size": 24}
@@ -96,6 +97,25 @@ def test_predictions_hold_every_image_once_and_give_the_errors_again(run: Path, 
         found = [float(row[f"probability_{i}"]) for i in range(1, 6)]
         assert found == sorted(found, reverse=True)
         assert (row["class_1"] == row["true_class"]) == (row["right_top1_ties_shared"] == "1")
+
+
+@pytest.mark.parametrize(("where", "what"), [("..", "a sweep"), ("../..", "a folder of sweeps")])
+def test_a_sweep_is_refused_with_one_of_its_runs(
+    run: Path, where: str, what: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = (run / where).resolve()
+    SweepDir(run.parent).write_plan({"runs": {"not-begun": {}, run.name: {}}})
+
+    assert evaluate.main([f"checkpoint={folder}"]) == Exit.WRONG
+
+    assert f"{folder} is {what}: give one run, such as {run}" in capsys.readouterr().err
+
+
+def test_a_sweep_without_checkpoints_has_no_run_to_name(run: Path):
+    SweepDir(run.parent).write_plan({"runs": {"not-begun": {}}})
+
+    with pytest.raises(FileNotFoundError, match="no run in it has checkpoints"):
+        find_checkpoint(run.parent)
 
 
 def test_several_checkpoints_are_averaged_by_their_weights(run: Path, tmp_path: Path):

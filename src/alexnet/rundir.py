@@ -308,14 +308,25 @@ def find_sweeps(folder: Path) -> list[SweepDir]:
 def find_checkpoint(path: Path) -> Path:
     """The file itself, or the last checkpoint of a run folder, whose errors result.json has.
 
-    Raises FileNotFoundError if there is none.
+    Raises FileNotFoundError if there is none, with a run's folder if there are some below it.
     """
     path = path.expanduser()
-    checkpoint = RunDir(path).last_checkpoint if path.is_dir() else path
-    if not checkpoint.is_file():
-        what = "is a folder without checkpoints/last.ckpt" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{path} {what}: give a checkpoint, or the folder of a run")
-    return checkpoint
+    if not path.is_dir():
+        if path.is_file():
+            return path
+        raise FileNotFoundError(f"{path} does not exist: give a checkpoint, or the folder of a run")
+    if (checkpoint := RunDir(path).last_checkpoint).is_file():
+        return checkpoint
+    if sweeps := find_sweeps(path):
+        what = "is a sweep" if sweeps[0].path == path else "is a folder of sweeps"
+        runs = (run for sweep in sweeps for run in sweep.runs())
+        if trained := next((run for run in runs if run.last_checkpoint.is_file()), None):
+            raise FileNotFoundError(f"{path} {what}: give one run, such as {trained.path}")
+        raise FileNotFoundError(f"{path} {what}, and no run in it has checkpoints/last.ckpt")
+    raise FileNotFoundError(
+        f"{path} is a folder without checkpoints/last.ckpt: give a checkpoint, or the folder of a "
+        "run"
+    )
 
 
 def run_of(checkpoint: Path) -> RunDir | None:
