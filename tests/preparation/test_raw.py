@@ -229,6 +229,13 @@ def test_a_folder_without_images_says_what_is_expected(tmp_path):
             read_source(root)
 
 
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_of_one_part_alone_the_folder_above_is_meant(tmp_path, part):
+    class_folders(tmp_path)
+    with pytest.raises(SourceError, match=rf"the {part} part alone: .* above it, {tmp_path}$"):
+        read_source(tmp_path / part)
+
+
 def test_an_unlucky_devkit_has_the_numbers_of_its_own_year(tmp_path):
     meta, _ = devkit()
     flat_val_and_devkit(tmp_path)

@@ -162,6 +162,12 @@ class _Finder:
                 else:
                     self.refused.append((image.location, "in no class"))
             return by_class
+        here = self.source.resolve()
+        if here.name in ("train", "val") and (here.parent / "train").is_dir():
+            raise SourceError(
+                f"{self.source} is the {here.name} part alone: give the folder above it, "
+                f"{here.parent}"
+            )
         raise SourceError(f"no training images in {self.source}: {_EXPECTED}")
 
     def test_images(self, label_of: Mapping[str, int]) -> list[tuple[int, RawImage]] | None:
