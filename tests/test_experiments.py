@@ -92,6 +92,15 @@ def test_arms_differ_only_in_what_the_experiment_declares(experiment: str):
         assert differ <= allowed
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_drop_of_a_rate_and_of_colour_noise_comes_before_the_end(experiment: str):
+    for config in arms(experiment):
+        last = config.trainer.max_epochs - 1
+        assert (config.data.color_noise_epochs or 0) <= last
+        for group, drops in (config.learning.drops or {}).items():
+            assert max(drops) <= last, group
+
+
 def rates(arm: str) -> list[dict[str, float]]:
     """Of each group after 0, 1, 2 ... epochs, in an arm of as_printed_or_as_run."""
     [config] = arms("as_printed_or_as_run", f"+arm=choice({arm})")

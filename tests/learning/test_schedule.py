@@ -15,7 +15,7 @@ from alexnet import config as configuration
 from alexnet.config import ConfigError
 from alexnet.data import Synthetic
 from alexnet.learning import ClassificationTask, ColumnParallelStrategy, PaperSGD, RunRecorder
-from alexnet.learning.schedule import ByEpoch
+from alexnet.learning.schedule import ByEpoch, changes
 from alexnet.model import AlexNet, CifarNet
 from alexnet.rundir import RunDir, Stopped
 from tests.conftest import plan
@@ -216,17 +216,33 @@ class Watch(pl.Callback):
             raise Stopped  # the recorder, who is told first, has written a checkpoint
 
 
-def fit(folder: Path, watch: Watch, *, net: nn.Module | None = None, **trainer: Any) -> RunDir:
+def fit(
+    folder: Path,
+    watch: Watch,
+    *,
+    net: nn.Module | None = None,
+    learning: dict[str, Any] | None = None,
+    **trainer: Any,
+) -> RunDir:
     folder.mkdir(exist_ok=True)
     run = RunDir(folder)
     torch.manual_seed(0)
     net = net or CifarNet(init="he", normalization="none", image_size=8)
-    data = Synthetic(num_images=32, num_classes=10, batch_size=8, size=8, image_size=net.image_size)
-    task = ClassificationTask(net, lr=0.01, weight_decay=5e-4, schedule="by_epoch", drops=DROPS)
+    data = Synthetic(
+        num_images=32,
+        num_classes=10,
+        batch_size=8,
+        size=8,
+        image_size=net.image_size,
+        color_noise=0.1,
+        color_noise_epochs=3,
+    )
+    learning = learning or {"schedule": "by_epoch", "drops": DROPS}
+    task = ClassificationTask(net, **{"lr": 0.01, "weight_decay": 5e-4, **learning})
     lightning = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
-        max_epochs=4, callbacks=[RunRecorder(run), watch], **trainer,
+        callbacks=[RunRecorder(run), watch], **{"max_epochs": 4, **trainer},
     )  # fmt: skip
     with suppress(Stopped):
         lightning.fit(task, datamodule=data, ckpt_path=run.whole_checkpoint(), weights_only=True)
@@ -253,7 +269,88 @@ def test_rates_drop_with_the_first_batch_of_an_epoch_and_a_frozen_layer_stays_bi
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
     assert not torch.equal(watch.conv1[1, 2][0], before[0])
     assert [row["lr"] for row in RunDir(tmp_path).read_metrics()] == [1e-2, 1e-3, 1e-3, 1e-4]
-    assert "learning rates after epoch 2: conv1_weights 0, conv1_biases 0" in caplog.text
+    assert [text for text in caplog.messages if "rate " in text or "frozen" in text] == [
+        "from epoch 2 on: weights' rate 0.01 -> 0.001",
+        "from epoch 3 on: conv1 frozen",
+        "from epoch 4 on: weights' rate 0.001 -> 0.0001",
+    ]
+    assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+
+def told_while_fitting(
+    caplog: pytest.LogCaptureFixture, folder: Path, learning: dict[str, Any], **trainer: Any
+) -> list[str]:
+    with caplog.at_level(logging.INFO, "alexnet.learning"):
+        fit(folder, Watch(), learning=learning, **trainer)
+    ours = [each.getMessage() for each in caplog.records if each.name.startswith("alexnet")]
+    return [text for text in ours if "training error" not in text]
+
+
+PLATEAU = {"schedule": "plateau", "patience": 1, "lr": 1e-5}  # so low that nothing is learned
+
+
+def test_the_plateau_rule_tells_when_it_has_divided_the_rates(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    learning = {**PLATEAU, "bias_lr_factor": 2.0}
+
+    told = told_while_fitting(caplog, tmp_path, learning, max_epochs=2)
+
+    assert told == ["from epoch 3 on: weights' rate 1e-05 -> 1e-06; biases' rate 2e-05 -> 2e-06"]
+
+
+@pytest.mark.parametrize("stop_after", [(0, EPOCH_END), (1, 2), (1, EPOCH_END), (3, 1)])
+def test_the_plateau_rule_lowers_the_rate_of_a_run_that_goes_on_when_it_would_have_anyway(
+    tmp_path: Path, stop_after: tuple[int, int]
+):
+    whole, first, second = Watch(), Watch(stop_after), Watch()
+    metrics = fit(tmp_path / "whole", whole, learning=PLATEAU).read_metrics()
+
+    for watch in (first, second):
+        run = fit(tmp_path / "stopped", watch, learning=PLATEAU)
+
+    assert [row["lr"] for row in metrics] == pytest.approx([1e-5, 1e-5, 1e-6, 1e-7])
+    assert {**first.rates, **second.rates} == whole.rates
+    assert [row["lr"] for row in run.read_metrics()] == [row["lr"] for row in metrics]
+
+
+def test_constant_rates_are_not_told_but_the_end_of_colour_noise_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    told = told_while_fitting(caplog, tmp_path, {"schedule": "constant"})
+
+    assert told == ["from epoch 4 on: no colour noise"]
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"conv1_weights": 0.0}, "conv1 weights frozen"),
+        ({"conv1_weights": 0.0, "conv1_biases": 0.0}, "conv1 frozen"),
+        ({"weights": 0.0, "conv1_biases": 0.5}, "conv1 biases' rate 2 -> 0.5; weights frozen"),
+        ({}, ""),
+    ],
+)
+def test_changes_of_rates_are_told_in_words(after: dict[str, float], words: str):
+    before = {"weights": 1.0, "biases": 2.0, "conv1_weights": 1.0, "conv1_biases": 2.0}
+
+    assert changes(before, before | after) == words
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ({"max_epochs": 2}, "after 2 epochs, {}: weights 3; conv1 weights 2; conv1 biases 2"),
+        ({"max_epochs": 4, "max_steps": 10}, "after 2.5 epochs, {}: weights 3"),
+    ],
+)
+def test_drops_that_never_come_are_told_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: dict[str, int], told: str
+):
+    fit(tmp_path, Watch(), **end)
+
+    [warning] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warning.endswith(told.format("before these of learning.drops"))
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ class RunRecorder(Callback):
         self.at = Position()
         self._counts: dict[str, Any] = {}  # of the metrics, since the last row
         self._is_resuming = False
+        self._lr = math.nan  # of the weights, as trained with: after the validation it may be lower
         # What to go on from if the run ends inside an epoch but is given more epochs later.
         self._inside_epoch: tuple[dict[str, Any], dict[str, Any]] | None = None
 
@@ -139,6 +140,9 @@ class RunRecorder(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_began = time.monotonic()
         self._move(step=0, epoch_loss=0.0, epoch_wrong=0.0, epoch_images=0, epoch_seconds=0.0)
+        data, epoch = trainer.datamodule, trainer.current_epoch  # type: ignore[attr-defined]
+        if data.color_noise and data.color_noise_epochs == epoch and trainer.is_global_zero:
+            log.info("from epoch %d on: no colour noise", epoch + 1)
 
     @override
     def on_train_batch_end(
@@ -151,6 +155,7 @@ class RunRecorder(Callback):
     ) -> None:
         task = _task(pl_module)
         batches, done = int(trainer.num_training_batches), batch_idx + 1
+        self._lr = trainer.optimizers[0].param_groups[0]["lr"]
         self._move(step=done, epoch_seconds=time.monotonic() - self._epoch_began)
         # Rows of equal length: the error of a short one would cross by chance.
         if (
@@ -180,7 +185,7 @@ class RunRecorder(Callback):
             factors.TRAIN_LOSS: at.epoch_loss / at.epoch_images,
             factors.TRAIN_ERROR: at.epoch_wrong / at.epoch_images,
             **{name: float(metrics[name]) for name in _VALIDATION},
-            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "lr": self._lr,
             "seconds": at.seconds + time.monotonic() - self._epoch_began,
             "images_per_second": round(at.epoch_images / at.epoch_seconds, 1),
         }
@@ -242,7 +247,7 @@ class RunRecorder(Callback):
         if not math.isfinite(loss):
             raise Diverged(
                 f"the training loss is {loss} at epoch {epoch:.2f} (learning rate "
-                f"{trainer.optimizers[0].param_groups[0]['lr']:g}): try a lower learning.lr"
+                f"{self._lr:g}): try a lower learning.lr"
             )
         row = {
             "epoch": epoch,

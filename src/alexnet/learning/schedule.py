@@ -21,6 +21,27 @@ def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
     )
 
 
+def rates_of(optimizer: Optimizer) -> dict[str, float]:
+    """By group."""
+    return {group["name"]: group["lr"] for group in optimizer.param_groups}
+
+
+def changes(before: Mapping[str, float], now: Mapping[str, float]) -> str:
+    """What has become of the rates, in words; "" if they are what they were."""
+    told, frozen = [], set()
+    for name, rate in now.items():
+        if rate == before[name]:
+            continue
+        words = name.replace("_", " ")
+        if rate:
+            told.append(f"{words}' rate {before[name]:g} -> {rate:g}")
+            continue
+        layer, _, kind = name.rpartition("_")
+        other = f"{layer}_{'biases' if kind == 'weights' else 'weights'}"
+        frozen.add(layer if layer and now.get(other) == 0 else words)
+    return "; ".join([*told, *(f"{each} frozen" for each in sorted(frozen))])
+
+
 class ByEpoch:
     """Rates that fall at given epochs, each group's at its own: as the 2012 program was run.
 
@@ -34,14 +55,18 @@ class ByEpoch:
         self._first = [group["lr"] for group in optimizer.param_groups]
         self._drops = drops
 
-    def set_rates(self, epoch: int) -> dict[str, float]:
-        """Set what holds after so many whole epochs; the rates that are new, by group."""
-        changed = {}
+    def set_rates(self, epoch: int) -> None:
+        """Set what holds after so many whole epochs."""
         for group, first in zip(self._optimizer.param_groups, self._first, strict=True):
-            rate = first * self._factor(group["name"], epoch)
-            if group["lr"] != rate:
-                group["lr"] = changed[group["name"]] = rate
-        return changed
+            group["lr"] = first * self._factor(group["name"], epoch)
+
+    def not_before(self, epochs: float) -> str:
+        """The drops that do not come within so many epochs, in words; "" if all do."""
+        late = {
+            name: ", ".join(str(each) for each in drops if each >= epochs)
+            for name, drops in self._drops.items()
+        }
+        return "; ".join(f"{name.replace('_', ' ')} {at}" for name, at in late.items() if at)
 
     def _factor(self, name: str, epoch: int) -> float:
         kind = name.rpartition("_")[2]

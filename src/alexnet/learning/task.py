@@ -1,9 +1,12 @@
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -11,7 +14,7 @@ from torchmetrics import Metric
 
 from alexnet import factors
 from alexnet.learning.optimizer import PaperSGD, parameter_groups
-from alexnet.learning.schedule import ByEpoch, Drops, plateau
+from alexnet.learning.schedule import ByEpoch, Drops, changes, plateau, rates_of
 from alexnet.model import seed_dropout
 
 log = logging.getLogger(__name__)
@@ -150,12 +153,31 @@ class ClassificationTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The rates of the epoch: at every batch, for a run may go on in the middle of one."""
-        if self._by_epoch is None:
+        if self._by_epoch is not None:
+            with self._changes_told(self.current_epoch):
+                self._by_epoch.set_rates(self.current_epoch)
+
+    def on_train_start(self) -> None:
+        """Warn of what the run ends too early for."""
+        if self._by_epoch is None or not self.trainer.is_global_zero:
             return
-        changed = self._by_epoch.set_rates(self.current_epoch)
+        by_steps = self.trainer.max_steps / int(self.trainer.num_training_batches)
+        ends = (self.trainer.max_epochs or -1, by_steps)
+        epochs = min((each for each in ends if each >= 0), default=math.inf)  # -1: no end
+        if late := self._by_epoch.not_before(epochs):
+            log.warning(
+                "the run ends after %.3g epochs, before these of learning.drops: %s", epochs, late
+            )
+
+    @contextmanager
+    def _changes_told(self, epoch: int) -> Iterator[None]:
+        """A line of the log if the rates have become others for this epoch, counted from 0."""
+        [optimizer] = self.trainer.optimizers
+        before = rates_of(optimizer)
+        yield
+        changed = changes(before, rates_of(optimizer))
         if changed and self.trainer.is_global_zero:
-            rates = ", ".join(f"{name} {rate:g}" for name, rate in changed.items())
-            log.info("learning rates after epoch %d: %s", self.current_epoch, rates)
+            log.info("from epoch %d on: %s", epoch + 1, changed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
@@ -182,9 +204,11 @@ class ClassificationTask(pl.LightningModule):
         results = self.val.results()
         self.log_dict(results, logger=False)
         # Stepped here and not by Lightning, which forgets the step if a run goes on from the
-        # checkpoint at the end of this epoch.
-        if self._plateau is not None and self.trainer.training and self.trainer.is_last_batch:
-            self._plateau.step(results[factors.VAL_ERROR].item())
+        # checkpoint at the end of this epoch. (trainer.training is False while fit validates.)
+        is_fitting = self.trainer.state.fn == TrainerFn.FITTING
+        if self._plateau is not None and is_fitting and self.trainer.is_last_batch:
+            with self._changes_told(self.current_epoch + 1):
+                self._plateau.step(results[factors.VAL_ERROR].item())
 
     def on_test_epoch_end(self) -> None:
         """Hand the test errors to Lightning."""
