@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from alexnet.preparation.split import first_of_each_class, hold_out_test, hold_out_validation
+from alexnet.preparation import split as splitting
+from alexnet.preparation.split import Split, first_of_each_class, hold_out_test
+
+
+def hold_out_validation(labels: np.ndarray, per_class: int) -> Split:
+    names = [f"n{label}" for label in range(labels.max() + 1)]
+    return splitting.hold_out_validation(labels, per_class, class_ids=names)
 
 
 def labels_of(*sizes: int) -> np.ndarray:
@@ -28,7 +34,15 @@ def test_of_small_classes_a_tenth_of_all_is_held_out_and_that_is_said():
     split = hold_out_validation(labels_of(*[1] * 1000), 50)
 
     assert (len(split.train), len(split.val)) == (900, 100)
-    assert "of 100 classes validation holds the only images" in split.how
+    names = ", ".join(f"n{label}" for label in split.val[:5])
+    assert split.how.endswith(f"; no training image is left of {names}, and 95 more classes")
+
+
+def test_a_few_classes_without_training_images_are_all_named():
+    split = hold_out_validation(labels_of(*[1] * 12), 50)
+
+    [held_out] = split.val
+    assert split.how.endswith(f"; no training image is left of n{held_out}")
 
 
 def test_the_choice_is_always_the_same_and_random():

@@ -150,7 +150,8 @@ class _Folders:
             raise FileNotFoundError(f"no test images in {root}: expected val/CLASS/*.JPEG")
         _warn_of_bad([f"{location}: {reason}" for location, reason in raw.refused])
         self.class_ids, self.class_names = raw.class_ids, raw.class_names
-        split = hold_out_validation(np.array(raw.train.labels), VAL_PER_CLASS)
+        labels = np.array(raw.train.labels)
+        split = hold_out_validation(labels, VAL_PER_CLASS, class_ids=raw.class_ids)
         log.info("validation: %s", split.how)
         self._parts: dict[Part, RawPart] = {
             "train": raw.train.take(split.train),

@@ -216,7 +216,7 @@ def _split(raw: Raw, request: Request) -> tuple[dict[Part, RawPart], str]:
         test = train.take(shuffled(tests))
     else:
         test = test.take(shuffled(np.arange(len(test.images))))
-    split = hold_out_validation(labels[rest], request.val_per_class)
+    split = hold_out_validation(labels[rest], request.val_per_class, class_ids=raw.class_ids)
     if not len(split.train) or not test.images:
         raise SourceError(f"test_fraction={request.test_fraction} leaves a part without images")
     log.info("validation: %s", split.how)

@@ -1,10 +1,12 @@
 """Which images are for training, for validation and for the test: always the same choice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 VAL_PER_CLASS = 50  # as many as the official validation set has
+_MOST_CLASSES_NAMED = 5
 
 _SEED = 2012
 _VALIDATION, _TEST = 1, 2  # so that the two choices have nothing in common
@@ -19,7 +21,7 @@ class Split:
     how: str
 
 
-def hold_out_validation(labels: np.ndarray, per_class: int) -> Split:
+def hold_out_validation(labels: np.ndarray, per_class: int, *, class_ids: Sequence[str]) -> Split:
     """Cut the validation part from the training images.
 
     `per_class` of every class, but at most a tenth of a class. Where most classes have fewer than
@@ -41,7 +43,10 @@ def hold_out_validation(labels: np.ndarray, per_class: int) -> Split:
         how = "a tenth of the training images whatever their class: most classes have fewer than 10"
         unseen = np.setdiff1d(labels[chosen], labels[~chosen])
         if len(unseen):
-            how += f"; of {len(unseen)} classes validation holds the only images"
+            named = ", ".join(class_ids[label] for label in unseen[:_MOST_CLASSES_NAMED])
+            more = len(unseen) - _MOST_CLASSES_NAMED
+            how += f"; no training image is left of {named}"
+            how += f", and {more} more classes" if more > 0 else ""
     return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen), how)
 
 
