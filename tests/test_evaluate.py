@@ -232,6 +232,28 @@ def test_any_folder_of_images_gets_predictions(
     assert all(row["class_1"] in NAMES and row["true_class"] == "" for row in rows)
 
 
+def test_what_can_be_no_picture_is_passed_over_unread_and_told_in_one_line(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    folder, file = tmp_path / "pictures", tmp_path / "predictions.csv"
+    (folder / ".thumbnails").mkdir(parents=True)
+    Image.new("RGB", (30, 30)).save(folder / "a.png")
+    for name in ("._a.png", ".thumbnails/a.png", "notes.txt"):
+        (folder / name).write_text("no picture")
+    (folder / "gone.png").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.jpg")
+    caplog.set_level("INFO")
+
+    status = evaluate.main([f"checkpoint={run}", f"images={folder}", f"predictions={file}"])
+
+    assert status == 0
+    assert [row["image"] for row in rows_of(file)] == ["a.png"]
+    [line] = [text for text in caplog.messages if "passed over" in text]
+    assert "2 hidden, such as ._a.png; " in line
+    assert "2 links to nowhere or no ordinary files, such as gone.png" in line
+    assert "1 not named as images, such as notes.txt" in line
+
+
 def test_names_of_pictures_need_not_be_unicode(run: Path, tmp_path: Path):
     folder = tmp_path / "pictures"
     folder.mkdir()

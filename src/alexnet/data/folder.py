@@ -1,3 +1,5 @@
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from alexnet.data.image_module import ImageModule, Settings
 from alexnet.preparation.photograph import BadImage, Photograph, decode
 from alexnet.preparation.raw import SUFFIXES, RawImage, read_photograph
 
+log = logging.getLogger(__name__)
+
 NO_IMAGE = -1
 """The label of a file that is no image, or a damaged one; those of the others are 0."""
 
@@ -19,7 +23,8 @@ class FolderOfImages(ImageModule):
     """Any images, without labels: all that lie in a folder and in its folders, by name.
 
     Brought to 256 x 256 as ImageNet's are (section 2), and from there to `pixels`, the size that
-    the network has learnt from. They are the test part; a file that is no image is black.
+    the network has learnt from. They are the test part; a file that is no image is black. What is
+    hidden, not named as an image or no ordinary file is passed over unread, which the log tells.
 
     Raises FileNotFoundError if there are none.
     """
@@ -34,11 +39,7 @@ class FolderOfImages(ImageModule):
     ) -> None:
         if not folder.is_dir():
             raise FileNotFoundError(f"images={folder} is not a folder")
-        self.names = tuple(
-            str(path.relative_to(folder))
-            for path in sorted(folder.rglob("*"))
-            if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
+        self.names = _names_of_images(folder)
         if not self.names:
             raise FileNotFoundError(f"images={folder} has no images in it")
         super().__init__(class_names=tuple(class_names), pixels=pixels, **settings)
@@ -55,6 +56,28 @@ class FolderOfImages(ImageModule):
     def what_is_wrong(self, row: int) -> str:
         """With an image whose label is NO_IMAGE."""
         return f"{self._images.path(row)}: {self._images.read(row)}"
+
+
+def _names_of_images(folder: Path) -> tuple[str, ...]:
+    names, passed_over = [], dict[str, list[str]]()
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            continue
+        name = path.relative_to(folder)
+        if any(part.startswith(".") for part in name.parts):
+            kind = "hidden"
+        elif path.suffix.lower() not in SUFFIXES:
+            kind = "not named as images"
+        elif not path.is_file():  # to open a pipe would wait for ever
+            kind = "links to nowhere or no ordinary files"
+        else:
+            names.append(str(name))
+            continue
+        passed_over.setdefault(kind, []).append(os.fsencode(name).decode(errors="replace"))
+    if passed_over:
+        kinds = (f"{len(each)} {kind}, such as {each[0]}" for kind, each in passed_over.items())
+        log.info("passed over in %s: %s", folder, "; ".join(kinds))
+    return tuple(names)
 
 
 @dataclass(frozen=True)
