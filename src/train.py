@@ -18,6 +18,8 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +31,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alexnet import config as configuration
 from alexnet import factors
-from alexnet.config import Config, ConfigError
+from alexnet.config import Config, ConfigError, DataSet
 from alexnet.cost import Disk
+from alexnet.identity import REMEDY, Images, contradiction, identify, images_before
 from alexnet.process import attempt
 from alexnet.ranks import Ranks, started_from_outside
 from alexnet.rundir import (
@@ -83,15 +86,16 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     before = run.read_provenance().get("threads") if checkpoint else None
     share = max(1, torch.get_num_threads() // config.trainer.devices)
     torch.set_num_threads(config.trainer.threads or before or share)
-    if ranks.rank == 0:
-        run.write_provenance(
-            tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
-        )
 
     torch.manual_seed(config.seed)
     with _what_was_asked_for():
         data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
         data.prepare_data()
+        images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
+    if ranks.rank == 0:
+        origin = tracking.provenance(threads=torch.get_num_threads(), command=planned["command"])
+        run.write_provenance({**origin, "data": asdict(images) if images else None})
+    with _what_was_asked_for():
         ranks.start(config.trainer.devices)
         data.setup("fit")
         net = hydra.utils.instantiate(
@@ -163,6 +167,15 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         }
     )
     log.info("test error %.2f %%: %s", 100 * metrics[factors.TEST_ERROR], run.path)
+
+
+def _its_images(data: DataSet, run: RunDir, arm: Mapping[str, Any]) -> Images | None:
+    """Those that the run finds, which must be those of the runs in whose folder it is."""
+    images = identify(data)
+    before = images_before(SweepDir(run.path.parent), data, arm) if images else {}
+    if images and (problem := contradiction(images, before)):
+        raise ConfigError(f"{problem}: {REMEDY}")
+    return images
 
 
 def _trainer(

@@ -160,6 +160,12 @@ class RunDir:
         """Whether result.json exists, which is written last of all."""
         return (self.path / "result.json").exists()
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to go on from, or a result."""
+        checkpoints = (self.last_checkpoint, self._previous_checkpoint)
+        return self.is_finished or any(each.exists() for each in checkpoints)
+
     def rank_log(self, rank: int) -> Path:
         """What another process of the run printed: rank-1.log."""
         return self.path / f"rank-{rank}.log"
@@ -251,7 +257,7 @@ class RunDir:
         return _read_json(self.rank_end(rank))
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Replace provenance.json: commit, versions, hardware, threads, command."""
+        """Replace provenance.json: commit, versions, hardware, threads, command, data."""
         write_json(self.path / "provenance.json", provenance)
 
     def read_provenance(self) -> dict[str, Any]:

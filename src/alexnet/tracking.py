@@ -17,7 +17,7 @@ from alexnet.rundir import RunDir
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import WandbLogger
 
-PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy")
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "mlxtend")
 
 
 def provenance(*, threads: int, command: str) -> dict[str, Any]:

@@ -11,17 +11,16 @@ import numpy as np
 import torchvision.datasets
 from typing_extensions import Unpack, override
 
+from alexnet.cifar10_files import DEFAULT_ROOT, FOLDER, find_folder
 from alexnet.data.batches import LabelledImages
 from alexnet.data.image_module import ImageModule, Settings, hold_out
 
 log = logging.getLogger(__name__)
 
-DEFAULT_ROOT = Path("~/.cache/alexnet-lab")
 IMAGES_PER_BATCH = 10_000
 NUM_VAL_IMAGES = 5_000
 
 _PIXELS = 32
-_FOLDER = torchvision.datasets.CIFAR10.base_folder
 _TRAIN_MD5: dict[str, str] = dict(torchvision.datasets.CIFAR10.train_list)
 _TEST_MD5: dict[str, str] = dict(torchvision.datasets.CIFAR10.test_list)
 _MD5 = _TRAIN_MD5 | _TEST_MD5
@@ -31,7 +30,7 @@ class CIFAR10(ImageModule):
     """The data set of figure 1 and of section 3.3: 32 x 32 RGB, 10 classes.
 
     45,000 images for training and 5,000 for validation (500 of every class) out of the 50,000
-    published for training; the published 10,000 for the test, whose file is not opened before.
+    published for training; the published 10,000 for the test, which are not looked at before.
 
     `root` holds the folder cifar-10-batches-py of the "python version", or is it; None means
     ~/.cache/alexnet-lab. A root without that folder gets it by download. `verify` compares every
@@ -65,7 +64,7 @@ class CIFAR10(ImageModule):
         root = Path(self.root or DEFAULT_ROOT).expanduser()
         if self.root is None:
             root.mkdir(parents=True, exist_ok=True)
-        folder = _find_folder(root)
+        folder = find_folder(root)
         missing = [name for name in _MD5 if not (folder / name).exists()]
         if len(missing) == len(_MD5):
             _download(root)
@@ -86,7 +85,7 @@ class CIFAR10(ImageModule):
         return self._read(_TEST_MD5)
 
     def _read(self, md5_of: dict[str, str]) -> LabelledImages:
-        folder = _find_folder(Path(self.root or DEFAULT_ROOT).expanduser())
+        folder = find_folder(Path(self.root or DEFAULT_ROOT).expanduser())
         images = np.empty((len(md5_of), IMAGES_PER_BATCH, 3 * _PIXELS**2), np.uint8)
         labels = np.empty((len(md5_of), IMAGES_PER_BATCH), np.int64)
         for i, (name, md5) in enumerate(md5_of.items()):
@@ -97,16 +96,6 @@ class CIFAR10(ImageModule):
         )
 
 
-def _find_folder(root: Path) -> Path:
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"data.root={root} is not a folder: set data.root to the folder that holds {_FOLDER}, "
-            "or leave it out to download CIFAR-10"
-        )
-    is_folder_itself = any((root / name).exists() for name in _MD5)
-    return root if is_folder_itself else root / _FOLDER
-
-
 def _download(root: Path) -> None:
     log.info("downloading CIFAR-10 (170 MB) into %s", root)
     try:
@@ -114,13 +103,13 @@ def _download(root: Path) -> None:
         # same time never looks like the data set.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as apart:
             torchvision.datasets.CIFAR10(apart, download=True)
-            folder = root / _FOLDER
+            folder = root / FOLDER
             if not (folder / "test_batch").exists():
-                os.replace(Path(apart) / _FOLDER, folder)
+                os.replace(Path(apart) / FOLDER, folder)
     except (OSError, RuntimeError) as error:  # no network, no space; wrong checksum
         raise FileNotFoundError(
             f"no CIFAR-10 batches in {root}, and the download failed ({error}). Put the files of "
-            f"the python version, {', '.join(_MD5)}, into {root / _FOLDER}, or set "
+            f"the python version, {', '.join(_MD5)}, into {root / FOLDER}, or set "
             "data.root=FOLDER to where they are; data.verify=false accepts other copies of them. "
             "data=mnist5k needs no download"
         ) from None
@@ -130,7 +119,7 @@ def _read_batch(path: Path, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Rows (10000, 3072) uint8, a red, a green and a blue plane each, and labels (10000,)."""
     if not path.exists():
         raise FileNotFoundError(
-            f"no {path}: set data.root to the folder that holds {_FOLDER} with {', '.join(_MD5)}"
+            f"no {path}: set data.root to the folder that holds {FOLDER} with {', '.join(_MD5)}"
         )
     content = path.read_bytes()
     if md5 is not None and (found := hashlib.md5(content).hexdigest()) != md5:

@@ -14,6 +14,7 @@ from alexnet.data.image_module import ImageModule, Settings
 from alexnet.preparation.photograph import PIXELS, BadImage, decode
 from alexnet.preparation.raw import RawImage, RawPart, read_photograph, read_source
 from alexnet.preparation.shards import (
+    DEFAULT_ROOT,
     PARTS,
     Index,
     Part,
@@ -29,7 +30,6 @@ from alexnet.suggest import did_you_mean
 
 log = logging.getLogger(__name__)
 
-DEFAULT_ROOT = Path("~/.cache/alexnet-lab/imagenet")
 MOST_IN_MEMORY = 10_000  # images of 256 x 256: 2 GB
 
 _IMAGES_OF: dict[Part, str] = {

@@ -5,13 +5,14 @@ in it is a range of bytes of the outer file, and nothing is ever unpacked.
 """
 
 import csv
+import hashlib
 import io
 import logging
 import os
 import re
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -51,6 +52,10 @@ class RawImage(NamedTuple):
     def location(self) -> str:
         """For people: tar files look like folders."""
         return f"{self.container}/{self.name}"
+
+    def num_bytes(self) -> int:
+        """How many it has."""
+        return os.stat(self.location).st_size if self.offset is None else self.size
 
     def read(self) -> bytes:
         """All of its bytes."""
@@ -126,6 +131,28 @@ def read_source(source: Path) -> Raw:
     )
 
 
+def fingerprint(source: Path) -> str:
+    """SHA-256 of the class, name and size of every image that read_source finds; none is opened.
+
+    The same however they lie there. Raises SourceError as read_source does, without its looking
+    for what is wrong.
+    """
+    check_is_folder(source)
+    found = _Finder(source, say=log.debug)
+    by_class = found.training_images()
+    class_ids = sorted(by_class)
+    tests = found.test_images({name: label for label, name in enumerate(class_ids)}) or []
+    rows = [("train", name, each) for name, images in by_class.items() for each in images]
+    rows += [("test", class_ids[label], each) for label, each in tests]
+    sha256 = hashlib.sha256()
+    for row in sorted(
+        f"{part}/{name}/{PurePosixPath(image.name).name}\0{image.num_bytes()}"
+        for part, name, image in rows
+    ):
+        sha256.update(os.fsencode(row) + b"\n")
+    return sha256.hexdigest()
+
+
 def check_is_folder(source: Path) -> None:
     """Raise SourceError if it is none."""
     if not source.is_dir():
@@ -141,8 +168,9 @@ def _part(labelled: Iterable[tuple[int, RawImage]]) -> RawPart:
 class _Finder:
     """Looks through the folder, and notes what it does not take."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, say: Callable[..., None] = log.info) -> None:
         self.source = source
+        self.say = say
         self.places = [source / inside for inside in _INSIDE if (source / inside).is_dir()]
         self.ignored: list[str] = []
         self.refused: list[tuple[str, str]] = []
@@ -151,10 +179,10 @@ class _Finder:
     def training_images(self) -> dict[str, list[RawImage]]:
         """By class id."""
         if folder := self._folder("train"):
-            log.info("training images from %s", folder)
+            self.say("training images from %s", folder)
             return self._class_folders(folder)
         if tar := self._tar("train"):
-            log.info("training images from %s", tar)
+            self.say("training images from %s", tar)
             by_class: dict[str, list[RawImage]] = {}
             for class_id, image in self._in_tar(tar):
                 if class_id:
@@ -174,7 +202,7 @@ class _Finder:
         """The official validation set with labels, None if there is none."""
         folder, tar = self._folder("val"), self._tar("val")
         if folder and any((folder / class_id).is_dir() for class_id in label_of):
-            log.info("test images from %s", folder)
+            self.say("test images from %s", folder)
             by_class = self._class_folders(folder)
             if unknown := sorted(by_class.keys() - label_of.keys()):
                 raise SourceError(
@@ -188,7 +216,7 @@ class _Finder:
             images = [image for _, image in self._in_tar(tar)]
         else:
             return None
-        log.info("test images from %s", folder or tar)
+        self.say("test images from %s", folder or tar)
         if not images:
             raise SourceError(f"no images in {folder or tar}: {_EXPECTED}")
         return self._labelled(images, folder, label_of)

@@ -31,6 +31,8 @@ from alexnet.preparation.statistics import Sums
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
+DEFAULT_ROOT = Path("~/.cache/alexnet-lab/imagenet")
+
 FORMAT = 1
 INDEX = "index.json"
 STATISTICS = "statistics.npz"
@@ -68,6 +70,15 @@ class Index:
     def images(self, part: Part) -> int:
         """How many there are."""
         return sum(self.counts[part])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the images of every part and their classes."""
+        what = {
+            "classes": self.class_ids,
+            "counts": self.counts,
+            "shards": {part: [shard.sha256 for shard in self.shards[part]] for part in PARTS},
+        }
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass

@@ -5,7 +5,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet import config as configuration
-from alexnet.config import ConfigError
+from alexnet.config import ConfigError, DataSet
+from alexnet.identity import contradiction, identify, images_of
 from alexnet.rundir import RunDir
 from hydra_plugins.alexnet_lab.plan import missing_root
 
@@ -52,6 +53,19 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     if refused:
         raise ConfigError("\n".join(refused))
     OmegaConf.update(stored, "resume", None)
-    if problem := missing_root(configuration.check(stored)):
+    config = configuration.check(stored)
+    if problem := missing_root(config) or _other_images(run, config.data):
         raise ConfigError(problem)
     OmegaConf.save(stored, run.config)
+
+
+def _other_images(run: RunDir, data: DataSet) -> str | None:
+    """What is wrong with data.root, if the run has been trained on others so far."""
+    if (before := images_of(run)) is None:
+        return None
+    try:
+        here = identify(data)
+    except (ValueError, OSError) as error:
+        return str(error)
+    problem = contradiction(here, {run.name: before}) if here else None
+    return f"{problem}: set data.root to where those are" if problem else None

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from alexnet import config as configuration
 from alexnet.config import PROJECT, Config, ConfigError
+from alexnet.identity import REMEDY, contradiction, identify, images_before
 from alexnet.ranks import Outside, started_from_outside
 from alexnet.rundir import CANNOT_BE_BUILT, Exit, RunDir, SweepDir, find_checkpoint, hold
 from hydra_plugins.alexnet_lab.devices import Devices
@@ -115,6 +116,7 @@ class ExperimentSweeper(Sweeper):
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, configuration.sweep_name(choice, base, swept), runs)
         self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
+        _refuse_other_images(sweep, runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
@@ -330,6 +332,28 @@ def _refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:
                 find_checkpoint(Path(start))
         except FileNotFoundError as error:
             raise ConfigError(f"init_from={start}: {error}") from error
+
+
+def _refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
+    """Before anything starts: data.root does not tell in which folder a run lies.
+
+    Images that are not here, as those of finished runs need not be, are not compared; a run looks
+    at them once more before it trains.
+    """
+    problems = []
+    roots = {(run.config.data.target, getattr(run.config.data, "root", None)): run for run in runs}
+    for run in roots.values():
+        try:
+            before = images_before(sweep, run.config.data, run.arm)
+            images = identify(run.config.data) if before else None
+        except (ValueError, OSError) as error:
+            why = str(error).splitlines()[0]
+            log.info("not compared with the images of the runs before: %s", why)
+            continue
+        if images and (problem := contradiction(images, before)):
+            problems.append(f"{sweep.path}: {problem}: {REMEDY}")
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
