@@ -47,6 +47,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from alexnet import config as configuration
 from alexnet.config import CONF, ConfigError, EvaluationConfig
+from alexnet.identity import contradiction, identify, images_of
 from alexnet.rundir import Exit, find_checkpoint, run_of
 from alexnet.suggest import explain_hydra
 
 if TYPE_CHECKING:
     from alexnet.model import SavedNet
+
+log = logging.getLogger(__name__)
 
 PATHS = ("images", "predictions", "out", "figures")
 AS_TRAINED = "as_trained"
@@ -80,7 +84,9 @@ def main(arguments: Sequence[str]) -> int:
         from alexnet.evaluation import evaluate
 
         saved = read_checkpoints(request)
-        bad = evaluate(compose_data(arguments, saved), saved)
+        config = compose_data(arguments, saved)
+        _warn_of_other_images(config, saved)
+        bad = evaluate(config, saved)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if "HYDRA_FULL_ERROR" in os.environ:
             raise
@@ -141,6 +147,19 @@ def read_checkpoints(request: EvaluationConfig) -> list["SavedNet"]:
         read_checkpoint(find_checkpoint(Path(path)), layout=request.layout, model=model)
         for path in request.checkpoint
     ]
+
+
+def _warn_of_other_images(config: EvaluationConfig, saved: Sequence["SavedNet"]) -> None:
+    """Errors are those of result.json only on the same images."""
+    runs = {str(run.path): run for each in saved if (run := run_of(each.path))}
+    trained_on = {name: images for name, run in runs.items() if (images := images_of(run))}
+    if config.images or config.data is None or not trained_on:
+        return
+    with suppress(ValueError, OSError):  # which is told when they are loaded
+        here = identify(config.data)
+        same = {name: each for name, each in trained_on.items() if here and each.name == here.name}
+        if here and (problem := contradiction(here, same)):
+            log.warning("%s", problem)
 
 
 def _in_hydras_grammar(word: str) -> str:

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet import config as configuration
@@ -289,6 +290,7 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: not _OVERRIDE.match(word))
     # Hydra would look for conf/arm/LEVEL.yaml; as a choice it is left to our sweeper.
     sys.argv[1:] = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in sys.argv[1:]]
+    sys.argv[1:] = _with_data_of_the_run(sys.argv[1:])
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     if len(sys.argv) == 1:
         log.info("the default: one run, offline, under a minute; --help shows the experiments")
@@ -305,6 +307,17 @@ def main() -> None:
         if isinstance(error, FolderInUse | OSError):  # the disk is full, the folder read-only
             sys.exit(f"error: {error}")
         raise
+
+
+def _with_data_of_the_run(words: list[str]) -> list[str]:
+    """With resume=RUN_FOLDER, keys such as data.root are those of the run's data set."""
+    folder = next((word[7:] for word in words if word.startswith("resume=")), None)
+    names_another = any(word.startswith("data=") for word in words)
+    if folder is None or names_another or not (file := RunDir(Path(folder)).config).is_file():
+        return words
+    node = OmegaConf.load(file).data
+    ConfigStore.instance().store(group="data", name="as_trained", node=node)
+    return ["data=as_trained", *words]
 
 
 def _run_folder() -> Exit:
