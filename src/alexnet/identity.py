@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import cifar10_files
-from alexnet.config import CIFAR10Config, DataSet, ImageNetConfig
+from alexnet.config import (
+    CIFAR10Config,
+    DataSet,
+    ImageNetConfig,
+    MNIST5kConfig,
+    SyntheticConfig,
+)
 from alexnet.rundir import RunDir, SweepDir
 
 _MOST_NAMED = 6
@@ -51,6 +57,7 @@ def identify(data: DataSet) -> Images | None:
         index = shards.read_index(root)
         fingerprint = index.fingerprint() if index else raw.fingerprint(root)
     else:
+        assert isinstance(data, MNIST5kConfig | SyntheticConfig)
         return None
     return Images(name=_name(data), root=str(root.resolve()), fingerprint=fingerprint[:_DIGITS])
 
