@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -48,7 +49,7 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
         below = [each for each in MAY_CHANGE if each == key or each.startswith(f"{key}.")]
         if key != "resume" and not below and not key.startswith("logger."):
             refused.append(f"{key} cannot change when a run goes on, only {', '.join(MAY_CHANGE)}")
-        for each in below or [key]:
+        for each in filter(partial(_has, composed), below or [key]):
             OmegaConf.update(stored, each, OmegaConf.select(composed, each), merge=False)
     if refused:
         raise ConfigError("\n".join(refused))
@@ -57,6 +58,12 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     if problem := missing_root(config) or _other_images(run, config.data):
         raise ConfigError(problem)
     OmegaConf.save(stored, run.config)
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    """Not every data set has a root."""
+    section, _, name = key.rpartition(".")
+    return name in (OmegaConf.select(config, section) if section else config)
 
 
 def _other_images(run: RunDir, data: DataSet) -> str | None:
