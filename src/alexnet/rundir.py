@@ -374,22 +374,23 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _append_row(path: Path, columns: tuple[str, ...], row: Mapping[str, float]) -> None:
-    is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, columns)
-        if is_new:
+        if not file.tell():  # new, or a run that goes on has taken all rows back
             writer.writeheader()
         writer.writerow(row)
 
 
 def _read_rows(path: Path) -> list[Row]:
-    if not path.exists():
+    """Those that are whole: the file may be appended to meanwhile."""
+    try:
+        whole = path.read_text().rpartition("\n")[0]
+    except FileNotFoundError:
         return []
-    with path.open(newline="") as file:
-        return [
-            {key: float(value) if value else math.nan for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
+    return [
+        {key: float(value) if value else math.nan for key, value in row.items()}
+        for row in csv.DictReader(whole.splitlines())
+    ]
 
 
 def _process_state(pid: int) -> tuple[str, float]:
