@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,55 +117,64 @@ def test_mean_image_and_covariance_are_those_of_a_slow_loop(prepared):
     assert read_sums(prepared).count == 33
 
 
+def prepare_with_a_blow(
+    folder: Path, after: int, blow: str, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    """prepare.py, on whose process falls a blow as soon as so many shards are whole."""
+    program = f"""
+import os, sys
+import prepare
+from alexnet.preparation import job
+
+class ShardWriter(job.ShardWriter):
+    finished = 0
+
+    def close(self, sums):
+        super().close(sums)
+        ShardWriter.finished += 1
+        if ShardWriter.finished == {after}:
+            {blow}
+
+if __name__ == "__main__":
+    job.ShardWriter = ShardWriter
+    sys.exit(prepare.main(sys.argv[1:]))
+"""
+    write(folder / "program.py", program)
+    return subprocess.run(
+        [sys.executable, folder / "program.py", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT / "src")},
+        capture_output=True, text=True, timeout=60, check=False, start_new_session=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("finished", [1, 2, 4])
 def test_killed_and_said_again_it_gives_the_very_same_files(finished, prepared, source, tmp_path):
     dest = tmp_path / "dest"
     arguments = (f"source={source}", f"dest={dest}", "workers=1", "shard_images=16")
-    running = subprocess.Popen(
-        command(*arguments), cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    while len(list(dest.glob("*.npz"))) < finished and running.poll() is None:
-        time.sleep(0.001)
-    running.send_signal(signal.SIGKILL)  # the parent alone: its workers must end by themselves
-    running.wait()
-    assert not (dest / "index.json").exists()
+    # The parent alone: its worker must end by itself, else its output would never end.
+    prepare_with_a_blow(tmp_path, finished, "os.kill(os.getpid(), 9)", *arguments)
     there = {path: path.stat().st_mtime_ns for path in dest.glob("*.npz")}
+    assert len(there) == finished
 
     ran = prepare(*arguments)
 
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert f"going on: {len(there)} of 5 shards are there" in ran.stdout
+    assert f"going on: {finished} of 5 shards are there" in ran.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in there.items())
     assert contents(dest) == contents(prepared)
-    deadline = time.monotonic() + 10
-    while _group_is_alive(running.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _group_is_alive(running.pid)
-
-
-def _group_is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, tmp_path):
     dest = tmp_path / "dest"
     arguments = (f"source={source}", f"dest={dest}", "workers=2", "shard_images=16")
-    running = subprocess.Popen(
-        command(*arguments), cwd=PROJECT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not list(dest.glob("*.npz")) and running.poll() is None:
-        time.sleep(0.001)
-    os.killpg(running.pid, number)  # as a terminal does
-    _, errors = running.communicate(timeout=30)
+    # The whole group, as a terminal does.
+    told = prepare_with_a_blow(tmp_path, 2, f"os.killpg(0, {int(number)})", *arguments)
 
-    assert running.returncode == status
-    assert "the same command goes on" in errors
-    assert len(errors.splitlines()) == 1
+    assert told.returncode == status
+    assert "the same command goes on" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
+    assert len(list(dest.glob("*.npz"))) == 2
     assert not list(dest.glob("*.partial"))
     assert prepare(*arguments).returncode == 0
     assert contents(dest) == contents(prepared)
