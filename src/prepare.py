@@ -60,9 +60,27 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["OMP_NUM_THREADS"] = "1"
     signal.signal(signal.SIGTERM, _stop)
     try:
+        code, problems = _prepare(arguments)
+    except Stopped as error:
+        code, problems = Exit.STOPPED, str(error)
+    except KeyboardInterrupt:
+        code, problems = Exit.INTERRUPTED, "interrupted; the same command goes on"
+    # Who is impatient, and says it twice, gets the same end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for line in problems.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    if code is Exit.WRONG:
+        print("See python src/prepare.py --help", file=sys.stderr)
+    return code
+
+
+def _prepare(arguments: Sequence[str]) -> tuple[Exit, str]:
+    """How it ended, and what went wrong."""
+    try:
         given = _parse(arguments)
     except WrongCommand as error:
-        return _complain(error, Exit.WRONG)
+        return Exit.WRONG, str(error)
 
     from alexnet.preparation import (
         DestinationError,
@@ -80,18 +98,13 @@ def main(arguments: Sequence[str]) -> int:
         with hold(request.dest), Progress() as progress:
             index = prepare(request, progress.update)
     except (SourceError, DestinationError) as error:
-        return _complain(error, Exit.WRONG)
+        return Exit.WRONG, str(error)
     except (StrictError, WorkersDied, FolderInUse) as error:
-        return _complain(error, Exit.FAILED)
+        return Exit.FAILED, str(error)
     except OSError as error:
-        _complain(error, Exit.FAILED)
-        return _complain("the same command goes on", Exit.FAILED)
-    except Stopped as error:
-        return _complain(error, Exit.STOPPED)
-    except KeyboardInterrupt:
-        return _complain("interrupted; the same command goes on", Exit.INTERRUPTED)
+        return Exit.FAILED, f"{error}\nthe same command goes on"
     _tell(request.dest, index)
-    return Exit.FINISHED
+    return Exit.FINISHED, ""
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, Any]:
@@ -229,14 +242,6 @@ def _tell(dest: Path, index: "Index") -> None:
 
 def _stop(number: int, frame: Any) -> NoReturn:
     raise Stopped.by(signal.Signals(number).name)
-
-
-def _complain(error: object, code: Exit) -> Exit:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
-    if code is Exit.WRONG:
-        print("See python src/prepare.py --help", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

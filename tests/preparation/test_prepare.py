@@ -168,8 +168,8 @@ def test_killed_and_said_again_it_gives_the_very_same_files(finished, prepared, 
 def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, tmp_path):
     dest = tmp_path / "dest"
     arguments = (f"source={source}", f"dest={dest}", "workers=2", "shard_images=16")
-    # The whole group, as a terminal does.
-    told = prepare_with_a_blow(tmp_path, 2, f"os.killpg(0, {int(number)})", *arguments)
+    # The whole group, as a terminal does, and by somebody who is impatient.
+    told = prepare_with_a_blow(tmp_path, 2, 2 * f"os.killpg(0, {int(number)});", *arguments)
 
     assert told.returncode == status
     assert "the same command goes on" in told.stderr
@@ -192,20 +192,55 @@ def test_said_again_when_all_is_done_it_says_so_and_writes_nothing(prepared, sou
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+FILES = ["train-00001.jpegs", "val-00000.npz", "statistics.npz", "plan.json"]
+
+
 @pytest.mark.parametrize(
-    "name", ["train-00001.jpegs", "val-00000.npz", "statistics.npz", "bad_images.csv", "index.json"]
+    ("name", "size"),
+    [
+        *((name, size) for name in (*FILES, "index.json") for size in (0, 1)),
+        *((name, None) for name in (*FILES, "bad_images.csv")),
+    ],
 )
-def test_what_is_lost_after_the_end_is_made_again(name, prepared, source, tmp_path):
+def test_what_is_lost_after_the_end_is_made_again(name, size, prepared, source, tmp_path):
     folder = copy(prepared, tmp_path)
-    (folder / name).write_bytes((folder / name).read_bytes()[:1])
-    if name == "bad_images.csv":
+    (folder / name).write_bytes((folder / name).read_bytes()[:size])
+    if size is None:
         (folder / name).unlink()
+    shards = {
+        path: path.stat().st_mtime_ns
+        for path in folder.iterdir()
+        if "-0" in path.name and path.stem != Path(name).stem
+    }
 
     ran = prepare(f"source={source}", f"dest={folder}", "shard_images=16")
 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "What is missing is made again" in ran.stdout
     assert contents(folder) == contents(prepared)
+    assert all(path.stat().st_mtime_ns == when for path, when in shards.items())
+
+
+def test_shards_of_other_images_are_not_taken_when_the_plan_is_lost(prepared, source, tmp_path):
+    folder = copy(prepared, tmp_path / "dest")
+    (folder / "plan.json").unlink()
+    shutil.copytree(source / "train", tmp_path / "other" / "train")
+    arguments = (f"source={tmp_path / 'other'}", "shard_images=16", "test_fraction=0.5")
+
+    assert prepare(*arguments, f"dest={folder}").returncode == 0
+    assert prepare(*arguments, f"dest={tmp_path / 'anew'}").returncode == 0
+
+    assert contents(folder).items() >= contents(tmp_path / "anew").items()
+
+
+def test_what_is_finished_stays_so_until_it_can_be_made_again(prepared, tmp_path):
+    folder = copy(prepared, tmp_path)
+    (folder / "bad_images.csv").unlink()
+
+    ran = prepare(f"source={tmp_path / 'moved'}", f"dest={folder}", "shard_images=16")
+
+    assert ran.returncode == 2
+    assert read_index(folder) == read_index(prepared)
 
 
 def test_what_is_finished_outlives_its_source(tmp_path):
@@ -460,9 +495,10 @@ def test_any_flipped_byte_is_found_when_it_is_read_and_the_remedy_works(prepared
 
 
 @pytest.mark.parametrize("name", ["index.json", "statistics.npz", "train-00000.npz"])
-def test_damage_to_what_is_known_of_the_images_is_named(name, prepared, tmp_path):
+@pytest.mark.parametrize("size", [0, 100])
+def test_damage_to_what_is_known_of_the_images_is_named(name, size, prepared, tmp_path):
     folder = copy(prepared, tmp_path)
-    (folder / name).write_bytes((folder / name).read_bytes()[:100])
+    (folder / name).write_bytes((folder / name).read_bytes()[:size])
 
     def read_all() -> None:
         ShardImages(folder, read_index(folder).shards["train"])

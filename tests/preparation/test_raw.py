@@ -1,10 +1,12 @@
 import io
+import os
 import shutil
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from alexnet.preparation.raw import SourceError, read_source
+from alexnet.preparation.raw import SourceError, read_photograph, read_source
 from tests.preparation.photographs import (
     CLASSES,
     LAYOUTS,
@@ -156,6 +158,24 @@ def test_other_files_are_left_alone_and_links_to_nowhere_are_told(tmp_path, capl
     assert len(raw.train.images) == 36
     assert raw.refused == [(str(folder / "gone.JPEG"), "a link to nowhere, or no ordinary file")]
     assert "left alone: 2 files and folders that are no images of a class" in caplog.text
+
+
+def test_a_link_to_itself_is_no_reason_to_give_up(tmp_path):
+    folder = class_folders(tmp_path) / "train" / CLASSES[0]
+    (folder / "images").symlink_to("images")
+
+    assert len(read_source(tmp_path).train.images) == 36
+
+
+def test_an_image_that_is_gone_since_it_was_listed_is_no_bad_one(tmp_path):
+    folders, tars = class_folders(tmp_path / "folders"), tar_files(tmp_path / "tars")
+    in_folder, in_tar = (read_source(source).train.images[0] for source in (folders, tars))
+    Path(in_folder.location).unlink()
+    os.truncate(in_tar.container, in_tar.offset + 1)
+
+    for image in (in_folder, in_tar):
+        with pytest.raises(OSError, match=r"No such file|cut off since it was listed"):
+            read_photograph(image)
 
 
 def test_a_part_of_the_validation_images_keeps_its_labels(tmp_path):

@@ -109,7 +109,8 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
     `progress` hears of images done, in all, and bad. Nobody else may write into dest meanwhile.
     Raises SourceError or DestinationError for what cannot be prepared, StrictError, WorkersDied.
     """
-    if index := _read_whole(request):
+    before = _read_plan(request.dest)
+    if index := _read_whole(request, before):
         if request.strict and index.bad_images:
             raise StrictError(
                 f"{index.bad_images} images could not be converted: see {request.dest / BAD_IMAGES}"
@@ -125,9 +126,10 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
         "images": {part: len(parts[part].images) for part in PARTS},
         "listing": _fingerprint(raw, parts),
     }
-    if (request.dest / PLAN).exists():
-        _check_plan(request.dest, plan)
+    if before:
+        _check_plan(request.dest, before, plan)
     request.dest.mkdir(parents=True, exist_ok=True)
+    (request.dest / INDEX).unlink(missing_ok=True)  # exists <=> finished
     write_text(request.dest / PLAN, json.dumps(plan, indent=1) + "\n")
     shards = {part: _shards(part, parts[part], request.shard_images) for part in PARTS}
     with nothing_half_written(request.dest):
@@ -135,23 +137,24 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
         return _finish(raw, finished, how, request)
 
 
-def _read_whole(request: Request) -> Index | None:
+def _read_whole(request: Request, plan: dict[str, Any] | None) -> Index | None:
     """The index if all is done and still there; else none, and what is missing is made again."""
     dest = request.dest
+    if plan and (dest / INDEX).exists():
+        _check_plan(dest, plan, request.decisive)
     try:
         index = read_index(dest)
         if index is None:
             return None
-        _check_plan(dest, request.decisive)
+        if plan is None:
+            raise ValueError(f"{dest / PLAN} is missing or damaged")
         for shard in (each for part in PARTS for each in index.shards[part]):
             _whole(dest, shard.name)
         read_sums(dest)
-        read_bad_images(dest)
-    except DestinationError:
-        raise
+        if len(read_bad_images(dest)) != index.bad_images:
+            raise ValueError(f"{dest / BAD_IMAGES} is damaged")
     except (OSError, ValueError) as error:
         log.warning("it was finished before, but %s. What is missing is made again", error)
-        (dest / INDEX).unlink(missing_ok=True)  # exists <=> finished
         return None
     return index
 
@@ -177,13 +180,20 @@ def check_folders(request: Request) -> None:
         )
 
 
-def _check_plan(dest: Path, plan: dict[str, Any]) -> None:
-    """Refuse to go on with something else than what was begun."""
-    path = dest / PLAN
+def _read_plan(dest: Path) -> dict[str, Any] | None:
+    """What was begun there; None if nothing was, or if that is lost."""
     try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DestinationError(f"{path} cannot be read ({error}): remove {dest}") from error
+        plan: dict[str, Any] = json.loads((dest / PLAN).read_text())
+        return plan
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        log.warning("%s is damaged (%s), and made again", dest / PLAN, error)
+        return None
+
+
+def _check_plan(dest: Path, before: dict[str, Any], plan: dict[str, Any]) -> None:
+    """Refuse to go on with something else than what was begun."""
     for key, now in plan.items():
         if (then := before.get(key)) != now:
             what = "the list of images" if key == "listing" else f"{key}={_words(now)}"
@@ -259,7 +269,7 @@ def _convert_all(
 ) -> dict[Part, list[Finished]]:
     """Make the shards that are not there yet."""
     by_name = {name: images for part in PARTS for name, images in shards[part].items()}
-    there = {name: read_finished(request.dest, name) for name in by_name}
+    there = {name: _read_if_of(images, request.dest, name) for name, images in by_name.items()}
     missing = {name: images for name, images in by_name.items() if there[name] is None}
     bad = [each for shard in there.values() if shard for each in shard.bad]
     if bad and request.strict:
@@ -290,7 +300,6 @@ def _convert_all(
                 task.images, task.labels, result.photographs, strict=True
             ):
                 if isinstance(each, BadImage):
-                    _check_source(request.source)
                     if request.strict:
                         raise StrictError(f"{image.location}: {each}")
                     writer.bad.append((image.location, str(each)))
@@ -317,10 +326,18 @@ def _whole(dest: Path, name: str) -> Finished:
     return finished
 
 
-def _check_source(source: Path) -> None:
-    """All images of a disk that went away would be bad ones."""
-    if not source.exists():
-        raise SourceError(f"{source} has disappeared: bring it back, and say it again")
+def _read_if_of(images: RawPart, dest: Path, name: str) -> Finished | None:
+    """A finished shard, if it is of these images: the plan that says so may have been lost."""
+    if (finished := read_finished(dest, name)) is None:
+        return None
+    bad = {location for location, _ in finished.bad}
+    expected = [
+        (label, PurePosixPath(image.name).name)
+        for image, label in zip(images.images, images.labels, strict=True)
+        if image.location not in bad
+    ]
+    is_of = expected == list(zip(finished.labels.tolist(), finished.names, strict=True))
+    return finished if is_of else None
 
 
 def _tasks(shards: dict[str, RawPart]) -> Iterator[_Task]:

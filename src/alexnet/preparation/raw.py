@@ -5,6 +5,7 @@ in it is a range of bytes of the outer file, and nothing is ever unpacked.
 """
 
 import csv
+import errno
 import hashlib
 import io
 import logging
@@ -63,16 +64,23 @@ class RawImage(NamedTuple):
             return Path(self.location).read_bytes()
         with open(self.container, "rb") as file:
             file.seek(self.offset)
-            return file.read(self.size)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise OSError(errno.EIO, "cut off since it was listed", self.container)
+        return content
 
 
 def read_photograph(image: RawImage) -> Photograph | BadImage:
-    """Read and convert it, or say what is wrong."""
+    """Read and convert it, or say what is wrong.
+
+    Raises OSError if its bytes are not to be had any more: a disk that went away says nothing of
+    the image.
+    """
     try:
         return convert(image.read())
     except BadImage as error:
         return error
-    except OSError as error:
+    except PermissionError as error:
         return BadImage(f"cannot be read: {error.strerror}")
 
 
@@ -281,7 +289,7 @@ class _Finder:
         # A million files: os.scandir asks the file system nothing more about each.
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if _is_folder(entry):
                     if entry.name == "images":
                         images += self._images(folder / entry.name)
                     else:
@@ -378,6 +386,13 @@ class _Finder:
                     if file.is_file() and "ground_truth" not in file.name:
                         return file
         return None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, for example
+        return False
 
 
 class _Devkit:

@@ -38,6 +38,7 @@ INDEX = "index.json"
 STATISTICS = "statistics.npz"
 PLAN = "plan.json"
 _BEING_WRITTEN = ".partial"
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what numpy makes of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,7 @@ class Finished:
 
     shard: Shard
     labels: np.ndarray
+    names: list[str]  # of the files
     converted: dict[str, int]
     bad: list[tuple[str, str]]
 
@@ -143,14 +145,20 @@ def read_finished(folder: Path, name: str) -> Finished | None:
     try:
         with np.load(about) as arrays:
             said = json.loads(str(arrays["about"]))
-            labels = arrays["labels"]
+            labels, names = arrays["labels"], arrays["names"]
         if images.stat().st_size != said["bytes"]:
             return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except _DAMAGE:
         return None
     shard = Shard(name=name, images=len(labels), bytes=said["bytes"], sha256=said["sha256"])
     bad = [(location, reason) for location, reason in said["bad"]]
-    return Finished(shard=shard, labels=labels, converted=said["converted"], bad=bad)
+    return Finished(
+        shard=shard,
+        labels=labels,
+        names=[os.fsdecode(name) for name in names.tolist()],
+        converted=said["converted"],
+        bad=bad,
+    )
 
 
 def write_index(folder: Path, index: Index) -> None:
@@ -229,7 +237,7 @@ class ShardImages:
                 with np.load(about) as arrays:
                     rows.append(np.insert(arrays["rows"], 0, number, axis=1))
                     labels.append(arrays["labels"])
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            except _DAMAGE as error:
                 raise ValueError(f"{about} is damaged ({error}): {_remedy(about)}") from error
             self.files.append(images)
         self._rows = np.concatenate(rows)  # (N, 4): shard, first byte, bytes, CRC-32
@@ -271,7 +279,7 @@ def read_sums(folder: Path, shard: Shard | None = None) -> Sums:
     try:
         with np.load(path) as arrays:
             return Sums(int(arrays["count"]), arrays["image"], arrays["products"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ValueError(f"{path} is missing or damaged ({error}): {_remedy(path)}") from error
 
 

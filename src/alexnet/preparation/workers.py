@@ -11,12 +11,15 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Generic, TypeVar, cast
 
 _TASKS_PER_WORKER = 4  # under way or waiting to be taken, so that memory is bounded
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_SECONDS_BETWEEN_SIGNALS = 0.1
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -29,65 +32,82 @@ class WorkersDied(RuntimeError):
 def in_parallel(
     work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
 ) -> Generator[tuple[Task, Result]]:
-    """The tasks and what became of them, in order; raises WorkersDied, and what `work` raises.
+    """The tasks and what became of them, in order. For the main thread.
+
+    Raises WorkersDied, and what `work` raises.
 
     `work` is a function of a module, which the processes import; they end with the generator or
-    with this process. Signals to stop are for this process alone, also when the group gets them.
+    with this process. From the first task to the last, signals to stop reach this process alone,
+    also when its group gets them, and their handlers are called while it waits for a result: what
+    they raise would else leave locks behind that nobody releases.
     """
+    left = iter(tasks)
+    first_tasks = list(itertools.islice(left, _TASKS_PER_WORKER * workers))
     team: list[_Worker[Task, Result]] = []
-    # A thread for each process hands it one task after the other.
-    threads = ThreadPoolExecutor(workers, initializer=_block_signals)
-    resource_tracker.ensure_running()  # its start would unblock the signals
-    try:
-        with _signals_later():  # and never for the processes, which inherit that
-            team += (_Worker(work) for _ in range(workers))
-        idle = iter(team)
-        mine = threading.local()
+    idle: SimpleQueue[_Worker[Task, Result]] = SimpleQueue()
+    mine = threading.local()
 
-        def do(task: Task) -> Result:
-            if not hasattr(mine, "worker"):
-                mine.worker = next(idle)
-            worker: _Worker[Task, Result] = mine.worker
-            try:
-                result, error = worker.do(task)
-            except (EOFError, OSError) as gone:
-                raise WorkersDied(
-                    "a worker process was killed, perhaps for want of memory: say it again with "
-                    f"fewer than workers={workers}"
-                ) from gone
-            if error:
-                raise error
-            return cast(Result, result)
+    def do(task: Task) -> Result:
+        if not hasattr(mine, "worker"):
+            mine.worker = idle.get()
+        worker: _Worker[Task, Result] = mine.worker
+        try:
+            result, error = worker.do(task)
+        except (EOFError, OSError) as gone:
+            raise WorkersDied(
+                "a worker process was killed, perhaps for want of memory: say it again with fewer "
+                f"than workers={workers}"
+            ) from gone
+        if error:
+            raise error
+        return cast(Result, result)
 
-        left = iter(tasks)
-        waiting: deque[tuple[Task, Future[Result]]] = deque()
-        for task in itertools.islice(left, _TASKS_PER_WORKER * workers):
-            waiting.append((task, threads.submit(do, task)))
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-            for task in itertools.islice(left, 1):
-                waiting.append((task, threads.submit(do, task)))
-    finally:
-        with _signals_later():
+    with _signals_later() as call_handlers:
+        # A thread for each process hands it one task after the other.
+        threads = ThreadPoolExecutor(workers)
+        try:
+            for _ in range(min(workers, len(first_tasks))):
+                team.append(_Worker(work))
+                idle.put(team[-1])
+                call_handlers()
+            waiting = deque((task, threads.submit(do, task)) for task in first_tasks)
+            while waiting:
+                first, future = waiting.popleft()
+                while not wait([future], timeout=_SECONDS_BETWEEN_SIGNALS).done:
+                    call_handlers()
+                call_handlers()
+                yield first, future.result()
+                for task in itertools.islice(left, 1):
+                    waiting.append((task, threads.submit(do, task)))
+        finally:
             for worker in team:
                 worker.kill()
             threads.shutdown(cancel_futures=True)
 
 
-def _block_signals() -> set[int]:
-    """For this thread, so that they go to the main one; returns what was blocked before."""
-    return signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
 @contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
-    """Until the block ends."""
-    before = _block_signals()
+def _signals_later() -> Iterator[Callable[[], None]]:
+    """Only noted in the block, until it calls what it is given, which may raise.
+
+    Not blocked: some library may have threads that would receive them.
+    """
+    noted: SimpleQueue[int] = SimpleQueue()
+    handlers = {int(number): signal.getsignal(number) for number in _SIGNALS}
+
+    def call_handlers() -> None:
+        while not noted.empty():
+            number = noted.get()
+            if callable(handler := handlers[number]):
+                handler(number, None)
+
+    for each in handlers:
+        signal.signal(each, lambda number, frame: noted.put(number))
     try:
-        yield
+        yield call_handlers
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+    call_handlers()  # if nothing was raised
 
 
 class _Worker(Generic[Task, Result]):
@@ -98,7 +118,10 @@ class _Worker(Generic[Task, Result]):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+        resource_tracker.ensure_running()  # its start would unblock the signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # which the process inherits
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # else the end of the pipe would never be seen
 
     def do(self, task: Task) -> tuple[Result | None, Exception | None]:
