@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import factors
-from alexnet.rundir import RunDir, SweepDir, find_sweeps
+from alexnet.rundir import DamagedFile, RunDir, SweepDir, find_sweeps
 
 # Standard library only: rich alone would take longer than everything here.
 
@@ -68,10 +68,25 @@ def main(arguments: Sequence[str]) -> int:
             "outputs/relu_vs_tanh/cifar10-0123abcd"
         )
     if prunes:
-        return prune(sweeps, yes=parsed.yes)
+        try:
+            return prune(sweeps, yes=parsed.yes)
+        except DamagedFile as error:
+            return _complain(str(error))
+    damaged = 0
     for sweep in sweeps:
-        print("\n".join(describe(sweep)))
-    return 0
+        try:
+            print("\n".join(describe(sweep)))
+        except DamagedFile as error:
+            damaged = _complain(str(error))
+    return damaged
+
+
+def _is_finished(run: RunDir) -> bool:
+    """And its result can be read: else its checkpoints are all there is."""
+    try:
+        return run.state == "finished" and "metrics" in run.read_result()
+    except (OSError, ValueError):
+        return False
 
 
 def describe(sweep: SweepDir) -> Iterator[str]:
@@ -101,7 +116,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
         (run, size)
         for sweep in sweeps
         for run in _runs(sweep)
-        if run.state == "finished" and (size := _measure(_checkpoints(run))[0])
+        if _is_finished(run) and (size := _measure(_checkpoints(run))[0])
     ]
     if not finished:
         print("no finished run has checkpoints")
@@ -124,7 +139,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
 
     freed, failures = 0, []
     for run, size in finished:
-        if run.state != "finished":  # somebody may be training it on by now
+        if not _is_finished(run):  # somebody may be training it on by now
             failures.append(f"{run.path} is {run.state} by now: left alone")
             continue
         try:

@@ -38,6 +38,7 @@ from alexnet.identity import REMEDY, Images, contradiction, identify, images_bef
 from alexnet.process import attempt
 from alexnet.ranks import Ranks, started_from_outside
 from alexnet.rundir import (
+    DamagedFile,
     Exit,
     FolderInUse,
     RunDir,
@@ -137,7 +138,6 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     flat = configuration.flatten(config.plain()) | {
         f"ablation/{key}": level for key, level in arm.items()
     }
-    began = time.monotonic()
     wandb = config.logger.wandb if ranks.rank == 0 else None
     with tracking.wandb_run(wandb, run, experiment=config.experiment.name, config=flat) as loggers:
         with _what_was_asked_for():
@@ -146,6 +146,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         if checkpoint:
             log.info("going on from %s", checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        began = time.monotonic()
         trainer.test(task, datamodule=data, verbose=False)
         tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
         for logger in loggers:
@@ -159,7 +160,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         {
             "metrics": metrics,
             "epochs": last["epoch"],
-            "seconds": round(time.monotonic() - began, 3),
+            "seconds": round(recorder.at.seconds + time.monotonic() - began, 3),
             "images_per_second": last["images_per_second"],
             "peak_memory_megabytes": round(_peak_memory_megabytes(beyond=imported)),
             "seed": config.seed,
@@ -299,19 +300,23 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _job()
+    except KeyboardInterrupt:  # before anything was started
+        sys.exit(Exit.INTERRUPTED)
     except Exception as error:
         if wants_traceback:
             raise
         if (text := _what_to_type(error)) is not None:
             sys.exit(_complain(text))
-        if isinstance(error, FolderInUse | OSError):  # the disk is full, the folder read-only
+        # The disk is full, the folder read-only.
+        if isinstance(error, FolderInUse | DamagedFile | OSError):
             sys.exit(f"error: {error}")
         raise
 
 
 def _with_data_of_the_run(words: list[str]) -> list[str]:
     """With resume=RUN_FOLDER, keys such as data.root are those of the run's data set."""
-    folder = next((word[7:] for word in words if word.startswith("resume=")), None)
+    folders = (word[7:].strip("'\"") for word in words if word.startswith("resume="))
+    folder = next(folders, None)
     names_another = any(word.startswith("data=") for word in words)
     if folder is None or names_another or not (file := RunDir(Path(folder)).config).is_file():
         return words

@@ -389,6 +389,19 @@ def test_resume_refuses_any_other_change_by_name(undisturbed: RunDir, tmp_path: 
     assert done.returncode == Exit.WRONG
     assert "learning.lr cannot change" in done.stderr
     assert "model.dropout cannot change" in done.stderr
+
+    stored = undisturbed.config.read_text()
+    for arguments, message in (
+        (["trainer.max_epochs=8,9"], "one run goes on with one value"),
+        (["trainer.max_epochs=1"], "is too few: the run has trained for 4 epochs"),
+    ):
+        done = run_train(tmp_path, f"resume={undisturbed.path}", *arguments)
+        assert done.returncode == Exit.WRONG
+        assert message in done.stderr
+    done = run_train(tmp_path, "-m", f"resume={undisturbed.path},{undisturbed.path}")
+    assert done.returncode == Exit.WRONG
+    assert "one run at a time" in done.stderr
+    assert undisturbed.config.read_text() == stored
     assert run_train(tmp_path, "resume=/nowhere").returncode == Exit.WRONG
 
 

@@ -157,6 +157,16 @@ def test_pruning_removes_checkpoints_of_finished_runs_and_nothing_else(
     assert done.is_finished
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_checkpoints_stay_where_the_result_cannot_be_read(tmp_path: Path, content: str):
+    run = write_sweep(tmp_path, done={"state": "finished"}).run("done")
+    (run.path / "result.json").write_text(content)
+
+    runs.main(["prune", str(tmp_path), "--yes"])
+
+    assert run.last_checkpoint.exists()
+
+
 def test_pruning_asks_nobody_where_there_is_nobody(tmp_path: Path):
     sweep = write_sweep(tmp_path, done={"state": "finished"})
 

@@ -45,6 +45,21 @@ def test_one_wrong_level_refuses_the_whole_sweep():
         plan("model.nonlinearity=relu,tnah")
 
 
+@pytest.mark.parametrize("seeds", ["1,01", "010", "1.0", "true", "-1", "x", "9" * 20])
+def test_a_seed_is_a_whole_number_typed_as_one(seeds: str):
+    with pytest.raises(ConfigError, match="seed=.* is not possible: give a whole number"):
+        plan(f"seed={seeds}")
+
+
+def test_a_level_is_the_same_however_it_is_typed():
+    with pytest.raises(ConfigError, match="name each once"):
+        plan("model.dropout=0,0.0")
+    assert [run.name for run in plan("model.dropout=0,5e-1")] == [
+        "dropout-0.0_seed-0",
+        "dropout-0.5_seed-0",
+    ]
+
+
 def test_an_interval_is_refused_for_it_has_no_end_of_levels():
     with pytest.raises(ConfigError, match="list them"):
         plan("learning.lr=interval(0.1,1)")
@@ -193,6 +208,30 @@ def test_a_finished_run_is_not_made_again_and_a_new_seed_joins(train: Train, tmp
     assert "finished before: seed-0" in done.stdout
     assert first.stat().st_mtime_ns == written
     assert the_sweep(tmp_path / "outputs").run("seed-1").is_finished
+
+
+def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
+    train: Train, tmp_path: Path
+):
+    arms = ("-m", "model=cifar_net,alexnet", "model.image_size=32", "seed=0,1")
+    done = train(*TINY, *arms)
+
+    assert done.returncode == 1
+    assert "nothing is left of an image of image_size=32" in done.stdout
+    assert done.stdout.count("finished         test error") == 2
+    assert (the_sweep(tmp_path).report / "README.md").exists()
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "seed-0/result.json"])
+def test_a_damaged_file_is_named(train: Train, tmp_path: Path, name: str):
+    train(*TINY, "seed=0")
+    (the_sweep(tmp_path).path / name).write_text("{")
+
+    done = train(*TINY, "seed=0,1", "hydra.sweeper.max_runs=1")
+
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert f"{name} is damaged" in line
 
 
 def test_fresh_starts_over_in_a_new_folder(train: Train, tmp_path: Path):

@@ -246,6 +246,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, devi
     assert_same_weights(run, whole)
     rows = [[row["images"], row["train/error"]] for row in whole.read_progress()]
     assert [[row["images"], row["train/error"]] for row in run.read_progress()] == rows
+    assert run.read_result()["exchange"] == whole.read_result()["exchange"]
 
 
 @pytest.mark.two_gpu

@@ -23,10 +23,7 @@ from alexnet.rundir import RunDir, SweepDir
 _MOST_NAMED = 6
 _DIGITS = 16
 
-REMEDY = (
-    "set data.root to where those are, or start in a new folder, with outputs=OTHER_FOLDER or "
-    "fresh=true"
-)
+REMEDY = "set data.root to where those are, or start in a new folder, with outputs=OTHER_FOLDER"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,6 +74,10 @@ class FolderInUse(RuntimeError):
     """Another process is writing there."""
 
 
+class DamagedFile(ValueError):
+    """A file of a run or a sweep cannot be read: somebody else has written there."""
+
+
 @dataclass(frozen=True)
 class RunDir:
     """One run: an arm with a seed. Files are written whole or not at all; rows are appended."""
@@ -368,9 +372,14 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise DamagedFile(f"{path} is damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(f"{path} is not what a run has written")
+    return content
 
 
 def _append_row(path: Path, columns: tuple[str, ...], row: Mapping[str, float]) -> None:

@@ -71,6 +71,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         self.timeout = timeout
         self.num_nodes = 1
         self.traffic = Traffic()
+        self._layout_is_told = False
         self._mesh: DeviceMesh | None = None
         self._whole: dict[str, torch.Size] = {}  # shapes of the divided parameters, by name
         self._layout: Layout | None = None
@@ -205,8 +206,9 @@ class ColumnParallelStrategy(ParallelStrategy):
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         rows = extract_batch_size(args[0])
         self._find_share(rows)
-        if self._layout and not self.traffic.images and self.is_global_zero:
+        if self._layout and not self._layout_is_told and self.is_global_zero:
             log.info("%s", self._layout.describe(rows))
+        self._layout_is_told = True
         with self.traffic.counted(rows):
             return super().training_step(*args, **kwargs)
 

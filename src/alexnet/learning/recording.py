@@ -15,6 +15,7 @@ from torchmetrics import Metric
 from typing_extensions import override
 
 from alexnet import factors
+from alexnet.learning.column_strategy import ColumnParallelStrategy
 from alexnet.learning.task import ClassificationTask
 from alexnet.rundir import Row, RunDir
 
@@ -102,6 +103,17 @@ class RunRecorder(Callback):
     ) -> None:
         if self._inside_epoch is not None:
             _, checkpoint["loops"]["fit_loop"] = self._inside_epoch
+        if isinstance(trainer.strategy, ColumnParallelStrategy):
+            traffic = trainer.strategy.traffic
+            checkpoint["traffic"] = {"bytes": traffic.bytes, "images": traffic.images}
+
+    @override
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if isinstance(trainer.strategy, ColumnParallelStrategy) and "traffic" in checkpoint:
+            traffic = trainer.strategy.traffic
+            traffic.bytes, traffic.images = (checkpoint["traffic"][k] for k in ("bytes", "images"))
 
     @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -294,7 +306,7 @@ def _training_metrics(task: ClassificationTask) -> Mapping[str, Metric]:
 
 def _rounded(row: Row) -> Row:
     """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896."""
-    return {name: round(value, 7) for name, value in row.items()}
+    return {name: float(f"{value:.7g}") for name, value in row.items()}
 
 
 def _size(file: Path) -> int:

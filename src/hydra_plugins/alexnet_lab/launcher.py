@@ -112,8 +112,8 @@ def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
         while running or (waiting and not told.to_stop):
             while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
                 job = waiting.popleft()
-                display.started(job.run, job.max_epochs)
                 running.append(Process(job, share, ended))
+                display.started(job.run, job.max_epochs)
             told.forward(running)
             display.update([each.job.run for each in running])
             with suppress(Empty):

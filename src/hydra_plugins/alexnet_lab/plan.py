@@ -1,6 +1,7 @@
 """Which runs a sweep has, what they are called and where they lie."""
 
 import itertools
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,13 +62,17 @@ def plain_key(key: str) -> str:
     return key.lstrip("+")
 
 
-def run_name(levels: Mapping[str, str]) -> str:
-    """{"model.nonlinearity": "relu", "seed": "0"} -> nonlinearity-relu_seed-0."""
+def run_name(levels: Mapping[str, object]) -> str:
+    """{"model.nonlinearity": "relu", "seed": 0} -> nonlinearity-relu_seed-0.
+
+    By values and not by how they were typed: 0.0 and 0 are one dropout.
+    """
     last = [key.rpartition(".")[2] for key in levels]
     parts = []
     for short, (key, level) in zip(last, levels.items(), strict=True):
         word = short if last.count(short) == 1 else key
-        parts.append(f"{word}-{re.sub(r'[^A-Za-z0-9.+-]+', '-', level).strip('-')}")
+        plain = json.dumps(level) if level is None or isinstance(level, bool) else str(level)
+        parts.append(f"{word}-{re.sub(r'[^A-Za-z0-9.+-]+', '-', plain).strip('-')}")
     return "_".join(parts)
 
 

@@ -6,7 +6,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet import config as configuration
-from alexnet.config import ConfigError, DataSet
+from alexnet.config import Config, ConfigError, DataSet
 from alexnet.identity import contradiction, identify, images_of
 from alexnet.rundir import RunDir
 from hydra_plugins.alexnet_lab.plan import missing_root
@@ -17,6 +17,7 @@ MAY_CHANGE = (
     "trainer.max_steps",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.strategy",
     "trainer.threads",
     "data.workers",
     "data.root",
@@ -46,6 +47,9 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     refused = []
     for override in overrides:
         key = override.get_key_element()
+        if override.is_sweep_override():
+            refused.append(f"{override.input_line}: one run goes on with one value")
+            continue
         below = [each for each in MAY_CHANGE if each == key or each.startswith(f"{key}.")]
         if key != "resume" and not below and not key.startswith("logger."):
             refused.append(f"{key} cannot change when a run goes on, only {', '.join(MAY_CHANGE)}")
@@ -55,9 +59,21 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
         raise ConfigError("\n".join(refused))
     OmegaConf.update(stored, "resume", None)
     config = configuration.check(stored)
-    if problem := missing_root(config) or _other_images(run, config.data):
+    problem = _trained_longer(run, config) or missing_root(config)
+    if problem := problem or _other_images(run, config.data):
         raise ConfigError(problem)
     OmegaConf.save(stored, run.config)
+
+
+def _trained_longer(run: RunDir, config: Config) -> str | None:
+    """What is wrong with max_epochs, if the run has had more: it would end as another run."""
+    rows = run.read_metrics()
+    if rows and config.trainer.max_epochs < rows[-1]["epoch"]:
+        return (
+            f"trainer.max_epochs={config.trainer.max_epochs} is too few: the run has trained for "
+            f"{rows[-1]['epoch']:g} epochs"
+        )
+    return None
 
 
 def _has(config: DictConfig, key: str) -> bool:

@@ -1,6 +1,7 @@
 import itertools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -14,13 +15,21 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from alexnet import config as configuration
 from alexnet.config import PROJECT, Config, ConfigError
 from alexnet.identity import REMEDY, contradiction, identify, images_before
 from alexnet.ranks import Outside, started_from_outside
-from alexnet.rundir import CANNOT_BE_BUILT, Exit, RunDir, SweepDir, find_checkpoint, hold
+from alexnet.rundir import (
+    CANNOT_BE_BUILT,
+    DamagedFile,
+    Exit,
+    RunDir,
+    SweepDir,
+    find_checkpoint,
+    hold,
+)
 from hydra_plugins.alexnet_lab.devices import Devices
 from hydra_plugins.alexnet_lab.launcher import (
     ENDS_THE_SWEEP,
@@ -124,8 +133,11 @@ class ExperimentSweeper(Sweeper):
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             _announce(sweep, runs, left)
-            if (code := self._launch(sweep, left)) is Exit.WRONG:
-                raise ConfigError(_why_wrong(sweep, left))
+            code = self._launch(sweep, left)
+            if code is Exit.WRONG:
+                if not any(sweep.run(run.name).is_finished for run in runs):
+                    raise ConfigError(_why_wrong(sweep, left))
+                code = Exit.FAILED  # something was trained
             failed = _summarize(sweep, runs, left)
             if not code and failed and _nothing_could_be_built(sweep, runs):
                 code = Exit.WRONG
@@ -173,6 +185,8 @@ class ExperimentSweeper(Sweeper):
         axes["seed"] = seeds[: self.max_seeds]
         if len(seeds) > len(axes["seed"]):
             log.info("rehearsal: seed %s alone, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
+        if "resume" in axes:
+            raise ConfigError("one run at a time: resume=RUN_FOLDER")
         if "+experiment" in axes:
             raise ConfigError("one experiment at a time: +experiment=NAME")
         return fixed, axes
@@ -213,19 +227,20 @@ class ExperimentSweeper(Sweeper):
                 arms[of_arm] = self.loader.load_sweep_config(self.config, overrides)
             composed = arms[of_arm]
             told = without_hydra(composed)
-            told.update(OmegaConf.from_dotlist([f"seed={levels['seed']}"]))
+            told.seed = _seed(levels["seed"])
             config = configuration.check(told)
             flat = configuration.flatten(config.plain())
             # A swept group has a name for its level and no value of its own.
             arm = {key: flat.get(key, level) for key, level in levels.items() if key != "seed"}
+            name = run_name({**arm, "seed": config.seed})
             runs.append(
                 PlannedRun(
-                    name=run_name(levels), overrides=overrides, arm=arm, composed=composed,
+                    name=name, overrides=overrides, arm=arm, composed=composed,
                     config=config,
                 )
             )  # fmt: skip
         if len({run.name for run in runs}) < len(runs):
-            raise ConfigError("two levels would share a folder: name each level once")
+            raise ConfigError("two levels or seeds are the same: name each once")
         return runs
 
     def _override(self, key: str, level: str) -> str:
@@ -324,6 +339,13 @@ class ExperimentSweeper(Sweeper):
         return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
 
 
+def _seed(level: str) -> int:
+    """Raises ConfigError for what YAML would make another number of: 010 is 8 there."""
+    if not re.fullmatch(r"0|[1-9]\d{0,17}", level):
+        raise ConfigError(f"seed={level} is not possible: give a whole number from 0, such as 7")
+    return int(level)
+
+
 def _refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:
     """Before anything starts: a run that waits its turn would find out hours later."""
     for start in dict.fromkeys(run.config.init_from for run in runs):
@@ -346,6 +368,8 @@ def _refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
         try:
             before = images_before(sweep, run.config.data, run.arm)
             images = identify(run.config.data) if before else None
+        except DamagedFile:
+            raise
         except (ValueError, OSError) as error:
             why = str(error).splitlines()[0]
             log.info("not compared with the images of the runs before: %s", why)
