@@ -350,6 +350,23 @@ def test_a_start_that_cannot_be_is_refused_before_anything_is_trained(
     assert not list(tmp_path.glob("outputs/*/*/*/metrics.csv"))
 
 
+def test_fine_tuning_of_nothing_is_refused_before_anything_starts(train: Train, tmp_path: Path):
+    done = train("+experiment=fine_tuning", "data=synthetic")
+
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == (
+        "error: init_from is missing: fine_tuning starts from a trained network. Give "
+        "init_from=RUN_FOLDER or init_from=CHECKPOINT"
+    )
+    assert not list(tmp_path.glob("outputs/*"))
+
+
+def test_fine_tuning_may_start_from_several_networks_in_one_command():
+    runs = plan("+experiment=fine_tuning", "init_from=a.ckpt,b.ckpt")
+
+    assert [run.config.init_from for run in runs] == ["a.ckpt", "b.ckpt"]
+
+
 def test_where_a_run_starts_from_is_part_of_its_name():
     [one], [other] = plan("init_from=a.ckpt"), plan("init_from=b.ckpt")
 

@@ -349,6 +349,11 @@ def _seed(level: str) -> int:
 def _refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:
     """Before anything starts: a run that waits its turn would find out hours later."""
     for start in dict.fromkeys(run.config.init_from for run in runs):
+        if start == "":  # or an empty variable of the shell
+            raise ConfigError(
+                f"init_from is missing: {runs[0].config.experiment.name} starts from a trained "
+                "network. Give init_from=RUN_FOLDER or init_from=CHECKPOINT"
+            )
         try:
             if start is not None:
                 find_checkpoint(Path(start))
