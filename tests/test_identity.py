@@ -151,6 +151,16 @@ def test_of_many_runs_some_are_named():
     )
 
 
+def test_the_same_imagenet_in_other_shards_is_not_said_to_be_other_images():
+    here = Images(name="ImageNet", root="/b", fingerprint="2")
+    before = {"seed-0": Images(name="ImageNet", root="/a", fingerprint="1")}
+
+    assert contradiction(here, before) == (
+        "the images in data.root=/b are not those that seed-0 was trained on, found in /a, or were "
+        "prepared otherwise"
+    )
+
+
 def test_torch_is_not_imported_to_tell_them(tmp_path: Path):
     program = (
         "import sys; from pathlib import Path; from alexnet import identity, cifar10_files; "

@@ -38,8 +38,8 @@ class Images:
 def identify(data: DataSet) -> Images | None:
     """The images that this configuration reads; None for those that come with the program.
 
-    CIFAR-10 by the content of its files, prepared ImageNet by the checksums in its index, class
-    folders by classes, names and sizes.
+    CIFAR-10 by the content of its files, prepared ImageNet by the checksums of its shards, class
+    folders by classes, names and sizes: the same images in other shards count as others.
 
     Raises ValueError or OSError if they are not there, or damaged.
     """
@@ -94,9 +94,10 @@ def contradiction(here: Images, before: Mapping[str, Images]) -> str | None:
         names += f" and {len(others) - _MOST_NAMED} more"
     verb = "was" if len(others) == 1 else "were"
     roots = " and ".join(dict.fromkeys(others.values()))
+    or_so = ", or were prepared otherwise" if here.name == "ImageNet" else ""
     return (
         f"the images in data.root={here.root} are not those that {names} {verb} trained on, "
-        f"found in {roots}"
+        f"found in {roots}{or_so}"
     )
 
 
