@@ -87,6 +87,7 @@ def test_predictions_hold_every_image_once_and_give_the_errors_again(run: Path, 
     file = tmp_path / "new" / "predictions.csv"
 
     result = errors_of(tmp_path, f"checkpoint={run}", f"predictions={file}", "data.batch_size=7")
+    assert b"\r" not in file.read_bytes()
 
     rows = rows_of(file)
     assert [row["image"] for row in rows] == [str(i) for i in range(25)]
@@ -201,6 +202,15 @@ def test_a_wrong_command_is_answered_in_few_lines(
     assert status == 2
     assert message in captured.err
     assert len(captured.err.splitlines()) <= 3
+
+
+def test_a_refused_command_leaves_no_folders(run: Path, tmp_path: Path):
+    places = [f"{key}={tmp_path}/new/{key}" for key in ("figures", "predictions", "out")]
+
+    status = evaluate.main([f"checkpoint={run}", "data.num_classes=5", *places])
+
+    assert status == 2
+    assert not (tmp_path / "new").exists()
 
 
 def test_without_a_word_all_that_there_is_to_say_is_shown(capsys: pytest.CaptureFixture[str]):

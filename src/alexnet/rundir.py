@@ -384,7 +384,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _append_row(path: Path, columns: tuple[str, ...], row: Mapping[str, float]) -> None:
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if not file.tell():  # new, or a run that goes on has taken all rows back
             writer.writeheader()
         writer.writerow(row)

@@ -91,8 +91,11 @@ def _check_places(config: EvaluationConfig) -> None:
     if config.figures is not None:
         folders["figures"] = Path(config.figures)
     for key, folder in folders.items():
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for each in made:  # what follows may still be refused
+                each.rmdir()
         except OSError as error:
             raise ConfigError(f"{key}: {folder} cannot be made: {error.strerror}") from error
 
@@ -249,11 +252,12 @@ def _predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]
         yield lambda images, probabilities, labels: None
         return
     path = Path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     count = min(TOP, len(names))
     # Names of files need not be Unicode.
     with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        writer = csv.writer(opened)
+        writer = csv.writer(opened, lineterminator="\n")
         best = itertools.chain(*((f"class_{i + 1}", f"probability_{i + 1}") for i in range(count)))
         shared = ("right_top1_ties_shared", "right_top5_ties_shared")
         writer.writerow(["image", "true_class", *shared, *best])
