@@ -232,8 +232,8 @@ def test_a_folder_of_runs_on_other_images_is_refused_before_anything_starts(
     assert done.returncode == Exit.WRONG
     assert done.stderr.splitlines()[0] == (
         f"error: {run.path.parent}: the images in data.root={b} are not those that seed-0 was "
-        f"trained on, found in {a}: set data.root to where those are, or start in a new folder, "
-        "with outputs=OTHER_FOLDER or fresh=true"
+        f"trained on, found in {a}, or were prepared otherwise: set data.root to where those are, "
+        "or start in a new folder, with outputs=OTHER_FOLDER or fresh=true"
     )
     assert "finished before" not in done.stdout
     assert {file: file.stat().st_mtime_ns for file in outputs.rglob("*.json")} == files
