@@ -47,7 +47,7 @@ def test_one_wrong_level_refuses_the_whole_sweep():
 
 @pytest.mark.parametrize("seeds", ["1,01", "010", "1.0", "true", "-1", "x", "9" * 20])
 def test_a_seed_is_a_whole_number_typed_as_one(seeds: str):
-    with pytest.raises(ConfigError, match="seed=.* is not possible: give a whole number"):
+    with pytest.raises(ConfigError, match=r"seed=.* is not possible: give a whole number"):
         plan(f"seed={seeds}")
 
 
@@ -219,13 +219,13 @@ def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
     assert done.returncode == 1
     assert "nothing is left of an image of image_size=32" in done.stdout
     assert done.stdout.count("finished         test error") == 2
-    assert (the_sweep(tmp_path).report / "README.md").exists()
+    assert (the_sweep(tmp_path / "outputs").report / "README.md").exists()
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "seed-0/result.json"])
 def test_a_damaged_file_is_named(train: Train, tmp_path: Path, name: str):
     train(*TINY, "seed=0")
-    (the_sweep(tmp_path).path / name).write_text("{")
+    (the_sweep(tmp_path / "outputs").path / name).write_text("{")
 
     done = train(*TINY, "seed=0,1", "hydra.sweeper.max_runs=1")
 
