@@ -11,7 +11,7 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
-from alexnet.config import PROJECT, ConfigError
+from alexnet.config import PROJECT, ConfigError, load
 from alexnet.rundir import Exit, RunDir
 from tests.conftest import Train, plan, run_train, the_sweep
 
@@ -247,6 +247,21 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, devi
     rows = [[row["images"], row["train/error"]] for row in whole.read_progress()]
     assert [[row["images"], row["train/error"]] for row in run.read_progress()] == rows
     assert run.read_result()["exchange"] == whole.read_result()["exchange"]
+
+
+@pytest.mark.slow
+def test_resume_goes_on_in_one_process_and_in_two_again(tmp_path: Path):
+    assert run_train(tmp_path, *TINY, "trainer=two_columns", "trainer.max_epochs=1").returncode == 0
+    [run] = the_sweep(tmp_path).runs()
+
+    for trainer, epochs, strategy in (("auto", 2, "auto"), ("two_columns", 3, "column_parallel")):
+        arguments = (f"resume={run.path}", f"trainer={trainer}", f"trainer.max_epochs={epochs}")
+        done = run_train(tmp_path, *arguments)
+
+        assert done.returncode == 0, done.stderr
+        assert load(run.config).trainer.strategy == strategy
+        assert ("exchange" in run.read_result()) == (trainer == "two_columns")
+        assert run.read_metrics()[-1]["epoch"] == epochs
 
 
 @pytest.mark.two_gpu
