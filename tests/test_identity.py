@@ -233,7 +233,7 @@ def test_a_folder_of_runs_on_other_images_is_refused_before_anything_starts(
     assert done.stderr.splitlines()[0] == (
         f"error: {run.path.parent}: the images in data.root={b} are not those that seed-0 was "
         f"trained on, found in {a}, or were prepared otherwise: set data.root to where those are, "
-        "or start in a new folder, with outputs=OTHER_FOLDER or fresh=true"
+        "or start in a new folder, with outputs=OTHER_FOLDER"
     )
     assert "finished before" not in done.stdout
     assert {file: file.stat().st_mtime_ns for file in outputs.rglob("*.json")} == files

@@ -122,7 +122,7 @@ def prepare_with_a_blow(
 ) -> subprocess.CompletedProcess[str]:
     """prepare.py, on whose process falls a blow as soon as so many shards are whole."""
     program = f"""
-import os, sys
+import os, signal, sys
 import prepare
 from alexnet.preparation import job
 
@@ -137,6 +137,7 @@ class ShardWriter(job.ShardWriter):
 
 if __name__ == "__main__":
     job.ShardWriter = ShardWriter
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not that of tests under nohup
     sys.exit(prepare.main(sys.argv[1:]))
 """
     write(folder / "program.py", program)
