@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -332,11 +333,11 @@ def _read_if_of(images: RawPart, dest: Path, name: str) -> Finished | None:
         return None
     bad = {location for location, _ in finished.bad}
     expected = [
-        (label, PurePosixPath(image.name).name)
+        (label, os.fsencode(PurePosixPath(image.name).name))
         for image, label in zip(images.images, images.labels, strict=True)
         if image.location not in bad
     ]
-    is_of = expected == list(zip(finished.labels.tolist(), finished.names, strict=True))
+    is_of = expected == list(zip(finished.labels.tolist(), finished.names.tolist(), strict=True))
     return finished if is_of else None
 
 

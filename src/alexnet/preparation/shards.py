@@ -134,7 +134,7 @@ class Finished:
 
     shard: Shard
     labels: np.ndarray
-    names: list[str]  # of the files
+    names: np.ndarray  # of the files, as bytes
     converted: dict[str, int]
     bad: list[tuple[str, str]]
 
@@ -155,7 +155,7 @@ def read_finished(folder: Path, name: str) -> Finished | None:
     return Finished(
         shard=shard,
         labels=labels,
-        names=[os.fsdecode(name) for name in names.tolist()],
+        names=names,
         converted=said["converted"],
         bad=bad,
     )

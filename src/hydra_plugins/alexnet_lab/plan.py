@@ -36,14 +36,19 @@ class PlannedRun:
     @property
     def told(self) -> DictConfig:
         """The configuration of the run, not yet resolved."""
-        told = without_hydra(self.composed)
-        told.seed = self.config.seed
-        return told
+        return with_seed(self.composed, self.config.seed)
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
     """A copy without Hydra's own settings: what a run is told."""
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def with_seed(composed: DictConfig, seed: int) -> DictConfig:
+    """What the run of that seed is told."""
+    told = without_hydra(composed)
+    told.seed = seed
+    return told
 
 
 def levels_of(override: Override) -> list[str]:

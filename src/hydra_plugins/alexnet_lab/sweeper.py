@@ -48,6 +48,7 @@ from hydra_plugins.alexnet_lab.plan import (
     run_name,
     spread,
     sweep_folder,
+    with_seed,
     without_hydra,
 )
 from hydra_plugins.alexnet_lab.resume import change_run, find_run
@@ -226,9 +227,7 @@ class ExperimentSweeper(Sweeper):
             if of_arm not in arms:
                 arms[of_arm] = self.loader.load_sweep_config(self.config, overrides)
             composed = arms[of_arm]
-            told = without_hydra(composed)
-            told.seed = _seed(levels["seed"])
-            config = configuration.check(told)
+            config = configuration.check(with_seed(composed, _seed(levels["seed"])))
             flat = configuration.flatten(config.plain())
             # A swept group has a name for its level and no value of its own.
             arm = {key: flat.get(key, level) for key, level in levels.items() if key != "seed"}
