@@ -22,7 +22,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from alexnet.data import ImageNet
-from alexnet.preparation.shards import ShardImages, read_index
+from alexnet.sources.shards import ShardImages, read_index
 
 BATCH = 128
 

@@ -3,8 +3,8 @@
     python benchmarks/sweep.py [runs]
 
 Compares the seconds per run of a sweep (the slope between two sweeps of different length, so that
-composing and reporting, once per sweep, do not count) with the bare `python src/train.py --run
-FOLDER` of the same runs, both on this machine in one go; and the memory of the sweep's process.
+composing and reporting, once per sweep, do not count) with the bare `python -m alexnet.run FOLDER`
+of the same runs, both on this machine in one go; and the memory of the sweep's process.
 """
 
 import itertools
@@ -20,11 +20,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 
-from alexnet.config import PROJECT
 from alexnet.data import Synthetic
+from alexnet.folders.run import RunDir
+from alexnet.folders.sweep import SweepDir
 from alexnet.learning import ClassificationTask, RunRecorder
 from alexnet.model import AlexNet
-from alexnet.rundir import RunDir, SweepDir
+from alexnet.paths import PROJECT
 
 TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.max_epochs=1")
 
@@ -67,7 +68,7 @@ def bare_run(finished: RunDir, folder: Path) -> float:
     shutil.copy(finished.path.parent / "sweep.json", run.path.parent)
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "src/train.py", "--run", str(run.path)],
+        [sys.executable, "-m", "alexnet.run", str(run.path)],
         cwd=PROJECT, check=True, capture_output=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return time.perf_counter() - began

@@ -13,7 +13,10 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
-from alexnet.config import CONF, Config, check, confounds, flatten
+from alexnet.config.check import check
+from alexnet.config.names import confounds, flatten
+from alexnet.config.schema import Config
+from alexnet.paths import CONF
 
 FILE = Path(__file__).with_suffix(".md")
 BEGIN = "<!-- Made by docs/deviations.py, from here -->\n"

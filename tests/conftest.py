@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import initialize_config_dir
+from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from alexnet.config import CONF, PROJECT
-from alexnet.rundir import SweepDir
-from hydra_plugins.alexnet_lab.plan import PlannedRun
-from hydra_plugins.alexnet_lab.sweeper import ExperimentSweeper
+from alexnet.folders.sweep import SweepDir
+from alexnet.paths import CONF, PROJECT
+from alexnet.sweep import ExperimentSweep
+from alexnet.sweep.plan import PlannedRun
 
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,9 +27,11 @@ def plan(*arguments: str) -> list[PlannedRun]:
         assert hydra is not None
         config = hydra.compose_config("config", list(arguments), run_mode=RunMode.MULTIRUN)
         node = config.hydra.sweeper
-        sweeper = ExperimentSweeper(node.params, node.max_runs, node.max_seeds)
-        sweeper.config, sweeper.loader = config, hydra.config_loader
-        return sweeper.plan_runs(OmegaConf.to_container(config.hydra.overrides.task))
+        sweep = ExperimentSweep(
+            config, hydra.config_loader, Launcher, params=node.params, max_runs=node.max_runs,
+            max_seeds=node.max_seeds,
+        )  # fmt: skip
+        return sweep.plan_runs(OmegaConf.to_container(config.hydra.overrides.task))
 
 
 def the_sweep(outputs: Path) -> SweepDir:

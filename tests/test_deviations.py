@@ -2,7 +2,7 @@ import importlib.util
 
 import pytest
 
-from alexnet.config import PROJECT
+from alexnet.paths import PROJECT
 
 FILE = PROJECT / "docs" / "deviations.py"
 

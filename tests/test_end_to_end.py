@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from alexnet.folders.sweep import SweepDir
 from alexnet.model import AlexNet
 from alexnet.results import load_sweep
-from alexnet.rundir import SweepDir
 from tests.conftest import Train, run_train, the_sweep
 
 QUICK = ("data=synthetic", "data.num_images=256", "data.batch_size=32", "trainer.threads=1")

@@ -9,10 +9,12 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn import functional
 
-from alexnet.config import CONF, AlexNetConfig, Config, ConfigError, confounds
+from alexnet.config.names import confounds
+from alexnet.config.schema import AlexNetConfig, Config, ConfigError
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
-from hydra_plugins.alexnet_lab.plan import without_hydra
+from alexnet.paths import CONF
+from alexnet.sweep.plan import without_hydra
 from tests.conftest import plan as plan_anew
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))

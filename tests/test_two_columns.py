@@ -11,8 +11,11 @@ import pytest
 import torch
 from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
-from alexnet.config import PROJECT, ConfigError, load
-from alexnet.rundir import Exit, RunDir
+from alexnet.config.check import load
+from alexnet.config.schema import ConfigError
+from alexnet.folders.ending import Exit
+from alexnet.folders.run import RunDir
+from alexnet.paths import PROJECT
 from tests.conftest import Train, plan, run_train, the_sweep
 
 TINY = (

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from alexnet.data.augmentation import Augmenter, ColorNoise
-from alexnet.preparation.statistics import ColorComponents
+from alexnet.sources.statistics import ColorComponents
 
 COUNT = 200
 

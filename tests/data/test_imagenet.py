@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.preparation.photographs import CLASSES, class_folders, images, write
 
 from alexnet.data import ImageNet, imagenet
 from alexnet.preparation import Request, prepare
+from tests.preparation.photographs import CLASSES, class_folders, images, write
 
 
 @pytest.fixture(scope="module")

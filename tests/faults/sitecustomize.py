@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 
 FAULTS = [fault.split(":") for fault in os.environ.get("FAULTS", "").split(",") if fault]
+# python -P -m alexnet.run FOLDER
+_WORDS = sys.orig_argv
+RUN = _WORDS[_WORDS.index("alexnet.run") + 1] if "alexnet.run" in _WORDS else ""
 
 
 def _arm() -> None:
@@ -22,8 +25,8 @@ def _arm() -> None:
     def faulty(self: torch.Tensor, *arguments: object, **settings: object) -> None:
         calls.append(1)
         for run, rank, action in FAULTS:
-            if run in sys.argv[2] and rank == os.environ.get("LOCAL_RANK") and len(calls) == 2:
-                Path(sys.argv[2], f"fault-{rank}").touch()
+            if run in RUN and rank == os.environ.get("LOCAL_RANK") and len(calls) == 2:
+                Path(RUN, f"fault-{rank}").touch()
                 if action == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise ArithmeticError(f"made to fail on rank {rank}")
@@ -37,7 +40,7 @@ def _set_clock(forward: float) -> None:
     time.time = lambda: true_time() + forward
 
 
-if "--run" in sys.argv:
+if RUN:
     _arm()
 if "CLOCK" in os.environ:
     _set_clock(float(os.environ["CLOCK"]))

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from alexnet.data import Synthetic
 from alexnet.learning import ClassificationTask, ColumnParallelStrategy
-from alexnet.learning.column_strategy import Layout
+from alexnet.learning.columns.layout import Layout
 from alexnet.model import AlexNet, CifarNet, rows_of
 from tests.conftest import plan
 from tests.learning.processes import run_in_processes

@@ -7,8 +7,9 @@ import pytest
 import torch
 from typing_extensions import override
 
-from alexnet.cost import Cost, Disk
 from alexnet.data import Synthetic
+from alexnet.folders.disk import Cost, Disk
+from alexnet.folders.run import RunDir
 from alexnet.learning import (
     ClassificationTask,
     ColumnParallelStrategy,
@@ -17,7 +18,6 @@ from alexnet.learning import (
     checkpoint_bytes,
 )
 from alexnet.model import AlexNet, CifarNet
-from alexnet.rundir import RunDir
 from tests.learning.processes import run_in_processes
 from tests.learning.test_column_strategy import TINY
 

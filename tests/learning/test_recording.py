@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from alexnet.data import Synthetic
+from alexnet.folders.run import RunDir
 from alexnet.learning import ClassificationTask, Diverged, RunRecorder
 from alexnet.model import CifarNet
-from alexnet.rundir import RunDir
 
 STEPS = 20  # of an epoch: 80 images in batches of 4
 

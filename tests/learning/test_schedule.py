@@ -11,13 +11,14 @@ from omegaconf import OmegaConf
 from torch import nn
 from typing_extensions import override
 
-from alexnet import config as configuration
-from alexnet.config import ConfigError
+from alexnet.config.check import check
+from alexnet.config.schema import ConfigError, Learning
 from alexnet.data import Synthetic
+from alexnet.folders.ending import Stopped
+from alexnet.folders.run import RunDir
 from alexnet.learning import ClassificationTask, ColumnParallelStrategy, PaperSGD, RunRecorder
 from alexnet.learning.schedule import ByEpoch, changes
 from alexnet.model import AlexNet, CifarNet
-from alexnet.rundir import RunDir, Stopped
 from tests.conftest import plan
 from tests.learning.processes import run_in_processes
 from tests.learning.test_column_strategy import TINY
@@ -40,7 +41,7 @@ def tiny_alexnet() -> AlexNet:
     return AlexNet(**TINY)
 
 
-def optimizer_of(learning: str) -> tuple[PaperSGD, configuration.Learning]:
+def optimizer_of(learning: str) -> tuple[PaperSGD, Learning]:
     [run] = plan(f"learning={learning}", "model=alexnet")
     settings = run.config.learning.model_dump(exclude={"stop_at_train_error"})
     optimizer = ClassificationTask(tiny_alexnet(), **settings).configure_optimizers()
@@ -171,7 +172,7 @@ def test_drops_that_make_no_sense_are_refused_before_anything_starts(
     config.learning.update(learning)
 
     with pytest.raises(ConfigError) as error:
-        configuration.check(config)
+        check(config)
 
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1

@@ -3,9 +3,9 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.model.test_locally_connected import slowly
 
 from alexnet.model import CifarLocalNet
+from tests.model.test_locally_connected import slowly
 
 NONLINEARITIES = ("relu", "tanh", "sigmoid")
 NORMALIZATIONS = ("lrn", "none")

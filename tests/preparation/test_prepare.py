@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet.config import PROJECT
-from alexnet.preparation.shards import ShardImages, check_sizes, read_index, read_sums
+from alexnet.paths import PROJECT
+from alexnet.sources.shards import ShardImages, check_sizes, read_index, read_sums
 from tests.preparation.photographs import (
     CLASSES,
     class_folders,
@@ -123,7 +123,7 @@ def prepare_with_a_blow(
     """prepare.py, on whose process falls a blow as soon as so many shards are whole."""
     program = f"""
 import os, signal, sys
-import prepare
+from alexnet.cli import prepare
 from alexnet.preparation import job
 
 class ShardWriter(job.ShardWriter):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alexnet.experiment import Experiment, Measure, Paper
+from alexnet.config.experiment import Experiment, Measure, Paper
 from alexnet.results.compare import Comparison, Level, Outcome, compare, epochs_to_error, t_interval
 
 NONLINEARITY = "model.nonlinearity"

@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 from alexnet.results import load_sweep
 from alexnet.results.compare import compare
-from alexnet.results.figures import COLOURS, draw
+from alexnet.results.figures.draw import COLOURS, draw
 
 from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, falling, write_sweep
 

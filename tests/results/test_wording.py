@@ -2,7 +2,7 @@
 
 import pytest
 
-from alexnet.experiment import Experiment, Measure, Paper
+from alexnet.config.experiment import Experiment, Measure, Paper
 from alexnet.results import wording
 from alexnet.results.compare import Outcome, compare
 

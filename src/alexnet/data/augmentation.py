@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from alexnet.preparation.statistics import ColorComponents
+from alexnet.sources.statistics import ColorComponents
 
 Augmentation = Literal["none", "crop24", "crop224", "pad4"]
 """none: the image as it is. crop224: a random 224 x 224 crop and a reflection (section 4.1);

@@ -11,9 +11,9 @@ import numpy as np
 import torchvision.datasets
 from typing_extensions import Unpack, override
 
-from alexnet.cifar10_files import DEFAULT_ROOT, FOLDER, find_folder
 from alexnet.data.batches import LabelledImages
 from alexnet.data.image_module import ImageModule, Settings, hold_out
+from alexnet.sources.cifar10 import DEFAULT_ROOT, FOLDER, find_folder
 
 log = logging.getLogger(__name__)
 

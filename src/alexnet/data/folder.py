@@ -10,8 +10,8 @@ from typing_extensions import Unpack, override
 
 from alexnet.data.batches import ImageStore, LabelledImages
 from alexnet.data.image_module import ImageModule, Settings
-from alexnet.preparation.photograph import BadImage, Photograph, decode
-from alexnet.preparation.raw import SUFFIXES, RawImage, read_photograph
+from alexnet.sources.photograph import BadImage, Photograph, decode
+from alexnet.sources.raw_imagenet import SUFFIXES, RawImage, read_photograph
 
 log = logging.getLogger(__name__)
 

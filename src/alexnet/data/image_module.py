@@ -18,15 +18,8 @@ from alexnet.data.augmentation import (
     ColorNoise,
     ColorNoiseScale,
 )
-from alexnet.data.batches import (
-    Batch,
-    Batches,
-    ImageStore,
-    LabelledImages,
-    Share,
-    make_loader,
-)
-from alexnet.preparation.statistics import ColorComponents, Sums
+from alexnet.data.batches import Batch, Batches, ImageStore, LabelledImages, Share, make_loader
+from alexnet.sources.statistics import ColorComponents, Sums
 
 # Constant, so that runs of every seed are validated and tested on the same images.
 _SPLIT_SEED = 2012

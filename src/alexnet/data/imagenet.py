@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Unpack, override
 
+from alexnet.config.suggest import did_you_mean
 from alexnet.data.batches import ImageStore, LabelledImages
 from alexnet.data.image_module import ImageModule, Settings
-from alexnet.preparation.photograph import PIXELS, BadImage, decode
-from alexnet.preparation.raw import RawImage, RawPart, read_photograph, read_source
-from alexnet.preparation.shards import (
+from alexnet.sources.photograph import PIXELS, BadImage, decode
+from alexnet.sources.raw_imagenet import RawImage, RawPart, read_photograph, read_source
+from alexnet.sources.shards import (
     DEFAULT_ROOT,
     PARTS,
     Index,
@@ -24,9 +25,8 @@ from alexnet.preparation.shards import (
     read_index,
     read_sums,
 )
-from alexnet.preparation.split import VAL_PER_CLASS, first_of_each_class, hold_out_validation
-from alexnet.preparation.statistics import ColorComponents, Sums
-from alexnet.suggest import did_you_mean
+from alexnet.sources.split import VAL_PER_CLASS, first_of_each_class, hold_out_validation
+from alexnet.sources.statistics import ColorComponents, Sums
 
 log = logging.getLogger(__name__)
 

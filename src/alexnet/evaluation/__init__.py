@@ -2,7 +2,8 @@
 
 from alexnet.evaluation.ensemble import Member, predict, predictions
 from alexnet.evaluation.errors import TOP, Tally, credits, interval
-from alexnet.evaluation.job import evaluate, outputs_in_order
+from alexnet.evaluation.inputs import outputs_in_order
+from alexnet.evaluation.job import evaluate
 from alexnet.evaluation.neighbours import last_hidden, last_hidden_layer, nearest, spread
 
 __all__ = [

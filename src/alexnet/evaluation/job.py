@@ -1,32 +1,27 @@
-import csv
-import itertools
 import logging
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import hydra
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from alexnet.config import ConfigError, EvaluationConfig
+from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.data import NO_IMAGE, FolderOfImages
-from alexnet.data.image_module import ImageModule, Part
+from alexnet.data.image_module import ImageModule
 from alexnet.evaluation.ensemble import Member, predict, predictions
-from alexnet.evaluation.errors import TOP, Tally, credits, interval
+from alexnet.evaluation.errors import Tally
+from alexnet.evaluation.figures import draw_kernels, draw_neighbours, draw_predictions
+from alexnet.evaluation.inputs import load_all, load_neighbours, members_of
 from alexnet.evaluation.neighbours import last_hidden, last_hidden_layer, nearest, spread
+from alexnet.evaluation.outputs import as_table, check_places, describe, predictions_file
+from alexnet.evaluation.specialization import specialization
+from alexnet.folders.files import write_json
 from alexnet.model import SavedNet
-from alexnet.preparation.photograph import PIXELS
-from alexnet.results.paper_figures import draw_kernels, draw_neighbours, draw_predictions
-from alexnet.results.specialization import specialization
-from alexnet.rundir import write_json
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +36,17 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
     Returns what is wrong with files that should have been images. Raises ConfigError before
     anything is predicted if what was asked for cannot be had.
     """
-    _check_places(config)
+    check_places(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    data = _load_all(config, saved)
-    neighbours = _load_neighbours(config, saved[0])
-    members = _members(config, saved, data, device)
+    data = load_all(config, saved)
+    neighbours = load_neighbours(config, saved[0])
+    members = members_of(config, saved, data, device)
     _announce(config, saved, members, data[0])
     loader = data[0].evaluation_loader(config.split, views=config.crops)
     folder = data[0] if isinstance(data[0], FolderOfImages) else None
 
     tally, bad, seen = Tally(), [], 0
-    with _predictions_file(config.predictions, data[0].class_names) as write:
+    with predictions_file(config.predictions, data[0].class_names) as write:
         batches = predictions(members, loader, device=device)
         for probabilities, labels in _with_progress(batches, total=len(loader)):
             rows = np.arange(seen, seen + len(labels))
@@ -66,11 +61,11 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
     assert seen == data[0].size_of(config.split)
 
     if tally.images:
-        log.info("%s", _as_table(config, tally))
+        log.info("%s", as_table(config, tally))
     if config.predictions:
         log.info("predictions: %s", config.predictions)
     if config.out:
-        write_json(Path(config.out), _describe(config, saved, members, tally))
+        write_json(Path(config.out), describe(config, saved, members, tally))
         log.info("errors: %s", config.out)
     if folder and len(bad) == seen:
         raise ConfigError(f"images={config.images}: {folder.what_is_wrong(bad[0])}, and so on")
@@ -79,134 +74,6 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
         _draw(config, members, data[0], shown, neighbours, device)
         log.info("figures: %s", config.figures)
     return [folder.what_is_wrong(row) for row in bad] if folder else []
-
-
-def _check_places(config: EvaluationConfig) -> None:
-    """Where results go must be able to take them; nothing is lost after hours."""
-    files = {"predictions": config.predictions, "out": config.out}
-    for key, file in files.items():
-        if file is not None and Path(file).is_dir():
-            raise ConfigError(f"{key}={file} is a folder: give the name of a file in it")
-    folders = {key: Path(file).parent for key, file in files.items() if file is not None}
-    if config.figures is not None:
-        folders["figures"] = Path(config.figures)
-    for key, folder in folders.items():
-        made = [each for each in (folder, *folder.parents) if not each.exists()]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for each in made:  # what follows may still be refused
-                each.rmdir()
-        except OSError as error:
-            raise ConfigError(f"{key}: {folder} cannot be made: {error.strerror}") from error
-
-
-def _load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageModule]:
-    """For each network; once for those that want to see the same."""
-    data: list[ImageModule] = []
-    for net in saved:
-        same = (
-            its_data
-            for other, its_data in zip(saved, data, strict=False)
-            if other.image_size == net.image_size and torch.equal(other.mean_image, net.mean_image)
-        )
-        data.append(next(same, None) or _load(config, net))
-    return data
-
-
-def _load(config: EvaluationConfig, saved: SavedNet) -> ImageModule:
-    """The part to be evaluated, as this network wants to see it."""
-    if config.images is None:
-        return _load_part(config, saved, config.split)
-    assert config.data is not None
-    pixels = saved.mean_image.shape[-1]
-    data = FolderOfImages(
-        Path(config.images).expanduser(),
-        class_names=saved.class_names or [f"class {i}" for i in range(saved.num_classes)],
-        pixels=PIXELS if pixels == 1 else pixels,
-        batch_size=config.data.batch_size,
-        workers=config.data.workers,
-        augmentation=config.data.augmentation,
-        image_size=saved.image_size,
-    )
-    data.setup_evaluation(config.split, saved.mean_image)
-    return data
-
-
-def _load_neighbours(config: EvaluationConfig, saved: SavedNet) -> ImageModule | None:
-    """The training images for Figure 4, right, if it shall be drawn: now, lest that fails later.
-
-    It is of one network, because an ensemble has no feature vector.
-    """
-    if not config.figures or not config.neighbours_among or len(config.checkpoint) > 1:
-        return None
-    try:
-        return _load_part(config, saved, "train")
-    except (ValueError, OSError) as error:
-        raise ConfigError(
-            f"{error}\nFigure 4 shows the nearest training images; neighbours_among=0 does without"
-        ) from error
-
-
-def _load_part(config: EvaluationConfig, saved: SavedNet, part: Part) -> ImageModule:
-    assert config.data is not None
-    settings = config.data.plain() | {"image_size": saved.image_size}
-    try:
-        data: ImageModule = hydra.utils.instantiate(settings, _convert_="all")
-    except InstantiationException as error:
-        raise ConfigError(str(error.__cause__ or error)) from error
-    data.prepare_data()
-    data.setup_evaluation(part, saved.mean_image)
-    return data
-
-
-def _members(
-    config: EvaluationConfig,
-    saved: Sequence[SavedNet],
-    data: Sequence[ImageModule],
-    device: torch.device,
-) -> list[Member]:
-    if len({each.mean_image.shape for each in data}) > 1:
-        raise ConfigError("these checkpoints have learnt from images of different sizes")
-    weights = config.weights or [1.0] * len(saved)
-    return [
-        Member(
-            net=each.build().to(device),
-            to_input=its_data.to_input,
-            weight=weight,
-            outputs=outputs_in_order(each, data[0].class_names),
-        )
-        for each, its_data, weight in zip(saved, data, weights, strict=True)
-    ]
-
-
-def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
-    """For each class of the data the network's output; None: they are in the same order.
-
-    Raises ConfigError if the classes are not the same.
-    """
-    if saved.class_names is None:
-        if saved.num_classes != len(names):
-            raise ConfigError(
-                f"{saved.path} has {saved.num_classes} classes, the data have {len(names)}"
-            )
-        return None
-    if saved.class_names == tuple(names):
-        return None
-    if sorted(saved.class_names) != sorted(names):
-        theirs, ours = set(saved.class_names), set(names)
-        only_there, only_here = sorted(theirs - ours)[:3], sorted(ours - theirs)[:3]
-        raise ConfigError(
-            f"{saved.path} knows other classes ({saved.num_classes}, such as "
-            f"{', '.join(only_there) or saved.class_names[0]}) than the data have ({len(names)}, "
-            f"such as {', '.join(only_here) or names[0]})"
-        )
-    where = {name: output for output, name in enumerate(saved.class_names)}
-    if len(where) < len(names):
-        raise ConfigError(
-            f"{saved.path} has several classes of one name and the data have them in another "
-            "order: which is which cannot be known"
-        )
-    return [where[name] for name in names]
 
 
 def _announce(
@@ -237,87 +104,6 @@ def _with_progress(batches: Iterable[T], *, total: int) -> Iterator[T]:
         batches, "evaluating", total=total, console=console, transient=True,
         disable=not console.is_terminal,
     )  # fmt: skip
-
-
-Write = Callable[[Iterable[Any], Tensor, Tensor | None], None]
-
-
-@contextmanager
-def _predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
-    """A function that writes a batch: which images, probabilities, labels if there are any.
-
-    The file appears when it is complete.
-    """
-    if file is None:
-        yield lambda images, probabilities, labels: None
-        return
-    path = Path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    count = min(TOP, len(names))
-    # Names of files need not be Unicode.
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        writer = csv.writer(opened, lineterminator="\n")
-        best = itertools.chain(*((f"class_{i + 1}", f"probability_{i + 1}") for i in range(count)))
-        shared = ("right_top1_ties_shared", "right_top5_ties_shared")
-        writer.writerow(["image", "true_class", *shared, *best])
-
-        def write(images: Iterable[Any], probabilities: Tensor, labels: Tensor | None) -> None:
-            truths = [("", "", "")] * len(probabilities)
-            if labels is not None:
-                right = (credits(probabilities, labels, k).tolist() for k in (1, TOP))
-                truths = [
-                    (names[label], f"{top1:g}", f"{top5:g}")
-                    for label, top1, top5 in zip(labels.tolist(), *right, strict=True)
-                ]
-            values, classes = (each.tolist() for each in probabilities.topk(count))
-            for image, truth, *found in zip(images, truths, classes, values, strict=True):
-                pairs = ((names[i], f"{value:.6g}") for i, value in zip(*found, strict=True))
-                writer.writerow([image, *truth, *itertools.chain(*pairs)])
-
-        yield write
-    os.replace(partial, path)
-
-
-def _as_table(config: EvaluationConfig, tally: Tally) -> str:
-    lines = []
-    for name, wrong in (("top-1", tally.wrong), ("top-5", tally.wrong_top5)):
-        low, high = interval(wrong, tally.images)
-        lines.append(
-            f"{config.split} error, {name}  {100 * wrong / tally.images:6.2f} %"
-            f"  95 % interval {100 * low:.2f} to {100 * high:.2f} %"
-            f"  {_count(wrong)} of {tally.images:,} wrong"
-        )
-    return "\n".join(lines)
-
-
-def _count(wrong: float) -> str:
-    """1,234, or where classes tie 1,234.50."""
-    return f"{wrong:,.0f}" if wrong == round(wrong) else f"{wrong:,.2f}"
-
-
-def _describe(
-    config: EvaluationConfig, saved: Sequence[SavedNet], members: Sequence[Member], tally: Tally
-) -> dict[str, Any]:
-    """The JSON file: errors under the names that runs give them, and what they are of."""
-    errors = {f"{config.split}/error": tally.wrong, f"{config.split}/error_top5": tally.wrong_top5}
-    return {
-        "metrics": {
-            f"{config.split}/loss": tally.loss / tally.images,
-            **{name: wrong / tally.images for name, wrong in errors.items()},
-        },
-        "ci95_over_images": {name: interval(wrong, tally.images) for name, wrong in errors.items()},
-        "wrong": errors,
-        "images": tally.images,
-        "ties": "classes of equal probability share the places left to them",
-        "crops": config.crops,
-        "checkpoints": [
-            {"path": str(each.path), "steps": each.steps, "weight": member.weight}
-            for each, member in zip(saved, members, strict=True)
-        ],
-        "layout": config.layout,
-        "data": config.data.plain() if config.data else None,
-    }
 
 
 def _draw(

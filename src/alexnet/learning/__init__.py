@@ -1,6 +1,6 @@
 """Section 5, details of learning: task, update rule, schedule, record; columns as processes."""
 
-from alexnet.learning.column_strategy import ColumnParallelStrategy
+from alexnet.learning.columns.strategy import ColumnParallelStrategy
 from alexnet.learning.forecast import Forecast, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
 from alexnet.learning.optimizer import PaperSGD

@@ -9,8 +9,8 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 from typing_extensions import override
 
-from alexnet.cost import Cost, Disk
-from alexnet.rundir import RunDir
+from alexnet.folders.disk import Cost, Disk
+from alexnet.folders.run import RunDir
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
-from alexnet.rundir import SIGNALS_TO_STOP, Stopped
+from alexnet.folders.ending import SIGNALS_TO_STOP, Stopped
 
 
 class StopOnSignal(Callback):

@@ -14,10 +14,11 @@ from lightning.pytorch.callbacks import Callback
 from torchmetrics import Metric
 from typing_extensions import override
 
-from alexnet import factors
-from alexnet.learning.column_strategy import ColumnParallelStrategy
+from alexnet import vocabulary
+from alexnet.folders.files import Row
+from alexnet.folders.run import RunDir
+from alexnet.learning.columns.strategy import ColumnParallelStrategy
 from alexnet.learning.task import ClassificationTask
-from alexnet.rundir import Row, RunDir
 
 log = logging.getLogger(__name__)
 
@@ -194,19 +195,19 @@ class RunRecorder(Callback):
         at, metrics = self.at, trainer.callback_metrics
         row = {
             "epoch": _epochs(at, int(trainer.num_training_batches)),
-            factors.TRAIN_LOSS: at.epoch_loss / at.epoch_images,
-            factors.TRAIN_ERROR: at.epoch_wrong / at.epoch_images,
+            vocabulary.TRAIN_LOSS: at.epoch_loss / at.epoch_images,
+            vocabulary.TRAIN_ERROR: at.epoch_wrong / at.epoch_images,
             **{name: float(metrics[name]) for name in _VALIDATION},
             "lr": self._lr,
             "seconds": at.seconds + time.monotonic() - self._epoch_began,
             "images_per_second": round(at.epoch_images / at.epoch_seconds, 1),
         }
-        is_best = row[factors.VAL_ERROR] < at.best_error
+        is_best = row[vocabulary.VAL_ERROR] < at.best_error
         if trainer.is_global_zero:
             self.run.append_metrics(_rounded(row))
         self._move(
             seconds=row["seconds"],
-            best_error=min(at.best_error, row[factors.VAL_ERROR]),
+            best_error=min(at.best_error, row[vocabulary.VAL_ERROR]),
             metrics_bytes=_size(self.run.metrics),
         )
         if self._inside_epoch is None:
@@ -220,8 +221,8 @@ class RunRecorder(Callback):
             logger.log_metrics(row, step=trainer.global_step)
         log.info(
             "epoch %g of %d: training error %.1f %%, validation error %.1f %%, %.0f images/s",
-            round(row["epoch"], 2), trainer.max_epochs, 100 * row[factors.TRAIN_ERROR],
-            100 * row[factors.VAL_ERROR], row["images_per_second"],
+            round(row["epoch"], 2), trainer.max_epochs, 100 * row[vocabulary.TRAIN_ERROR],
+            100 * row[vocabulary.VAL_ERROR], row["images_per_second"],
         )  # fmt: skip
 
     def save(self, trainer: pl.Trainer, task: pl.LightningModule, *, is_best: bool = False) -> None:
@@ -264,8 +265,8 @@ class RunRecorder(Callback):
         row = {
             "epoch": epoch,
             "images": at.images + images,
-            factors.TRAIN_LOSS: loss,
-            factors.TRAIN_ERROR: error,
+            vocabulary.TRAIN_LOSS: loss,
+            vocabulary.TRAIN_ERROR: error,
         }
         if trainer.is_global_zero:
             self.run.append_progress(_rounded(row))
@@ -288,7 +289,7 @@ class RunRecorder(Callback):
         self.at = replace(self.at, **changes)
 
 
-_VALIDATION = (factors.VAL_LOSS, factors.VAL_ERROR, factors.VAL_ERROR_TOP5)
+_VALIDATION = (vocabulary.VAL_LOSS, vocabulary.VAL_ERROR, vocabulary.VAL_ERROR_TOP5)
 
 
 def _epochs(at: Position, batches: int) -> float:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import Metric
 
-from alexnet import factors
+from alexnet import vocabulary
 from alexnet.learning.optimizer import PaperSGD, parameter_groups
 from alexnet.learning.schedule import ByEpoch, Drops, changes, plateau, rates_of
 from alexnet.model import seed_dropout
@@ -208,7 +208,7 @@ class ClassificationTask(pl.LightningModule):
         is_fitting = self.trainer.state.fn == TrainerFn.FITTING
         if self._plateau is not None and is_fitting and self.trainer.is_last_batch:
             with self._changes_told(self.current_epoch + 1):
-                self._plateau.step(results[factors.VAL_ERROR].item())
+                self._plateau.step(results[vocabulary.VAL_ERROR].item())
 
     def on_test_epoch_end(self) -> None:
         """Hand the test errors to Lightning."""

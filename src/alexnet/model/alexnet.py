@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from alexnet.factors import Initialization, MiddleLayer, Nonlinearity, Normalization, Pooling
 from alexnet.model.dropout import Dropout
 from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.initialization import InitialWeights
@@ -16,6 +15,7 @@ from alexnet.model.local_response_norm import LocalResponseNorm
 from alexnet.model.nonlinearity import make_nonlinearity
 from alexnet.model.pooling import make_max_pool, pooled_size
 from alexnet.model.same_map_norm import SameMapNorm
+from alexnet.vocabulary import Initialization, MiddleLayer, Nonlinearity, Normalization, Pooling
 
 _KERNEL_PIXELS, _STRIDE = 11, 4  # of conv1
 

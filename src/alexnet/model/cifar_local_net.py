@@ -5,7 +5,6 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
 from alexnet.model.dropout import Dropout
 from alexnet.model.initialization import InitialWeights
 from alexnet.model.levels import choose
@@ -13,6 +12,7 @@ from alexnet.model.local_response_norm import LocalResponseNorm
 from alexnet.model.locally_connected import LocallyConnected
 from alexnet.model.nonlinearity import make_nonlinearity
 from alexnet.model.pooling import make_max_pool, pooled_size
+from alexnet.vocabulary import Initialization, Nonlinearity, Normalization, Pooling
 
 # The constants of layers-conv-local-11pct, March 2012.
 CIFAR_NORMS: Mapping[str, Callable[[], nn.Module]] = {

@@ -2,13 +2,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from alexnet.factors import Initialization, Nonlinearity, Normalization, Pooling
 from alexnet.model.cifar_local_net import CIFAR_NORMS
 from alexnet.model.dropout import Dropout
 from alexnet.model.initialization import InitialWeights
 from alexnet.model.levels import choose
 from alexnet.model.nonlinearity import make_nonlinearity
 from alexnet.model.pooling import make_average_pool, make_max_pool, pooled_size
+from alexnet.vocabulary import Initialization, Nonlinearity, Normalization, Pooling
 
 _LAYERS = ("conv1", "conv2", "conv3", "fc4")
 _INITIAL_WEIGHTS: dict[str, InitialWeights] = {

@@ -1,7 +1,7 @@
 from torch import nn
 
-from alexnet.factors import Nonlinearity
 from alexnet.model.levels import choose
+from alexnet.vocabulary import Nonlinearity
 
 _MODULES: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 

@@ -2,8 +2,8 @@ import math
 
 from torch import nn
 
-from alexnet.factors import Pooling
 from alexnet.model.levels import choose
+from alexnet.vocabulary import Pooling
 
 # Section 3.4: windows of z x z pixels, s = 2 pixels apart. They overlap where z > s.
 _WINDOW: dict[str, int] = {"overlapping": 3, "non_overlapping": 2}

@@ -11,9 +11,9 @@ from alexnet.preparation.job import (
     prepare,
     read_bad_images,
 )
-from alexnet.preparation.raw import SourceError
-from alexnet.preparation.shards import Index
 from alexnet.preparation.workers import WorkersDied
+from alexnet.sources.raw_imagenet import SourceError
+from alexnet.sources.shards import Index
 
 __all__ = [
     "DestinationError",

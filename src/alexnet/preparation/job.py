@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.preparation.photograph import BadImage, Photograph, decode
-from alexnet.preparation.raw import (
+from alexnet.preparation.workers import in_parallel
+from alexnet.sources.photograph import BadImage, Photograph, decode
+from alexnet.sources.raw_imagenet import (
     Raw,
     RawImage,
     RawPart,
@@ -28,7 +29,7 @@ from alexnet.preparation.raw import (
     read_photograph,
     read_source,
 )
-from alexnet.preparation.shards import (
+from alexnet.sources.shards import (
     INDEX,
     PARTS,
     PLAN,
@@ -45,9 +46,8 @@ from alexnet.preparation.shards import (
     write_statistics,
     write_text,
 )
-from alexnet.preparation.split import VAL_PER_CLASS, hold_out_test, hold_out_validation, shuffled
-from alexnet.preparation.statistics import Sums
-from alexnet.preparation.workers import in_parallel
+from alexnet.sources.split import VAL_PER_CLASS, hold_out_test, hold_out_validation, shuffled
+from alexnet.sources.statistics import Sums
 
 log = logging.getLogger(__name__)
 

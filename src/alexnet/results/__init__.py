@@ -3,7 +3,8 @@
 Reads plain files only and never imports torch, so that a report needs nothing that trained.
 """
 
-from alexnet.results.report import Report, write_report, write_scorecard
+from alexnet.results.report import Report, write_report
 from alexnet.results.runs import Sweep, load_sweep
+from alexnet.results.scorecard import write_scorecard
 
 __all__ = ["Report", "Sweep", "load_sweep", "write_report", "write_scorecard"]

@@ -10,7 +10,7 @@ from itertools import combinations, product
 from statistics import fmean, stdev
 from typing import Literal
 
-from alexnet.experiment import EffectKind, Experiment
+from alexnet.config.experiment import EffectKind, Experiment
 
 Level = str | int | float | bool | None
 

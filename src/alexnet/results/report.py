@@ -1,18 +1,20 @@
-"""The report of a sweep: README.md with the answer first, figures, table.csv and verdict.json."""
+"""The report of a sweep: README.md with the answer first, draw, table.csv and verdict.json."""
 
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.experiment import Experiment
+from alexnet.config.experiment import Experiment
+from alexnet.folders.files import write_json
+from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
-from alexnet.results.compare import Arm, Comparison, Effect, Fate, Outcome, compare, level_label
+from alexnet.results.compare import Comparison, Fate, Outcome, compare, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
-from alexnet.rundir import SweepDir, write_json
+from alexnet.results.verdict_file import verdict_content
 
 HOW_TO_READ = """
 - An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
@@ -79,102 +81,22 @@ def write_report(folder: str | Path) -> Report:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        figures = _draw(sweep, comparison, partial)
+        draw = _draw(sweep, comparison, partial)
         _write_table(sweep, partial / "table.csv")
         write_json(partial / "verdict.json", verdict_content(comparison, sweep.experiment))
-        (partial / "README.md").write_text(_readme(sweep, comparison, figures))
+        (partial / "README.md").write_text(_readme(sweep, comparison, draw))
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Report(folder=target, sweep=sweep, comparison=comparison)
 
 
-def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
-    """Write <folder>/scorecard.md, one row per sweep, and return its text.
-
-    The claims come first; sweeps without a claim and rehearsals, which show nothing, are apart.
-    """
-    kinds: dict[str, list[Report]] = {
-        "Claims of the paper": [],
-        "Sweeps without a claim": [],
-        "Rehearsals, on a few batches: no evidence": [],
-    }
-    claims, others, rehearsals = kinds.values()
-    for report in reports:
-        has_claim = report.sweep.experiment.claim is not None
-        kind = rehearsals if report.sweep.is_rehearsal else claims if has_claim else others
-        kind.append(report)
-    head = ["experiment", "section", "data", "effect", "95 % interval", "paper", "verdict", "n"]
-    text = "\n\n".join(
-        f"# {title}\n\n{_table(head, (_score(report, Path(folder)) for report in members))}"
-        for title, members in kinds.items()
-        if members
-    )
-    path = Path(folder) / "scorecard.md"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"{text}\n")
-    os.replace(partial, path)
-    return text
-
-
-def verdict_content(comparison: Comparison, experiment: Experiment) -> dict[str, Any]:
-    """What verdict.json holds. Errors are fractions; None where there is no number."""
-    factor = list(comparison.factor)
-    return {
-        "experiment": experiment.name,
-        "section": experiment.section,
-        "claim": experiment.claim,
-        "factor": factor[0] if len(factor) == 1 else factor,
-        "measure": experiment.measure.plain(),
-        "paper": experiment.paper.plain() if experiment.paper else None,
-        "arms": [_arm_content(arm) for arm in comparison.arms],
-        "effects": [_effect_content(effect) for effect in comparison.effects],
-        "best": [asdict(best) for best in comparison.best],
-        "contains_paper_value": comparison.contains_paper_value,
-        "verdict": comparison.verdict,
-    }
-
-
-def _arm_content(arm: Arm) -> dict[str, Any]:
-    levels = list(arm.levels.values())
-    return {
-        "level": levels[0] if len(levels) == 1 else arm.label,
-        "arm": dict(arm.levels),
-        "n": arm.n,
-        "mean": arm.mean,
-        "ci95": arm.ci95 and list(arm.ci95),
-        "values": list(arm.values),
-        "seeds": [each.seed for each in arm.finished],
-        "censored": arm.censored,
-        "limit": arm.limit,
-        "diverged": arm.count("diverged"),
-        "failed": arm.count("failed"),
-        "unfinished": arm.count("unfinished"),
-        "missing": arm.count("missing"),
-    }
-
-
-def _effect_content(effect: Effect) -> dict[str, Any]:
-    return {
-        "of": effect.of,
-        "factors": list(effect.levels),
-        "levels": {key: list(pair) for key, pair in effect.levels.items()},
-        "kind": effect.kind,
-        "n": effect.n,
-        "mean": effect.mean,
-        "ci95": effect.ci95 and list(effect.ci95),
-        "bound": effect.bound,
-        "values": list(effect.values),
-        "seeds": list(effect.seeds),
-        "left_out_seeds": list(effect.left_out),
-    }
-
-
 def _draw(sweep: Sweep, comparison: Comparison, folder: Path) -> list[str]:
-    from alexnet.results import figures, style  # matplotlib takes its time: only once needed
+    from alexnet import plotting
+    from alexnet.results.figures import draw
 
-    drawn = figures.draw(sweep, comparison)
-    style.save(drawn, folder)
+    drawn = draw.draw(sweep, comparison)
+    plotting.save(drawn, folder)
     return list(drawn)
 
 
@@ -199,7 +121,7 @@ def _swap(new: Path, target: Path) -> None:
 # README.md
 
 
-def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
+def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
     experiment = sweep.experiment
     section = f" (section {experiment.section})" if experiment.section else ""
     nothing = "no claim to compare with" if comparison.claimed else "nothing to compare"
@@ -209,12 +131,12 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**.",
         experiment.claim and f"> {' '.join(experiment.claim.split())}",
         *_paper(experiment),
-        f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
+        f"![{wording.name_of_measure(experiment.measure)}]({draw[0]}.svg)",
         "## Arms",
         _arms_table(comparison, experiment),
         *_best(comparison, experiment),
         *_effects(comparison, experiment),
-        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
+        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in draw[1:]),
         "## What was the same, and what was not",
         _settings(sweep, comparison),
         *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
@@ -430,34 +352,6 @@ def _listed(content: Any) -> str:
 
 def _short_verdict(comparison: Comparison) -> str:
     return comparison.verdict or ("no claim" if comparison.claimed else "nothing to compare")
-
-
-def _score(report: Report, folder: Path) -> list[str]:
-    experiment, comparison = report.sweep.experiment, report.comparison
-    prefix = {"lower": "at least ", "upper": "at most "}
-    several = len(comparison.claimed) > 1
-    unit = wording.effect_unit(experiment)
-    means = [
-        (f"{effect.of} " if several else "")
-        + prefix.get(effect.bound or "", "")
-        + wording.effect_value(effect.mean, experiment)
-        for effect in comparison.claimed
-    ]
-    intervals = [
-        wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
-        for effect in comparison.claimed
-    ]
-    link = os.path.relpath(report.folder / "README.md", folder)
-    return [
-        f"[{experiment.name}]({link})",
-        experiment.section or "-",
-        report.sweep.data,
-        f"{'; '.join(means)} {unit}" if means else "-",
-        "; ".join(intervals) or "-",
-        _paper_number(experiment) if experiment.paper else "-",
-        _short_verdict(comparison),
-        " / ".join(str(arm.n) for arm in comparison.arms),
-    ]
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -12,10 +12,12 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from alexnet.config import explain
-from alexnet.experiment import Experiment
+from alexnet.config.experiment import Experiment
+from alexnet.config.explain import explain
+from alexnet.folders.files import Row
+from alexnet.folders.run import METRICS_COLUMNS, PROGRESS_COLUMNS, RunDir
+from alexnet.folders.sweep import SweepDir
 from alexnet.results.compare import Fate, Level, Outcome, epochs_to_error
-from alexnet.rundir import METRICS_COLUMNS, PROGRESS_COLUMNS, Row, RunDir, SweepDir
 
 COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
 """What a finished run took, per process; the memory is what it took beyond its imports."""

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from alexnet import factors
-from alexnet.experiment import Experiment, Measure
+from alexnet import vocabulary
+from alexnet.config.experiment import Experiment, Measure
 from alexnet.results.compare import Arm, Comparison, Effect, Interval, level_label, short_key
 
 METRIC_NAMES = {
-    factors.TRAIN_LOSS: "training loss",
-    factors.TRAIN_ERROR: "training error",
-    factors.VAL_LOSS: "validation loss",
-    factors.VAL_ERROR: "validation error",
-    factors.VAL_ERROR_TOP5: "top-5 validation error",
-    factors.TEST_LOSS: "test loss",
-    factors.TEST_ERROR: "test error",
-    factors.TEST_ERROR_TOP5: "top-5 test error",
+    vocabulary.TRAIN_LOSS: "training loss",
+    vocabulary.TRAIN_ERROR: "training error",
+    vocabulary.VAL_LOSS: "validation loss",
+    vocabulary.VAL_ERROR: "validation error",
+    vocabulary.VAL_ERROR_TOP5: "top-5 validation error",
+    vocabulary.TEST_LOSS: "test loss",
+    vocabulary.TEST_ERROR: "test error",
+    vocabulary.TEST_ERROR_TOP5: "top-5 test error",
 }
 
 

@@ -1,0 +1,32 @@
+import signal
+from enum import IntEnum
+from typing import Self
+
+CANNOT_BE_BUILT = "cannot be built"
+"""The cause of a failure in status.json that the person at the keyboard can mend: Exit.WRONG."""
+
+
+class Exit(IntEnum):
+    """How a command ends, and how the process of a run does."""
+
+    FINISHED = 0  # all of it; also when no run crossed a threshold
+    FAILED = 1  # some run failed, or the folder is in use
+    WRONG = 2  # the command was wrong or data are missing: nothing was trained
+    STOPPED = 75  # by SIGTERM; the same command goes on
+    INTERRUPTED = 130  # by Ctrl-C; the same command goes on
+
+
+SIGNALS_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Stopped(BaseException):
+    """The run was told to stop by one of those; it goes on from its last checkpoint.
+
+    No Exception, which somebody's `except Exception` around an import would swallow.
+    """
+
+    @classmethod
+    def by(cls, teller: str) -> Self:
+        """What told it: the name of a signal, for example."""
+        name = "Ctrl-C (SIGINT)" if teller == "SIGINT" else teller
+        return cls(f"stopped by {name}; the same command goes on")

@@ -1,0 +1,95 @@
+import csv
+import fcntl
+import json
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, float]
+
+
+class FolderInUse(RuntimeError):
+    """Another process is writing there."""
+
+
+class DamagedFile(ValueError):
+    """A file of a run or a sweep cannot be read: somebody else has written there."""
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace the file at once, so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every part of the file has its CRC-32: torch writes a zip archive."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        return False
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a file, {} if there is none. Raises DamagedFile if it is not a JSON object."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise DamagedFile(f"{path} is damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(f"{path} is not what a run has written")
+    return content
+
+
+def append_row(path: Path, columns: tuple[str, ...], row: Mapping[str, float]) -> None:
+    """Add a row to a CSV file, below a header."""
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if not file.tell():  # new, or a run that goes on has taken all rows back
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Those that are whole: the file may be appended to meanwhile."""
+    try:
+        whole = path.read_text().rpartition("\n")[0]
+    except FileNotFoundError:
+        return []
+    return [
+        {key: float(value) if value else math.nan for key, value in row.items()}
+        for row in csv.DictReader(whole.splitlines())
+    ]
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep the folder for this process alone, until the block ends or the process dies.
+
+    Raises FolderInUse if another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise FolderInUse(f"{folder} is in use by process {lock.read() or 'unknown'}") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield

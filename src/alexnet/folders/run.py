@@ -1,0 +1,233 @@
+"""The files of a run and of a sweep: the only contract between training and reporting.
+
+A sweep folder holds one folder per run, `sweep.json` (what was planned) and `report/`.
+Standard library only, so that listing and reporting start at once.
+"""
+
+import logging
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet import vocabulary
+from alexnet.folders.files import Row, append_row, is_whole, read_json, read_rows, write_json
+from alexnet.folders.liveness import process_state
+
+log = logging.getLogger(__name__)
+
+METRICS_COLUMNS = (
+    "epoch",
+    vocabulary.TRAIN_LOSS,
+    vocabulary.TRAIN_ERROR,
+    vocabulary.VAL_LOSS,
+    vocabulary.VAL_ERROR,
+    vocabulary.VAL_ERROR_TOP5,
+    "lr",
+    "seconds",
+    "images_per_second",
+)
+PROGRESS_COLUMNS = ("epoch", "images", vocabulary.TRAIN_LOSS, vocabulary.TRAIN_ERROR)
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run: an arm with a seed. Files are written whole or not at all; rows are appended."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """For example nonlinearity-relu_seed-0."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, complete: a run can be started from it alone."""
+        return self.path / ".hydra" / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        """All that the run printed."""
+        return self.path / "train.log"
+
+    @property
+    def status(self) -> Path:
+        """How it is doing, or how it ended."""
+        return self.path / "status.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One row per epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def progress(self) -> Path:
+        """Several rows per epoch."""
+        return self.path / "progress.csv"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The very end of training."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The lowest validation error so far."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    def accept_checkpoint(self, partial: Path, *, is_best: bool = False) -> None:
+        """Make a file that is completely written last.ckpt, and best.ckpt if it is.
+
+        The last.ckpt before it stays as previous.ckpt, so that there is a whole one at any instant.
+        """
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        if is_best:
+            second_name = partial.with_name("best.partial")
+            second_name.unlink(missing_ok=True)
+            try:
+                os.link(partial, second_name)
+            except OSError:  # some file systems have no links
+                shutil.copyfile(partial, second_name)
+            os.replace(second_name, self.best_checkpoint)
+        if self.last_checkpoint.exists():
+            os.replace(self.last_checkpoint, self._previous_checkpoint)
+        os.replace(partial, self.last_checkpoint)
+
+    def whole_checkpoint(self) -> Path | None:
+        """The newest checkpoint that is whole, by the sums in the file; None if there is none.
+
+        A damaged one is passed over with a warning.
+        """
+        for checkpoint in (self.last_checkpoint, self._previous_checkpoint):
+            if is_whole(checkpoint):
+                return checkpoint
+            if checkpoint.exists():
+                log.warning("%s is damaged: going on from the one before it", checkpoint)
+        return None
+
+    @property
+    def _previous_checkpoint(self) -> Path:
+        return self.last_checkpoint.with_name("previous.ckpt")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether result.json exists, which is written last of all."""
+        return (self.path / "result.json").exists()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to go on from, or a result."""
+        checkpoints = (self.last_checkpoint, self._previous_checkpoint)
+        return self.is_finished or any(each.exists() for each in checkpoints)
+
+    def rank_log(self, rank: int) -> Path:
+        """What another process of the run printed: rank-1.log."""
+        return self.path / f"rank-{rank}.log"
+
+    def rank_end(self, rank: int) -> Path:
+        """How another process of the run failed: rank-1.json."""
+        return self.path / f"rank-{rank}.json"
+
+    @property
+    def state(self) -> str:
+        """In a word: finished, running, stopped, failed; dead; or not started.
+
+        What status.json says, except that a run whose process is gone without a word is dead, and
+        that one whose result.json was taken away is stopped. A finished run that is being trained
+        on is running, whatever result.json it still has.
+        """
+        status = self.read_status()
+        state = status.get("state", "finished" if self.is_finished else "not started")
+        if state == "running" and self.is_alive is False:
+            return "dead"
+        if state == "finished" and not self.is_finished:
+            return "stopped"
+        return state
+
+    @property
+    def is_alive(self) -> bool | None:
+        """Whether the process that status.json names is still there; None: on another host.
+
+        A process of the same number is another one if it started after the run did, unless its
+        command names this folder: a clock that was set forward makes old processes look young.
+        Without /proc (macOS) the number alone decides.
+        """
+        status = self.read_status()
+        if "pid" not in status:
+            return False
+        if status.get("host", os.uname().nodename) != os.uname().nodename:
+            return None
+        pid = int(status["pid"])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # somebody else's: it exists
+        if not Path("/proc/self/stat").exists():
+            return True
+        try:
+            state, began = process_state(pid)
+            if state in "ZX":  # over, and nobody has asked how it ended
+                return False
+            # A second: the kernel gives the time of its own start in whole seconds.
+            if began <= status.get("started", math.inf) + 1:
+                return True
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return os.fsencode(self.path.absolute()) in command
+
+    def append_metrics(self, row: Mapping[str, float]) -> None:
+        """Add the row of one epoch to metrics.csv."""
+        append_row(self.metrics, METRICS_COLUMNS, row)
+
+    def append_progress(self, row: Mapping[str, float]) -> None:
+        """Add a row to progress.csv: fractional epoch, error over the images since the last row."""
+        append_row(self.progress, PROGRESS_COLUMNS, row)
+
+    def read_metrics(self) -> list[Row]:
+        """Rows of metrics.csv, [] if there is none yet."""
+        return read_rows(self.metrics)
+
+    def read_progress(self) -> list[Row]:
+        """Rows of progress.csv, [] if there is none yet."""
+        return read_rows(self.progress)
+
+    def write_status(self, status: Mapping[str, Any]) -> None:
+        """Replace status.json: state is running, stopped, finished or failed."""
+        write_json(self.status, status)
+
+    def read_status(self) -> dict[str, Any]:
+        """Content of status.json, {} if the run has not started."""
+        return read_json(self.status)
+
+    def write_rank_end(self, rank: int, end: Mapping[str, Any]) -> None:
+        """Replace rank-K.json: as status.json at the end of a failed run, and the time."""
+        write_json(self.rank_end(rank), end)
+
+    def read_rank_end(self, rank: int) -> dict[str, Any]:
+        """Content of rank-K.json, {} unless that process has failed."""
+        return read_json(self.rank_end(rank))
+
+    def write_provenance(self, provenance: Mapping[str, Any]) -> None:
+        """Replace provenance.json: commit, versions, hardware, threads, command, data."""
+        write_json(self.path / "provenance.json", provenance)
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Content of provenance.json, {} if the run has not started."""
+        return read_json(self.path / "provenance.json")
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write result.json, which declares the run finished; previous.ckpt has served."""
+        write_json(self.path / "result.json", result)
+        self._previous_checkpoint.unlink(missing_ok=True)
+
+    def read_result(self) -> dict[str, Any]:
+        """Content of result.json, {} unless the run is finished."""
+        return read_json(self.path / "result.json")

@@ -1,0 +1,78 @@
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet.folders.files import read_json, write_json
+from alexnet.folders.run import RunDir
+
+
+@dataclass(frozen=True)
+class SweepDir:
+    """All runs of one experiment under one configuration."""
+
+    path: Path
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.path / "report"
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Replace sweep.json: `experiment` (claim, measure) and `runs` by name (arm, seed)."""
+        write_json(self.path / "sweep.json", plan)
+
+    def read_plan(self) -> dict[str, Any]:
+        """Content of sweep.json, {} if the folder is no sweep."""
+        return read_json(self.path / "sweep.json")
+
+    def run(self, name: str) -> RunDir:
+        """The run of that name, whether or not it exists yet."""
+        return RunDir(self.path / name)
+
+    def runs(self) -> Iterator[RunDir]:
+        """Every planned run, in the order of the plan."""
+        for name in self.read_plan().get("runs", {}):
+            yield self.run(name)
+
+
+def find_sweeps(folder: Path) -> list[SweepDir]:
+    """The folder itself if it is a sweep, else the sweeps in it, one or two levels down."""
+    if (folder / "sweep.json").is_file():
+        return [SweepDir(folder)]
+    found = (*folder.glob("*/sweep.json"), *folder.glob("*/*/sweep.json"))
+    return [SweepDir(path.parent) for path in sorted(found)]
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The file itself, or the last checkpoint of a run folder, whose errors result.json has.
+
+    Raises FileNotFoundError if there is none, with a run's folder if there are some below it.
+    """
+    path = path.expanduser()
+    if not path.is_dir():
+        if path.is_file():
+            return path
+        raise FileNotFoundError(f"{path} does not exist: give a checkpoint, or the folder of a run")
+    if (checkpoint := RunDir(path).last_checkpoint).is_file():
+        return checkpoint
+    if sweeps := find_sweeps(path):
+        what = "is a sweep" if sweeps[0].path == path else "is a folder of sweeps"
+        runs = (run for sweep in sweeps for run in sweep.runs())
+        if trained := next((run for run in runs if run.last_checkpoint.is_file()), None):
+            raise FileNotFoundError(f"{path} {what}: give one run, such as {trained.path}")
+        raise FileNotFoundError(f"{path} {what}, and no run in it has checkpoints/last.ckpt")
+    raise FileNotFoundError(
+        f"{path} is a folder without checkpoints/last.ckpt: give a checkpoint, or the folder of a "
+        "run"
+    )
+
+
+def run_of(checkpoint: Path) -> RunDir | None:
+    """The run whose checkpoint this is, if it lies where the run has written it."""
+    run = RunDir(checkpoint.absolute().parent.parent)
+    return (
+        run
+        if run.last_checkpoint.parent == checkpoint.absolute().parent and run.config.is_file()
+        else None
+    )

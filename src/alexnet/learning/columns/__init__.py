@@ -1,0 +1,1 @@
+"""The columns of one network as processes (section 3.2)."""

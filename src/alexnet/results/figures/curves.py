@@ -1,0 +1,162 @@
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from alexnet import vocabulary
+from alexnet.config.experiment import Measure
+from alexnet.plotting import GREY, caption
+from alexnet.results import wording
+from alexnet.results.compare import Arm, Comparison
+from alexnet.results.figures.labels import (
+    colour_of,
+    counts_of,
+    dashes_of,
+    in_percent,
+    label_ends,
+    last_point,
+    size_around,
+    stack_notes,
+)
+from alexnet.results.runs import Sweep
+from alexnet.results.wording import is_error
+
+
+def curves(sweep: Sweep, comparison: Comparison) -> Figure:
+    """Error against epochs: thin lines are seeds, thick their mean, the band their range."""
+    measure = sweep.experiment.measure
+    # The test error is measured once, at the end: its curve is that of the validation error.
+    metric = vocabulary.VAL_ERROR if measure.metric.startswith("test/") else measure.metric
+    figure = Figure(figsize=(7.2, 4.4))
+    axes = figure.subplots()
+    is_time = measure.kind == "epochs_to_error"
+    ends, crossings, last_epoch = [], [], 0.0
+    for index, arm in enumerate(comparison.arms):
+        curves = [
+            (each.value is not None, curve)
+            for each in arm.outcomes
+            if not (curve := sweep.curve(each.run, metric)).empty
+        ]
+        style = {"color": colour_of(index), "linestyle": dashes_of(index)}
+        end = _draw_arm(axes, curves, metric, style)
+        ends_here = arm.mean is not None and _end_at_threshold(curves, metric, measure.threshold)
+        if curves and not ends_here:
+            ends.append((end, arm.label, style["color"]))
+        crossings.append((arm, style["color"], ends_here))
+        last_epoch = max(last_epoch, end[0])
+    axes.set_xlim(0, 1.02 * last_epoch or 1)
+    axes.set_ylim(bottom=0)
+    in_percent(axes.yaxis, metric)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.set_xlabel("epochs")
+    name = wording.name_of_metric(metric)
+    axes.set_ylabel(f"{name} rate" if is_error(metric) else name)
+    if is_time:
+        assert measure.threshold is not None
+        axes.axhline(measure.threshold, color=GREY, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+        _mark_crossings(axes, crossings, measure)
+    label_ends(axes, ends)
+    caption(figure, _curve_caption(comparison, is_time))
+    return figure
+
+
+def _draw_arm(
+    axes: Axes, curves: list[tuple[bool, pd.DataFrame]], metric: str, style: dict[str, Any]
+) -> tuple[float, float]:
+    """Draw an arm from (whether finished, curve) of its runs, and say where its line ends."""
+    complete = [curve for is_finished, curve in curves if is_finished]
+    for is_finished, curve in curves:
+        is_alone = is_finished and len(complete) == 1
+        axes.plot(
+            curve["epoch"],
+            curve[metric],
+            color=style["color"],
+            linestyle=(style["linestyle"] if is_alone else "-") if is_finished else ":",
+            linewidth=2 if is_alone else 0.7,
+            alpha=1 if is_alone else 0.45,
+        )
+        if not is_finished:  # a cross where a run broke off
+            axes.plot(*last_point(curve, metric), marker="x", color=style["color"], clip_on=False)
+    if not complete:
+        return last_point(curves[0][1], metric) if curves else (0.0, 0.0)
+    if len(complete) == 1:
+        return last_point(complete[0], metric)
+    epochs = np.unique(np.concatenate([curve["epoch"].to_numpy() for curve in complete]))
+    table = np.array(
+        [
+            np.interp(epochs, curve["epoch"], curve[metric], left=np.nan, right=np.nan)
+            for curve in complete
+        ]
+    )
+    running = np.isfinite(table).sum(axis=0)
+    several, all_of_them = running >= 2, running == len(complete)
+    axes.fill_between(
+        epochs[several],
+        np.nanmin(table[:, several], axis=0),
+        np.nanmax(table[:, several], axis=0),
+        color=style["color"],
+        alpha=0.15,
+        linewidth=0,
+    )
+    # Only where all seeds run: a mean over those that are left would jump where one ends.
+    mean = table[:, all_of_them].mean(axis=0)
+    axes.plot(epochs[all_of_them], mean, linewidth=2, **style)
+    return max((last_point(curve, metric) for curve in complete), key=lambda end: end[0])
+
+
+def _end_at_threshold(
+    curves: Sequence[tuple[bool, pd.DataFrame]], metric: str, threshold: float | None
+) -> bool:
+    """Whether training stopped once it had reached the threshold, so that the lines end there."""
+    if threshold is None:
+        return False
+    complete = [curve[metric] for is_finished, curve in curves if is_finished]
+    return all((errors.iloc[:-1] > threshold).all() for errors in complete)
+
+
+def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: Measure) -> None:
+    """A dot where each seed crosses, a triangle to the right where one ended without crossing.
+
+    Arms come with their colour and whether their lines end at the crossing. Then there is room
+    below the threshold for name and number; else the number is above, as the line goes on below.
+    """
+    threshold = measure.threshold
+    assert threshold is not None
+    above, below = [], []
+    for index, (arm, colour, ends_here) in enumerate(arms):
+        later = [other for other, _, _ in arms[index + 1 :]]
+        look: dict[str, Any] = {"color": colour, "linestyle": "none", "zorder": 5}
+        dot: dict[str, Any] = {"marker": "o", "markeredgecolor": "white", "mew": 0.7}
+        triangle: dict[str, Any] = {"marker": ">", "fillstyle": "none", "clip_on": False}
+        for epoch in arm.reached:
+            size = size_around(axes, epoch, [other.reached for other in later])
+            axes.plot(epoch, threshold, markersize=size, **dot, **look)
+        for epoch in arm.limits:
+            size = size_around(axes, epoch, [other.limits for other in later])
+            axes.plot(epoch, threshold, markersize=size, **triangle, **look)
+        number = f"{wording.value(arm.mean, measure)} epochs"
+        if arm.limit is not None:
+            count = f"{arm.censored} of {arm.n} " if arm.n > 1 else ""
+            text = f"{arm.label}: {count}not in {wording.count(arm.limit, 'epoch')}"
+            below.append((axes.get_xlim()[1], text, colour))
+        elif arm.mean is not None and ends_here:
+            below.append((arm.mean, f"{arm.label}\n{number}", colour))
+        elif arm.mean is not None:
+            above.append((arm.mean, number, colour))
+    stack_notes(axes, above, threshold, sign=1)
+    stack_notes(axes, below, threshold, sign=-1)
+
+
+def _curve_caption(comparison: Comparison, is_time: bool) -> str:
+    parts = [counts_of(comparison.arms)]
+    if max((arm.n for arm in comparison.arms), default=0) > 1:
+        parts.append("Thick: mean over seeds; thin: each seed; band: lowest to highest seed.")
+    if is_time and any(arm.n > arm.censored for arm in comparison.arms):
+        parts.append("Dots: where a seed crosses (rings: several arms do); the number is the mean.")
+    if any(arm.count("missing") < len(arm.outcomes) - arm.n for arm in comparison.arms):
+        parts.append("Dotted, with a cross: runs that broke off.")
+    return " ".join(parts)

@@ -1,0 +1,28 @@
+"""Figures of a sweep, in the manner of the paper's Figure 1."""
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from alexnet.plotting import COLOURS, STYLE
+from alexnet.results.compare import Comparison
+from alexnet.results.figures.curves import curves
+from alexnet.results.figures.effects import arms_and_effects, grid_effects
+from alexnet.results.figures.search import search
+from alexnet.results.runs import Sweep
+
+
+def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
+    """All figures by file name, the one that shows the answer first."""
+    experiment = sweep.experiment
+    is_time = experiment.measure.kind == "epochs_to_error"
+    is_grid = bool(grid_effects(comparison))
+    with matplotlib.rc_context(STYLE):
+        figures = {"arms_and_effects": arms_and_effects(comparison, experiment)}
+        if comparison.best:
+            figures["search"] = search(comparison, experiment)
+        if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
+            lines = curves(sweep, comparison)
+            if is_time and not is_grid:
+                return {"learning_curves": lines, **figures}
+            figures["learning_curves" if is_time else "validation_curves"] = lines
+    return figures

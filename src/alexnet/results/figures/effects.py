@@ -1,0 +1,159 @@
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+from alexnet.config.experiment import Experiment
+from alexnet.plotting import COLOURS, GREY, caption
+from alexnet.results import wording
+from alexnet.results.compare import Comparison, Effect, level_label
+from alexnet.results.figures.labels import (
+    colour_of,
+    counts_of,
+    in_percent,
+    lost_in,
+    note_at,
+    open_dots,
+    seed_dots,
+)
+
+MAX_EFFECTS = 14  # more rows than this cannot be read: interactions are then left to the table
+
+
+def arms_and_effects(comparison: Comparison, experiment: Experiment) -> Figure:
+    """Left: a row per arm with its seeds, mean and interval. Right: the effects and no effect."""
+    effects = grid_effects(comparison) or comparison.effects
+    rows = max(len(comparison.arms), len(effects), 2)
+    figure = Figure(figsize=(10.5 if effects else 5.5, 1.4 + 0.42 * rows), layout="constrained")
+    left, *right = figure.subplots(1, 2 if effects else 1, squeeze=False)[0]
+    _arms(left, comparison, experiment)
+    if effects:
+        _forest(right[0], effects, comparison, experiment)
+    caption(
+        figure,
+        f"{counts_of(comparison.arms)} "
+        "Small dots: seeds; large: mean with its 95 % t-interval over seeds. "
+        + ("Effects are paired by seed." if effects else ""),
+    )
+    return figure
+
+
+def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
+    measure = experiment.measure
+    for row, arm in enumerate(comparison.arms):
+        colour = colour_of(row) if not grid_effects(comparison) else COLOURS[0]
+        height = row + 0.18
+        axes.plot(arm.reached, [height] * len(arm.reached), marker="o", **seed_dots(colour))
+        axes.plot(arm.limits, [height] * len(arm.limits), marker=">", **open_dots(colour))
+        if arm.mean is not None:
+            _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
+    _name_rows(axes, ["\n".join(filter(None, [a.label, lost_in(a)])) for a in comparison.arms])
+    if measure.kind == "epochs_to_error":
+        axes.set_xlim(left=0)
+    else:
+        in_percent(axes.xaxis, measure.metric)
+        axes.margins(x=0.12)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.set_title("Arms")
+    axes.set_xlabel(wording.name_of_measure(measure))
+
+
+def _forest(
+    axes: Axes, effects: Sequence[Effect], comparison: Comparison, experiment: Experiment
+) -> None:
+    """One row per effect; where the interval reaches the line of no effect, nothing is shown."""
+    scale = 100 if wording.effect_unit(experiment) == "percentage points" else 1
+    axes.axvline(experiment.no_effect, color=GREY, linewidth=1)
+    for row, effect in enumerate(effects):
+        colour = "black" if not effect.is_interaction else GREY
+        if effect.mean is not None:
+            ci95 = effect.ci95 and tuple(end and scale * end for end in effect.ci95)
+            _interval(axes, scale * effect.mean, ci95, row, colour, bound=effect.bound)
+        else:
+            text = "censored on both sides" if effect.bound == "neither" else "no pair of runs"
+            in_the_middle = axes.get_yaxis_transform()
+            axes.text(0.5, row, text, transform=in_the_middle, ha="center", va="center", color=GREY)
+        if effect is not comparison.papers_effect or experiment.paper is None:
+            continue
+        paper = scale * (experiment.paper.value)
+        look: dict[str, Any] = {"marker": "D", "fillstyle": "none", "markersize": 8, "zorder": 6}
+        axes.plot(paper, row, color=COLOURS[1], **look)
+        note_at(axes, "paper", (paper, row), (0, 7), COLOURS[1])
+    if experiment.effect == "ratio":
+        axes.set_xscale("log")
+        axes.margins(x=0.15)
+        low, high = axes.get_xlim()
+        is_wide = high > 3 * low
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.minorticks_off()
+    else:
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if x else "0"))
+    _name_rows(axes, [_effect_label(effect) for effect in effects])
+    axes.set_title("Effects")
+    what = wording.name_of_measure(experiment.measure)
+    axes.set_xlabel(
+        f"ratio of {what}"
+        if experiment.effect == "ratio"
+        else f"difference in {what}\n({wording.effect_unit(experiment)})"
+    )
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Rows from top to bottom, with their names on the left and no ticks."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+
+
+def _interval(
+    axes: Axes,
+    mean: float,
+    ci95: Any,
+    row: float,
+    colour: str,
+    bound: str | None = None,
+) -> None:
+    """A dot for the mean with its interval; an end that is not known is an arrow."""
+    if ci95 is not None:
+        low, high = ci95
+        axes.plot(
+            [mean if low is None else low, mean if high is None else high],
+            [row, row],
+            color=colour,
+            linewidth=1.6,
+            solid_capstyle="butt",
+        )
+    axes.plot(mean, row, marker="o", color=colour, markersize=7, zorder=5)
+    if bound in ("lower", "upper"):
+        sign = 1 if bound == "lower" else -1
+        axes.annotate(
+            "",
+            xy=(mean, row),
+            xytext=(28 * sign, 0),
+            textcoords="offset points",
+            arrowprops={"arrowstyle": "<|-", "color": colour, "linewidth": 1.6},
+            annotation_clip=False,
+        )
+
+
+def grid_effects(comparison: Comparison) -> tuple[Effect, ...]:
+    """Effects of a sweep of several factors, at most as many as can be read; () for one factor."""
+    if not any(effect.is_interaction for effect in comparison.effects):
+        return ()
+    if len(comparison.effects) <= MAX_EFFECTS:
+        return comparison.effects
+    return tuple(effect for effect in comparison.effects if not effect.is_interaction)
+
+
+def _effect_label(effect: Effect) -> str:
+    """Short: an interaction by its levels, whose factors the main effects above have named."""
+    if not effect.is_interaction:
+        return effect.of
+    return " x ".join(level_label(other) for other, _ in effect.levels.values())

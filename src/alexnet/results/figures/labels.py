@@ -1,0 +1,152 @@
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter
+
+from alexnet.plotting import COLOURS, HALO
+from alexnet.results.compare import Arm, Fate
+from alexnet.results.wording import is_error
+
+# The paper draws ReLU solid and tanh dashed: the baseline is solid.
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
+
+
+def size_around(axes: Axes, epoch: float, others: Sequence[Sequence[float]]) -> float:
+    """Size of a marker that is drawn before those of others: a ring around what would hide it."""
+    near = 0.005 * axes.get_xlim()[1]
+    return 6 + 4 * sum(any(abs(each - epoch) <= near for each in arm) for arm in others)
+
+
+def stack_notes(
+    axes: Axes, notes: Sequence[tuple[float, str, str]], threshold: float, *, sign: int
+) -> None:
+    """Write (epoch, text, colour) above (+1) or below (-1) the line; further away where crowded."""
+    right = axes.get_xlim()[1]
+    left_of_last, lines = math.inf, 0
+    for epoch, text, colour in sorted(notes, reverse=True):
+        width = 0.013 * right * max(map(len, text.split("\n")))
+        is_at_margin = epoch + width > right
+        left = epoch - width if is_at_margin else epoch
+        lines = lines + 1 + text.count("\n") if left + width > left_of_last else 0
+        left_of_last = left
+        offset = (-7 if is_at_margin else 7, sign * (7 + 12 * lines))
+        note_at(axes, text, (epoch, threshold), offset, colour)
+
+
+def note_at(
+    axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], colour: str
+) -> None:
+    """Text beside a point, with a halo that keeps it readable over lines."""
+    axes.annotate(
+        text,
+        at,
+        xytext=offset,
+        textcoords="offset points",
+        ha="right" if offset[0] < 0 else "left" if offset[0] > 0 else "center",
+        va="top" if offset[1] < 0 else "bottom",
+        color=colour,
+        fontsize=9,
+        path_effects=HALO,
+        zorder=6,
+    )
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
+    """The arm's name at the end of its line, in its colour, shifted so that no two overlap."""
+    bottom, top = axes.get_ylim()
+    spacing = 0.055 * (top - bottom)
+    right = axes.get_xlim()[1]
+    placed = [
+        (right if epoch > 0.8 * right else epoch, height, text, colour)
+        for (epoch, height), text, colour in ends
+    ]
+    groups: list[list[tuple[float, float, str, str]]] = []  # labels above one another
+    reach = -math.inf
+    for label in sorted(placed, key=lambda label: label[0]):
+        if label[0] > reach:
+            groups.append([])
+        groups[-1].append(label)
+        reach = max(reach, label[0] + 0.02 * right * (1 + len(label[2])))
+    for group in groups:
+        group.sort(key=lambda label: label[1])
+        heights = _apart([height for _, height, _, _ in group], spacing, top)
+        for (x, _, text, colour), y in zip(group, heights, strict=True):
+            direct_label(axes, (x, y), text, colour)
+
+
+def _apart(heights: Sequence[float], spacing: float, top: float) -> list[float]:
+    """Ascending heights, moved up until they are apart, then down until none is above the top."""
+    moved: list[float] = []
+    for height in heights:
+        moved.append(max(height, moved[-1] + spacing) if moved else height)
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], top - spacing * (len(moved) - 1 - index))
+    return moved
+
+
+def direct_label(axes: Axes, at: tuple[float, float], text: str, colour: str) -> None:
+    """The name of a line, to the right of its end."""
+    axes.annotate(
+        text,
+        at,
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+        color=colour,
+        fontweight="bold",
+        annotation_clip=False,
+        path_effects=HALO,
+        zorder=6,
+    )
+
+
+def counts_of(arms: Sequence[Arm]) -> str:
+    """The n of every arm, once if it is the same in all and nothing was lost."""
+    if not any(map(lost_in, arms)) and len({arm.n for arm in arms}) == 1:
+        return f"n = {arms[0].n} per arm."
+    if len(arms) > len(COLOURS):
+        return f"n = {min(arm.n for arm in arms)} to {max(arm.n for arm in arms)} per arm."
+    counts = (f"{arm.label} {', '.join(filter(None, [str(arm.n), lost_in(arm)]))}" for arm in arms)
+    return f"n: {'; '.join(counts)}."
+
+
+def lost_in(arm: Arm) -> str:
+    """What is not in n, and what of n has no value: "1 diverged, 2 censored"."""
+    fates: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
+    counts = [(arm.censored, "censored"), *((arm.count(fate), fate) for fate in fates)]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
+
+
+def seed_dots(colour: str) -> dict[str, Any]:
+    """One run."""
+    return {"color": colour, "linestyle": "none", "markersize": 5, "alpha": 0.5, "mew": 0}
+
+
+def open_dots(colour: str) -> dict[str, Any]:
+    """Not a value but a limit."""
+    return {"color": colour, "linestyle": "none", "markersize": 6, "fillstyle": "none"}
+
+
+def colour_of(index: int) -> str:
+    """Of the arm with that index."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def dashes_of(index: int) -> Any:
+    """Of the level with that index."""
+    return DASHES[index % len(DASHES)]
+
+
+def last_point(curve: pd.DataFrame, metric: str) -> tuple[float, float]:
+    """(epoch, value) at the end of a curve."""
+    return float(curve["epoch"].iloc[-1]), float(curve[metric].iloc[-1])
+
+
+def in_percent(axis: Axis, metric: str) -> None:
+    """Label an axis in per cent if the metric is an error."""
+    if is_error(metric):
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.4g} %"))

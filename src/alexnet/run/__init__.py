@@ -1,0 +1,1 @@
+"""One run: its processes, what it writes of itself, and the training."""

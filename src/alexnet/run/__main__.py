@@ -1,0 +1,43 @@
+"""The process of a run: `python -m alexnet.run FOLDER`, which the launcher starts.
+
+Rank 0 of a run with several processes starts the others in the same way, with `--rank K`.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from alexnet.config.check import load
+from alexnet.folders.ending import Exit
+from alexnet.folders.run import RunDir
+from alexnet.run.process import attempt
+from alexnet.run.ranks import Ranks, started_from_outside
+from alexnet.run.train import train
+
+
+def main() -> Exit:
+    """Train the run of a folder, as one of its processes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--config", type=Path, help="instead of the one in the folder")
+    given = parser.parse_args()
+    # Read by torch when it takes its first memory: large tensors in huge pages. To hand out small
+    # ones took the kernel a third of a step of two columns on a CPU; these take a third of that.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    outside = started_from_outside()
+    rank = outside.rank if outside else given.rank
+    run = RunDir(given.folder)
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
+    command = [sys.executable, "-P", "-m", "alexnet.run", str(run.path)]
+
+    def train_it(ranks: Ranks) -> None:
+        train(load(given.config or run.config), run, ranks)
+
+    return attempt(train_it, run, rank=rank, command=command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""A run as a process: what it writes down of its end, and how it listens while it lives."""
+
+import errno
+import logging
+import os
+import signal
+import stat
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from alexnet.config.schema import ConfigError
+from alexnet.folders.ending import CANNOT_BE_BUILT, SIGNALS_TO_STOP, Exit, Stopped
+from alexnet.folders.run import RunDir
+from alexnet.run.ranks import RankLost, Ranks
+
+log = logging.getLogger(__name__)
+
+
+def attempt(
+    train: Callable[[Ranks], None], run: RunDir, *, rank: int = 0, command: Sequence[str]
+) -> Exit:
+    """Call `train` as the process of a run, or one of its processes, which `command` starts.
+
+    status.json always tells how it ended, unless the process is killed outright. The process ends
+    with the one that started it.
+    """
+    _end_with_parent()
+    code, end = _try(train, run, rank, command)
+    try:
+        if rank == 0:
+            run.write_status({**run.read_status(), **end, "updated": time.time()})
+        elif code is not Exit.FINISHED:
+            run.write_rank_end(rank, {**end, "time": time.monotonic()})
+    except OSError as error:  # the folder has become read-only: the log is open, and tells
+        log.error("the end of the run cannot be written down: %s", error)
+    return code
+
+
+def _try(
+    train: Callable[[Ranks], None], run: RunDir, rank: int, command: Sequence[str]
+) -> tuple[Exit, dict[str, Any]]:
+    """How it ended, and what status.json says of it."""
+
+    def give_up(lost: BaseException) -> None:
+        log.error("%s", lost)
+        end = {"state": "failed", **_explain(lost), "updated": time.time()}
+        run.write_status({**run.read_status(), **end})
+        os._exit(Exit.FAILED)
+
+    try:
+        _stop_on_signals()
+        if rank == 0:
+            started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+            run.write_status({**started, "state": "running", "epoch": 0})
+        with Ranks(run, rank, command, give_up) as ranks:
+            train(ranks)
+    except ConfigError as error:
+        log.error("error: %s", error)
+        return Exit.WRONG, {"state": "failed", "cause": CANNOT_BE_BUILT, "error": str(error)}
+    except Stopped as error:
+        log.info("%s", error)
+        return Exit.STOPPED, {"state": "stopped", "cause": str(error)}
+    except Exception as error:
+        log.error("%s", error, exc_info=True)
+        return Exit.FAILED, {"state": "failed", **_explain(error)}
+    return Exit.FINISHED, {"state": "finished"}
+
+
+def _explain(error: BaseException) -> dict[str, str]:
+    """Cause, one line with a hint for the commonest ways to fail, and the traceback."""
+    from alexnet.learning import Diverged
+
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    # A loader's worker sends its whole traceback, which ends with what it has to say.
+    text = lines[-1 if "in DataLoader worker process" in lines[0] else 0]
+    cause, hint = "exception", ""
+    if isinstance(error, RankLost):
+        text, cause = str(error), error.cause
+    elif isinstance(error, Diverged):
+        cause = "diverged"
+    elif isinstance(error, MemoryError) or "out of memory" in text.lower():
+        cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        cause, hint = "disk full", "the last checkpoint is whole; free some space and say it again"
+    elif "address already in use" in text.lower():
+        cause, hint = "port in use", "say it again"
+    return {
+        "cause": cause,
+        "error": f"{text} ({hint})" if hint else text,
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def _stop_on_signals() -> None:
+    """Until training takes over, a signal to stop ends the process where it is."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped.by(signal.Signals(number).name)
+
+    for number in SIGNALS_TO_STOP:
+        signal.signal(number, stop)
+
+
+def _end_with_parent() -> None:
+    """If standard input is a pipe, the launcher holds its other end: end when it is gone."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=wait, daemon=True).start()

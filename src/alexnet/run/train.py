@@ -1,0 +1,231 @@
+import contextlib
+import logging
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+
+from alexnet import vocabulary
+from alexnet.config.names import flatten
+from alexnet.config.schema import AlexNetConfig, Config, ConfigError, DataSet
+from alexnet.folders.disk import Disk
+from alexnet.folders.run import RunDir
+from alexnet.folders.sweep import SweepDir, find_checkpoint
+from alexnet.run.images import REMEDY, Images, contradiction, identify, images_before
+from alexnet.run.provenance import provenance, wandb_run
+from alexnet.run.ranks import Ranks
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+
+log = logging.getLogger("alexnet.train")
+
+
+def train(config: Config, run: RunDir, ranks: Ranks) -> None:
+    """One run: build, fit, test, result.json; from the run's last checkpoint if there is one.
+
+    If the run has several processes this is one of them; rank 0 alone writes files.
+
+    Raises ConfigError before anything is trained if what was asked for cannot be had, Stopped if
+    the process was told to stop.
+    """
+    import torch
+
+    from alexnet.learning import (
+        ClassificationTask,
+        Forecast,
+        RunRecorder,
+        StopOnSignal,
+        check_checkpoint,
+        checkpoint_bytes,
+    )
+    from alexnet.model import read_checkpoint, start_from
+
+    _hush_lightning()
+    imported = _peak_memory_megabytes()
+    planned = SweepDir(run.path.parent).read_plan() if ranks.rank == 0 else {}
+    arm = planned["runs"][run.name]["arm"] if planned else {}
+    checkpoint = run.whole_checkpoint()
+    # Another number of threads adds in another order: a run that goes on keeps its own.
+    before = run.read_provenance().get("threads") if checkpoint else None
+    share = max(1, torch.get_num_threads() // config.trainer.devices)
+    torch.set_num_threads(config.trainer.threads or before or share)
+
+    torch.manual_seed(config.seed)
+    with _what_was_asked_for():
+        data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
+        data.prepare_data()
+        images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
+    if ranks.rank == 0:
+        origin = provenance(threads=torch.get_num_threads(), command=planned["command"])
+        run.write_provenance({**origin, "data": asdict(images) if images else None})
+    with _what_was_asked_for():
+        ranks.start(config.trainer.devices)
+        data.setup("fit")
+        net = hydra.utils.instantiate(
+            config.model.plain(), num_classes=data.num_classes, _convert_="all"
+        )
+        if checkpoint:
+            check_checkpoint(checkpoint, net)
+        elif config.init_from:
+            saved = read_checkpoint(find_checkpoint(Path(config.init_from)))
+            start_from(net, saved, model=config.model.plain())
+    if config.trainer.precision == "64-true":
+        net.double()  # before a checkpoint is read into it, which would round it to float32
+    disk = Disk.of(run.last_checkpoint.parent, checkpoint=checkpoint_bytes(net))
+    if ranks.rank == 0:
+        with _what_was_asked_for():
+            disk.check(run.path)
+    about = {
+        "model": {**config.model.plain(), "num_classes": data.num_classes},
+        "mean_image": data.mean_image,
+        "class_names": list(data.class_names),
+        "augmentation": config.data.augmentation,
+    }
+    learning = config.learning.model_dump()  # epochs as numbers, which are strings in plain()
+    recorder = RunRecorder(
+        run,
+        checkpoint_minutes=config.checkpoint.minutes,
+        stop_at_train_error=learning.pop("stop_at_train_error"),
+    )
+    forecast = Forecast(
+        run,
+        disk=disk,
+        memory=lambda: _peak_memory_megabytes(beyond=imported) * 2**20,
+        may_end_earlier=config.learning.stop_at_train_error is not None,
+    )
+    with _what_was_asked_for():
+        task = ClassificationTask(net, about=about, **learning)
+
+    flat = flatten(config.plain()) | {f"ablation/{key}": level for key, level in arm.items()}
+    wandb = config.logger.wandb if ranks.rank == 0 else None
+    with wandb_run(wandb, run, experiment=config.experiment.name, config=flat) as loggers:
+        with _what_was_asked_for():
+            callbacks = [recorder, forecast, StopOnSignal(recorder.save)]
+            trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
+        if checkpoint:
+            log.info("going on from %s", checkpoint)
+        trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        began = time.monotonic()
+        trainer.test(task, datamodule=data, verbose=False)
+        tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
+        for logger in loggers:
+            logger.log_metrics(tested, step=trainer.global_step)
+
+    if ranks.rank > 0:
+        return
+    last = run.read_metrics()[-1]
+    metrics = {name: last[name] for name in last if "/" in name} | tested
+    run.write_result(
+        {
+            "metrics": metrics,
+            "epochs": last["epoch"],
+            "seconds": round(recorder.at.seconds + time.monotonic() - began, 3),
+            "images_per_second": last["images_per_second"],
+            "peak_memory_megabytes": round(_peak_memory_megabytes(beyond=imported)),
+            "seed": config.seed,
+            "arm": arm,
+            **_exchange(trainer),
+        }
+    )
+    log.info("test error %.2f %%: %s", 100 * metrics[vocabulary.TEST_ERROR], run.path)
+
+
+def _its_images(data: DataSet, run: RunDir, arm: Mapping[str, Any]) -> Images | None:
+    """Those that the run finds, which must be those of the runs in whose folder it is."""
+    images = identify(data)
+    before = images_before(SweepDir(run.path.parent), data, arm) if images else {}
+    if images and (problem := contradiction(images, before)):
+        raise ConfigError(f"{problem}: {REMEDY}")
+    return images
+
+
+def _trainer(
+    config: Config,
+    run: RunDir,
+    ranks: Ranks,
+    *,
+    callbacks: "list[pl.Callback]",
+    loggers: list[Any],
+) -> "pl.Trainer":
+    import lightning.pytorch as pl
+    from lightning.fabric.plugins.environments import LightningEnvironment
+
+    from alexnet.learning import ColumnParallelStrategy
+
+    settings = config.trainer.plain()
+    del settings["threads"]
+    if config.trainer.devices * config.trainer.num_nodes > 1:
+        model, columns = config.model, 1
+        if config.trainer.strategy == "column_parallel":
+            assert isinstance(model, AlexNetConfig)
+            columns = model.columns
+        settings["strategy"] = ColumnParallelStrategy(columns)
+    if ranks.are_ours:
+        # Whatever else the environment looks like, for example within a Slurm job.
+        settings["plugins"] = [LightningEnvironment()]
+    return pl.Trainer(
+        **settings,
+        deterministic=config.deterministic,
+        default_root_dir=run.path,
+        logger=loggers,
+        callbacks=callbacks,
+        # The recorder writes checkpoints; the data module's sampler splits batches.
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,  # the launcher shows how all runs are doing
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _peak_memory_megabytes(*, beyond: float = 0.0) -> float:
+    """The most that this process has had: on its GPU, or of main memory beyond so much."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes / (2**10 if sys.platform == "linux" else 2**20) - beyond
+
+
+def _exchange(trainer: "pl.Trainer") -> dict[str, Any]:
+    """For result.json: what the columns have sent each other, if there are several."""
+    from alexnet.learning import ColumnParallelStrategy
+
+    strategy = trainer.strategy
+    measured = strategy.measured() if isinstance(strategy, ColumnParallelStrategy) else None
+    return {"exchange": measured} if measured else {}
+
+
+@contextlib.contextmanager
+def _what_was_asked_for() -> Any:
+    """Turn errors of building into a ConfigError: the person at the keyboard can mend them."""
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    try:
+        yield
+    except hydra.errors.InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | OSError):
+            raise ConfigError(str(error.__cause__)) from error
+        raise
+    except (ValueError, OSError, MisconfigurationException) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _hush_lightning() -> None:
+    """Of Lightning, what is wrong; not which devices it sees, nor what it would like to sell."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # It is: our sampler goes on with the very batch.
+    warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    # What we log is counted over all processes already.
+    warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True.*")

@@ -1,0 +1,340 @@
+"""Prepared ImageNet: the files, and how they are written and read.
+
+    index.json             classes, counts, shards with their checksums; exists <=> finished
+    statistics.npz         of the training part: mean image, colour components, and the exact sums
+    train-00000.jpegs      the images of a shard one after the other, each 256 x 256 RGB
+    train-00000.npz        where each begins, its size, CRC-32, label and name; the shard's sums
+    val-..., test-...      likewise
+    bad_images.csv         what could not be converted, and why
+    plan.json              what was asked for; the same command goes on where it was killed
+
+Every file is complete under its name, because it is written under another and then renamed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from alexnet.sources.photograph import BadImage, decode
+from alexnet.sources.statistics import Sums
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+DEFAULT_ROOT = Path("~/.cache/alexnet-lab/imagenet")
+
+FORMAT = 1
+INDEX = "index.json"
+STATISTICS = "statistics.npz"
+PLAN = "plan.json"
+_BEING_WRITTEN = ".partial"
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what numpy makes of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """A line of the index."""
+
+    name: str
+    images: int
+    bytes: int
+    sha256: str
+
+    def files(self, folder: Path) -> tuple[Path, Path]:
+        """The images, and what is known of them."""
+        return folder / f"{self.name}.jpegs", folder / f"{self.name}.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """What is in a folder of prepared images."""
+
+    source: str
+    class_ids: tuple[str, ...]
+    class_names: tuple[str, ...]
+    counts: dict[Part, list[int]]  # images of every class
+    shards: dict[Part, list[Shard]]
+    validation: str  # how it was chosen
+    converted: dict[str, int]  # how many images of each kind that had to be mended
+    bad_images: int
+
+    def images(self, part: Part) -> int:
+        """How many there are."""
+        return sum(self.counts[part])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the images of every part and their classes."""
+        what = {
+            "classes": self.class_ids,
+            "counts": self.counts,
+            "shards": {part: [shard.sha256 for shard in self.shards[part]] for part in PARTS},
+        }
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass
+class ShardWriter:
+    """Collects a shard. It exists when `close` has returned, and not before."""
+
+    folder: Path
+    name: str
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    converted: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._images, self._about = Shard(name=self.name, images=0, bytes=0, sha256="").files(
+            self.folder
+        )
+        self._file = _partial(self._images).open("wb")
+        self._sha256 = hashlib.sha256()
+        self._rows: list[tuple[int, int, int]] = []
+        self._labels: list[int] = []
+        self._names: list[bytes] = []
+
+    def add(self, jpeg: bytes, label: int, name: str) -> None:
+        """Append an image."""
+        self._rows.append((self._file.tell(), len(jpeg), zlib.crc32(jpeg)))
+        self._labels.append(label)
+        self._names.append(os.fsencode(name))
+        self._file.write(jpeg)
+        self._sha256.update(jpeg)
+
+    def close(self, sums: Sums | None) -> None:
+        """Give the files their names, the one that counts last; sums for the training part."""
+        size = self._file.tell()
+        _accept(self._file, self._images)
+        about = {
+            "bytes": size,
+            "sha256": self._sha256.hexdigest(),
+            "converted": dict(sorted(self.converted.items())),
+            "bad": self.bad,
+        }
+        arrays = {
+            "rows": np.array(self._rows, np.int64).reshape(-1, 3),
+            "labels": np.array(self._labels, np.int64),
+            "names": np.array(self._names, bytes),
+            "about": np.array(json.dumps(about)),
+        }
+        write_arrays(self._about, arrays | (asdict(sums) if sums else {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A shard that is whole, and what its preparation had to say of it."""
+
+    shard: Shard
+    labels: np.ndarray
+    names: np.ndarray  # of the files, as bytes
+    converted: dict[str, int]
+    bad: list[tuple[str, str]]
+
+
+def read_finished(folder: Path, name: str) -> Finished | None:
+    """None if it is not whole; then it is to be made again."""
+    images, about = Shard(name=name, images=0, bytes=0, sha256="").files(folder)
+    try:
+        with np.load(about) as arrays:
+            said = json.loads(str(arrays["about"]))
+            labels, names = arrays["labels"], arrays["names"]
+        if images.stat().st_size != said["bytes"]:
+            return None
+    except _DAMAGE:
+        return None
+    shard = Shard(name=name, images=len(labels), bytes=said["bytes"], sha256=said["sha256"])
+    bad = [(location, reason) for location, reason in said["bad"]]
+    return Finished(
+        shard=shard,
+        labels=labels,
+        names=names,
+        converted=said["converted"],
+        bad=bad,
+    )
+
+
+def write_index(folder: Path, index: Index) -> None:
+    """The last file: with it the folder is finished."""
+    classes = zip(index.class_ids, index.class_names, strict=True)
+    plain = {
+        "format": FORMAT,
+        "source": index.source,
+        "images": {part: index.images(part) for part in PARTS},
+        "validation": index.validation,
+        "converted": index.converted,
+        "bad_images": index.bad_images,
+        "classes": [
+            {"id": i, "name": n, **{part: index.counts[part][label] for part in PARTS}}
+            for label, (i, n) in enumerate(classes)
+        ],
+        "shards": {part: [asdict(shard) for shard in index.shards[part]] for part in PARTS},
+    }
+    write_text(folder / INDEX, json.dumps(plain, indent=1) + "\n")
+
+
+def read_index(folder: Path) -> Index | None:
+    """None if nothing was prepared there, or not to the end.
+
+    Raises ValueError for an index that cannot be read.
+    """
+    path = folder / INDEX
+    if not path.exists():
+        return None
+    try:
+        plain = json.loads(path.read_text())
+        if plain["format"] != FORMAT:
+            raise ValueError(f"its format is {plain['format']}, this program reads {FORMAT}")
+        classes = plain["classes"]
+        return Index(
+            source=plain["source"],
+            class_ids=tuple(each["id"] for each in classes),
+            class_names=tuple(each["name"] for each in classes),
+            counts={part: [each[part] for each in classes] for part in PARTS},
+            shards={part: [Shard(**each) for each in plain["shards"][part]] for part in PARTS},
+            validation=plain["validation"],
+            converted=plain["converted"],
+            bad_images=plain["bad_images"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or not ours ({error}): {_remedy(path)}") from error
+
+
+def check_sizes(folder: Path, index: Index) -> None:
+    """Raise ValueError if a file of images is missing or not as large as it was."""
+    for part in PARTS:
+        for shard in index.shards[part]:
+            path, _ = shard.files(folder)
+            size = path.stat().st_size if path.exists() else None
+            if size != shard.bytes:
+                found = "missing" if size is None else f"damaged: it has {size} bytes"
+                raise ValueError(
+                    f"{path} is {found}, the index says {shard.bytes}: {_remedy(path)}"
+                )
+
+
+class ShardImages:
+    """The images of one part, decoded when they are asked for.
+
+    Each is checked against its CRC-32. Holds no open file, so that it can go to other processes.
+
+    Raises ValueError for what is damaged, naming the file.
+    """
+
+    def __init__(self, folder: Path, shards: Sequence[Shard]) -> None:
+        self.files: list[Path] = []
+        rows, labels = [], []
+        for number, shard in enumerate(shards):
+            images, about = shard.files(folder)
+            try:
+                with np.load(about) as arrays:
+                    rows.append(np.insert(arrays["rows"], 0, number, axis=1))
+                    labels.append(arrays["labels"])
+            except _DAMAGE as error:
+                raise ValueError(f"{about} is damaged ({error}): {_remedy(about)}") from error
+            self.files.append(images)
+        self._rows = np.concatenate(rows)  # (N, 4): shard, first byte, bytes, CRC-32
+        self.labels = np.concatenate(labels)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Shape: (N,) -> (N, 3, 256, 256), uint8."""
+        return np.stack([self._image(*row) for row in self._rows[rows].tolist()])
+
+    def _image(self, number: int, first: int, size: int, crc: int) -> np.ndarray:
+        path = self.files[number]
+        with path.open("rb") as file:
+            file.seek(first)
+            jpeg = file.read(size)
+        if zlib.crc32(jpeg) != crc:
+            raise ValueError(
+                f"{path} is damaged at bytes {first} to {first + size}: {_remedy(path)}"
+            )
+        try:
+            return decode(jpeg)
+        except (OSError, BadImage) as error:
+            raise ValueError(
+                f"{path} is damaged at byte {first} ({error}): {_remedy(path)}"
+            ) from error
+
+
+def _remedy(path: Path) -> str:
+    index = path.with_name(INDEX)
+    both = "it" if path == index else f"it and {index}"
+    return f"remove {both}, and give the command of src/prepare.py again"
+
+
+def read_sums(folder: Path, shard: Shard | None = None) -> Sums:
+    """Of a shard of the training part, or of all of it."""
+    path = shard.files(folder)[1] if shard else folder / STATISTICS
+    try:
+        with np.load(path) as arrays:
+            return Sums(int(arrays["count"]), arrays["image"], arrays["products"])
+    except _DAMAGE as error:
+        raise ValueError(f"{path} is missing or damaged ({error}): {_remedy(path)}") from error
+
+
+def write_statistics(folder: Path, sums: Sums) -> None:
+    """Of the whole training part; the last three arrays are for other programs."""
+    components = sums.color_components()
+    arrays = {**asdict(sums), "mean_image": sums.mean_image, **asdict(components)}
+    write_arrays(folder / STATISTICS, arrays)
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    file = _partial(path).open("wb")
+    np.savez(file, **arrays)
+    _accept(file, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all. File names need not be Unicode."""
+    file = _partial(path).open("wb")
+    file.write(text.encode(errors="surrogateescape"))
+    _accept(file, path)
+
+
+@contextlib.contextmanager
+def nothing_half_written(folder: Path) -> Iterator[None]:
+    """Remove what is not whole when the block ends, however and wherever it is interrupted."""
+    try:
+        yield
+    finally:
+        for path in folder.glob(f"*{_BEING_WRITTEN}"):
+            path.unlink()
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a preparation has begun there, and not ended."""
+    return (folder / PLAN).exists() and not (folder / INDEX).exists()
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file has a name that a preparation writes."""
+    name = path.name.removesuffix(_BEING_WRITTEN)
+    if name in (INDEX, STATISTICS, PLAN, "bad_images.csv", ".lock"):
+        return True
+    part, _, number = path.with_name(name).stem.partition("-")
+    return part in PARTS and number.isdigit() and path.with_name(name).suffix in (".jpegs", ".npz")
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + _BEING_WRITTEN)
+
+
+def _accept(file: Any, path: Path) -> None:
+    """Flush to the disk, so that a machine that stops leaves no empty file, and rename."""
+    with file:
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(_partial(path), path)

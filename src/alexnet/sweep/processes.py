@@ -1,0 +1,256 @@
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Self
+
+from omegaconf import OmegaConf
+
+from alexnet.folders.ending import SIGNALS_TO_STOP, Exit, Stopped
+from alexnet.folders.run import RunDir
+from alexnet.paths import python_path
+from alexnet.run.ranks import what_ended
+from alexnet.sweep.devices import Devices, Share
+from alexnet.sweep.display import Display
+from alexnet.sweep.plan import PlannedRun
+
+# The jobs behind one that cannot be built would fare no better, and who stops one stops all.
+ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
+
+SECONDS_BETWEEN_LOOKS = 0.2  # at the files of running runs, and for signals
+
+log = logging.getLogger("alexnet.sweep")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A run whose configuration is written, and what must be known of it; `devices` are GPUs."""
+
+    run: RunDir
+    devices: int
+    max_epochs: int
+
+    @classmethod
+    def of(cls, run: RunDir) -> Self:
+        """As its configuration says."""
+        trainer = OmegaConf.load(run.config).trainer
+        devices = 0 if trainer.accelerator == "cpu" else trainer.devices
+        return cls(run=run, devices=devices, max_epochs=trainer.max_epochs)
+
+
+def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
+    """Each as a process of its own, as many at once as fit; how each ended that was started.
+
+    Raises Interrupted if this process was told to stop.
+    """
+    waiting = deque(jobs)
+    running: list[Process] = []
+    ended: SimpleQueue[Process] = SimpleQueue()
+    ends: dict[str, Exit] = {}
+    with Display(total=len(jobs)) as display, _told_to_stop() as told:
+        while running or (waiting and not told.to_stop):
+            while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
+                job = waiting.popleft()
+                running.append(Process(job, share, ended))
+                display.started(job.run, job.max_epochs)
+            told.forward(running)
+            display.update([each.job.run for each in running])
+            with suppress(Empty):
+                process = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
+                running.remove(process)
+                devices.give_back(process.share)
+                ends[process.job.run.name] = end = process.end()
+                display.ended(process.job.run)
+                if end in ENDS_THE_SWEEP:
+                    told.to_stop = told.to_stop or "a run"
+    return ends
+
+
+class Process:
+    """The process of one run, in a session of its own: Ctrl-C reaches it only through us.
+
+    When it is over it joins the queue `ended`.
+    """
+
+    def __init__(self, job: Job, share: Share, ended: "SimpleQueue[Process]") -> None:
+        self.job = job
+        self.share = share
+        self._is_killed = False
+        self._popen = start(job.run, share.environment())
+
+        def wait() -> None:
+            self._popen.wait()
+            ended.put(self)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; no matter if it is over."""
+        self._is_killed = number == signal.SIGKILL
+        self._popen.send_signal(number)
+
+    def end(self) -> Exit:
+        """How it ended, which is written down if it could not do so itself."""
+        return _end(self._popen, self.job.run, is_ours=self._is_killed)
+
+
+def start(
+    run: RunDir,
+    environment: Mapping[str, str] | None = None,
+    *,
+    log_file: Path | None = None,
+    arguments: Sequence[str] = (),
+) -> subprocess.Popen[bytes]:
+    """The run of a folder as a process of its own, all that it prints in the folder's train.log.
+
+    Its standard input is a pipe that this process never writes to: it closes when this process is
+    gone, however that came, and then the run's process ends itself. Of a run that cannot go on from
+    a checkpoint, what it left is cleared away.
+    """
+    if log_file is None:  # rank 0's process, to whom the folder belongs
+        # What an earlier process said of its end is not how this one will end.
+        stale = [run.status]
+        if run.whole_checkpoint() is None:
+            stale += [run.metrics, run.progress, run.log]
+        for file in stale:
+            file.unlink(missing_ok=True)
+    variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    variables["PYTHONPATH"] = python_path()
+    command = [sys.executable, "-P", "-m", "alexnet.run", str(run.path)]
+    with (log_file or run.log).open("ab") as output:
+        return subprocess.Popen(
+            [*command, *arguments],
+            env={**variables, **(environment or {})},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def run_process(run: RunDir) -> Exit:
+    """Start the run of a folder as a process and wait for its end, in the worker of any launcher.
+
+    A worker told to end, as submitit's is before its time is up, lets the run stop first: another
+    will go on with it, and must not meet it.
+    """
+    process = start(run)
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        _end(process, run)
+        return Exit.INTERRUPTED
+    except BaseException:
+        process.terminate()
+        _end(process, run)
+        raise
+    return _end(process, run)
+
+
+def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
+    """One that torchrun or srun has started beside rank 0, which keeps the folder.
+
+    It has a configuration of its own: that of rank 0 may not be there yet, or on another machine.
+    Raises Interrupted if this process was told to stop.
+    """
+    file = run.config.with_name(f"rank-{rank}.yaml")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(planned.told, file, resolve=True)
+    process = start(run, log_file=run.rank_log(rank), arguments=["--config", str(file)])
+    with _told_to_stop() as told:
+        while process.poll() is None:
+            if told.to_stop:
+                process.send_signal(told.word)
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
+
+
+def _end(process: subprocess.Popen[bytes], run: RunDir, *, is_ours: bool = False) -> Exit:
+    """How it ended; `is_ours` if it was we who killed it."""
+    code = process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
+    status = run.read_status()
+    if code and status.get("state") in (None, "running"):
+        who = "rank 0" if _has_ranks(run) else "the process"
+        how = "the second Ctrl-C" if is_ours else what_ended(code)
+        end = {"state": "failed", "cause": "killed", "error": f"{who} was ended by {how}"}
+        if -code in SIGNALS_TO_STOP:  # before it could listen
+            stopped = Stopped.by(signal.Signals(-code).name)
+            code, end = Exit.STOPPED, {"state": "stopped", "cause": str(stopped)}
+        try:
+            run.write_status({**status, **end, "updated": time.time()})
+        except OSError as error:  # which is no reason to lose the other runs
+            log.error("%s: its end cannot be written down: %s", run.name, error)
+    return Exit(code) if code in set(Exit) else Exit.FAILED
+
+
+def _has_ranks(run: RunDir) -> bool:
+    trainer = OmegaConf.load(run.config).trainer
+    return trainer.devices * trainer.num_nodes > 1
+
+
+@dataclass
+class _Told:
+    """Whether the launch was told to stop, and what has been passed on of it."""
+
+    to_stop: str = ""
+    to_kill: bool = False
+    _forwarded: bool = False
+
+    @property
+    def word(self) -> signal.Signals:
+        """The signal that tells the runs: the same, if it was one."""
+        is_signal = self.to_stop.startswith("SIG")
+        return signal.Signals[self.to_stop] if is_signal else signal.SIGTERM
+
+    def forward(self, running: Sequence[Process]) -> None:
+        """Let the running runs stop, or kill them."""
+        if self.to_kill:
+            for process in running:
+                process.send(signal.SIGKILL)
+        elif self.to_stop and not self._forwarded:
+            self._forwarded = True
+            if running:
+                log.info("stopping: %d runs write a checkpoint (Ctrl-C kills them)", len(running))
+            for process in running:
+                process.send(self.word)
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[_Told]:
+    """Note signals instead of dying of them."""
+    told = _Told()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if told.to_stop == "SIGINT" and number == signal.SIGINT:
+            told.to_kill = True
+        told.to_stop = told.to_stop or signal.Signals(number).name
+
+    before = {number: signal.signal(number, note) for number in SIGNALS_TO_STOP}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if told.to_stop.startswith("SIG"):
+        raise Interrupted(Exit.INTERRUPTED if told.to_stop == "SIGINT" else Exit.STOPPED)
+
+
+class Interrupted(Exception):
+    """The launch was told to stop, and all its runs have."""
+
+    def __init__(self, exit: Exit) -> None:
+        super().__init__(exit.name.lower())
+        self.exit = exit

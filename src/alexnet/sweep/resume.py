@@ -1,0 +1,94 @@
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from alexnet.config.check import check
+from alexnet.config.schema import Config, ConfigError, DataSet
+from alexnet.folders.run import RunDir
+from alexnet.run.images import contradiction, identify, images_of
+from alexnet.sweep.plan import missing_root
+
+# What may change when a run goes on: it must stay the same run.
+MAY_CHANGE = (
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.threads",
+    "data.workers",
+    "data.root",
+    "checkpoint.minutes",
+    "logger",
+    "outputs",  # which a run that goes on has no use for
+)
+
+
+def find_run(folder: Path) -> RunDir:
+    """The run of a folder. Raises ConfigError if it is none."""
+    run = RunDir(folder)
+    if not run.config.exists() or not (folder.parent / "sweep.json").exists():
+        raise ConfigError(f"resume={folder} is no run folder: it should hold .hydra/config.yaml")
+    if run.whole_checkpoint() is None:
+        raise ConfigError(f"resume={folder} has no checkpoint to go on from: was it pruned?")
+    return run
+
+
+def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig) -> None:
+    """Write a run's configuration anew, to be trained on.
+
+    `composed` is the command's own configuration, from which a group such as trainer=cpu is read:
+    only its keys that may change are taken. Raises ConfigError that names every other change.
+    """
+    stored = OmegaConf.load(run.config)
+    refused = []
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            refused.append(f"{override.input_line}: one run goes on with one value")
+            continue
+        below = [each for each in MAY_CHANGE if each == key or each.startswith(f"{key}.")]
+        if key != "resume" and not below and not key.startswith("logger."):
+            refused.append(f"{key} cannot change when a run goes on, only {', '.join(MAY_CHANGE)}")
+        for each in filter(partial(_has, composed), below or [key]):
+            OmegaConf.update(stored, each, OmegaConf.select(composed, each), merge=False)
+    if refused:
+        raise ConfigError("\n".join(refused))
+    OmegaConf.update(stored, "resume", None)
+    config = check(stored)
+    problem = _trained_longer(run, config) or missing_root(config)
+    if problem := problem or _other_images(run, config.data):
+        raise ConfigError(problem)
+    OmegaConf.save(stored, run.config)
+
+
+def _trained_longer(run: RunDir, config: Config) -> str | None:
+    """What is wrong with max_epochs, if the run has had more: it would end as another run."""
+    rows = run.read_metrics()
+    if rows and config.trainer.max_epochs < rows[-1]["epoch"]:
+        return (
+            f"trainer.max_epochs={config.trainer.max_epochs} is too few: the run has trained for "
+            f"{rows[-1]['epoch']:g} epochs"
+        )
+    return None
+
+
+def _has(config: DictConfig, key: str) -> bool:
+    """Not every data set has a root."""
+    section, _, name = key.rpartition(".")
+    return name in (OmegaConf.select(config, section) if section else config)
+
+
+def _other_images(run: RunDir, data: DataSet) -> str | None:
+    """What is wrong with data.root, if the run has been trained on others so far."""
+    if (before := images_of(run)) is None:
+        return None
+    try:
+        here = identify(data)
+    except (ValueError, OSError) as error:
+        return str(error)
+    problem = contradiction(here, {run.name: before}) if here else None
+    return f"{problem}: set data.root to where those are" if problem else None

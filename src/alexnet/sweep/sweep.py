@@ -1,0 +1,340 @@
+import itertools
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, open_dict, read_write
+
+from alexnet.config.check import check
+from alexnet.config.names import flatten, sweep_name
+from alexnet.config.schema import Config, ConfigError
+from alexnet.folders.ending import Exit
+from alexnet.folders.files import hold
+from alexnet.folders.run import RunDir
+from alexnet.folders.sweep import SweepDir
+from alexnet.paths import CONF, python_path
+from alexnet.run.ranks import started_from_outside
+from alexnet.sweep.devices import Devices
+from alexnet.sweep.plan import (
+    PlannedRun,
+    join_plan,
+    levels_of,
+    missing_root,
+    plain_key,
+    prepare,
+    run_name,
+    spread,
+    sweep_folder,
+    with_seed,
+    without_hydra,
+)
+from alexnet.sweep.preflight import refuse_missing_starts, refuse_other_images, refuse_outside
+from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
+from alexnet.sweep.resume import change_run, find_run
+from alexnet.sweep.tell import announce, nothing_could_be_built, summarize, why_wrong
+
+log = logging.getLogger("alexnet.sweep")
+
+ARM = "+arm"
+OUR_PLUGINS = "hydra_plugins.alexnet_lab."
+
+
+class ExperimentSweep:
+    """Runs every arm and seed once: plans, checks all, skips what is finished, runs, reports.
+
+    What is swept is the product of the levels in `params` (an experiment file's) and on the command
+    line, where a key replaces its levels in the file. `max_seeds` and `max_runs` cut it down for
+    rehearsals. `config` is what Hydra has composed of the command, `loader` composes each arm, and
+    `make_launcher` makes the launcher that it names.
+    """
+
+    def __init__(
+        self,
+        config: DictConfig,
+        loader: ConfigLoader,
+        make_launcher: Callable[[], Launcher],
+        *,
+        params: Mapping[str, Any],
+        max_runs: int | None = None,
+        max_seeds: int | None = None,
+    ) -> None:
+        self.config = config
+        self.loader = loader
+        self.instantiate_launcher = make_launcher
+        self.params = {str(key): str(levels) for key, levels in params.items()}
+        self.max_runs = max_runs
+        self.max_seeds = max_seeds
+
+    def plan_runs(self, arguments: list[str]) -> list[PlannedRun]:
+        """Every arm with every seed; `arguments` is the command line without Hydra's own keys.
+
+        Raises ConfigError if any of them cannot be.
+        """
+        return self._plan(*self._split(arguments))
+
+    def run(self, arguments: list[str]) -> NoReturn:
+        """Plan, run, report; ends the process with an Exit."""
+        for override in self.config.hydra.overrides.hydra:
+            if override.startswith(("hydra.sweep.", "hydra.run.")):
+                raise ConfigError(f"{override}: folders are named by what they hold; use outputs=")
+        if self.config.resume:
+            if started_from_outside():
+                raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
+            self._train_on(arguments)
+        fixed, axes = self._split(arguments)
+        swept = [plain_key(key) for key in axes]
+        base = self._compose(fixed)
+        runs = self._plan(fixed, axes)
+        refuse_missing_starts(runs)
+        outside = started_from_outside()
+        if outside and (problem := refuse_outside(outside, runs)):
+            raise ConfigError(problem)
+
+        experiment = base.experiment.plain()
+        if not experiment["factor"]:
+            experiment["factor"] = [key for key in swept if key != "seed"]
+        choice = self.config.hydra.runtime.choices["data"]
+        sweep = sweep_folder(base, sweep_name(choice, base, swept), runs)
+        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
+        refuse_other_images(sweep, runs)
+        if outside and outside.rank > 0:  # rank 0 keeps the books
+            sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
+        with hold(sweep.path):
+            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
+            sweep.write_plan(plan)
+            left = [run for run in runs if not sweep.run(run.name).is_finished]
+            announce(sweep, runs, left)
+            code = self._launch(sweep, left)
+            if code is Exit.WRONG:
+                if not any(sweep.run(run.name).is_finished for run in runs):
+                    raise ConfigError(why_wrong(sweep, left))
+                code = Exit.FAILED  # something was trained
+            failed = summarize(sweep, runs, left)
+            if not code and failed and nothing_could_be_built(sweep, runs):
+                code = Exit.WRONG
+            if len(plan["runs"]) > 1:
+                _report(sweep)
+            else:
+                log.info("all of it: %s", sweep.run(runs[0].name).path)
+        sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
+
+    def _train_on(self, arguments: list[str]) -> NoReturn:
+        """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
+        overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
+        run = find_run(Path(self.config.resume).resolve())
+        sweep = SweepDir(run.path.parent)
+        with hold(sweep.path):
+            change_run(run, overrides, self.config)
+            log.info("%s goes on, in %s", run.name, run.path)
+            try:
+                [code] = run_jobs([Job.of(run)], Devices.of_this_machine("auto")).values()
+            except Interrupted as error:
+                code = error.exit
+            if code is Exit.WRONG:
+                raise ConfigError(run.read_status()["error"])
+            status = run.read_status()
+            why = status.get("error", status.get("cause", ""))
+            log.info("%s %s %s", run.name, status["state"], why)
+            log.info("all of it: %s", run.path)
+            if len(sweep.read_plan()["runs"]) > 1:
+                _report(sweep)
+        sys.exit(code)
+
+    def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+        """What holds for every run, and the levels of what is swept, seeds last."""
+        parser = OverridesParser.create(config_loader=self.loader)
+        axes = {"seed": [str(self.config.seed)], **self._declared()}
+        fixed = []
+        for override in parser.parse_overrides(list(arguments)):
+            key = override.get_key_element()
+            if override.is_sweep_override() or key in axes:
+                axes[key] = levels_of(override)
+            else:
+                assert override.input_line is not None
+                fixed.append(override.input_line)
+        seeds = axes.pop("seed")
+        axes["seed"] = seeds[: self.max_seeds]
+        if len(seeds) > len(axes["seed"]):
+            log.info("rehearsal: seed %s alone, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
+        if "resume" in axes:
+            raise ConfigError("one run at a time: resume=RUN_FOLDER")
+        if "+experiment" in axes:
+            raise ConfigError("one experiment at a time: +experiment=NAME")
+        return fixed, axes
+
+    def _declared(self) -> dict[str, list[str]]:
+        """The levels in the experiment's file."""
+        parser = OverridesParser.create(config_loader=self.loader)
+        overrides = parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
+        return {override.get_key_element(): levels_of(override) for override in overrides}
+
+    def _levels(self, axes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Levels in the order in which they are reported: the experiment file's first."""
+        declared = self._declared()
+        return {
+            plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
+            for key, levels in axes.items()
+        }
+
+    def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
+        """Every combination, composed and checked."""
+        name = self.config.experiment.name
+        if ARM in axes and not (CONF / "arm" / name).is_dir():
+            raise ConfigError(f"{ARM}={axes[ARM][0]}: {name} is no experiment that has arms")
+        combinations = [
+            dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
+        ]
+        chosen = spread(combinations, self.max_runs)
+        if len(chosen) < len(combinations):
+            log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
+        self._refuse_what_arms_set(fixed, axes)
+        runs = []
+        arms: dict[tuple[str, ...], DictConfig] = {}  # composing is slow, and seeds are numbers
+        for combination in chosen:
+            overrides = [*fixed, *(self._override(*each) for each in combination.items())]
+            levels = {plain_key(key): level for key, level in combination.items()}
+            of_arm = tuple(level for key, level in levels.items() if key != "seed")
+            if of_arm not in arms:
+                arms[of_arm] = self.loader.load_sweep_config(self.config, overrides)
+            composed = arms[of_arm]
+            config = check(with_seed(composed, _seed(levels["seed"])))
+            flat = flatten(config.plain())
+            # A swept group has a name for its level and no value of its own.
+            arm = {key: flat.get(key, level) for key, level in levels.items() if key != "seed"}
+            name = run_name({**arm, "seed": config.seed})
+            runs.append(
+                PlannedRun(
+                    name=name, overrides=overrides, arm=arm, composed=composed,
+                    config=config,
+                )
+            )  # fmt: skip
+        if len({run.name for run in runs}) < len(runs):
+            raise ConfigError("two levels or seeds are the same: name each once")
+        return runs
+
+    def _override(self, key: str, level: str) -> str:
+        """`+arm=LEVEL` is conf/arm/<experiment>/LEVEL.yaml."""
+        return f"{ARM}/{self.config.experiment.name}={level}" if key == ARM else f"{key}={level}"
+
+    def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
+        """A value on the command line would silently replace that of every arm.
+
+        What arms set is what they change, the command line's values apart. A group (data=cifar10)
+        may be chosen if every arm keeps its values.
+        """
+        if ARM not in axes:
+            return
+        added = [override for override in fixed if override.startswith("+")]
+        arms = [self._override(ARM, arm) for arm in axes[ARM]]
+
+        def values(*overrides: str) -> dict[str, Any]:
+            return flatten(self._compose([*added, *overrides]).plain())
+
+        without, of_arm = values(), {arm: values(arm) for arm in arms}
+        set_by_arms = {
+            key
+            for arm in arms
+            for key in without.keys() | of_arm[arm].keys()
+            if without.get(key) != of_arm[arm].get(key)
+        }
+        by_hand = [*fixed, *(f"{key}={axes[key][0]}" for key in axes if key != ARM)]
+        for override in by_hand:
+            key = override.partition("=")[0].lstrip("+")
+            theirs = {each for each in set_by_arms if f"{each}.".startswith(f"{key}.")}
+            if theirs and any(
+                changed.get(each) != of_arm[arm].get(each)
+                for arm in arms
+                for changed in [values(override, arm)]
+                for each in theirs
+            ):
+                raise ConfigError(
+                    f"{key} is not for the command line here: the arms {', '.join(axes[ARM])} set "
+                    f"{', '.join(sorted(theirs))}"
+                )
+
+    def _refuse_missing_data(self, runs: Sequence[PlannedRun]) -> None:
+        """Before anything starts; other launchers' workers may see folders that are not here."""
+        if self.config.hydra.launcher._target_.startswith(OUR_PLUGINS):
+            problems = [problem for run in runs if (problem := missing_root(run.config))]
+            if problems:
+                raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+    def _compose(self, overrides: list[str]) -> Config:
+        composed = self.loader.load_sweep_config(self.config, overrides)
+        return check(without_hydra(composed))
+
+    def _make_launcher(self) -> Launcher:
+        """The launcher of the configuration, and what its workers need, which inherit both."""
+        # Workers of submitit and Ray import this project by themselves.
+        os.environ["PYTHONPATH"] = python_path()
+        launcher = self.instantiate_launcher()
+        # Workers compose each job once more, for Hydra's sake. Which launcher started them is none
+        # of their business: Hydra would warn about its configuration for every run.
+        with read_write(self.config.hydra):
+            self.config.hydra.overrides.hydra = [
+                override
+                for override in self.config.hydra.overrides.hydra
+                if not override.startswith(("hydra/launcher=", "hydra.launcher."))
+            ]
+        return launcher
+
+    def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> Exit:
+        """Run them all: FINISHED, or what ended the sweep. Each run's end is in its status.json."""
+        if not runs:
+            return Exit.FINISHED
+        with open_dict(self.config.hydra):
+            self.config.hydra.sweep.dir = str(sweep.path)
+        jobs = [
+            [*run.overrides, f"hydra.sweep.dir='{sweep.path}'", f"hydra.sweep.subdir={run.name}"]
+            for run in runs
+        ]
+        # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
+        # from files that somebody has edited.
+        for run in runs:
+            prepare(run, sweep.run(run.name))
+        launcher = self._make_launcher()
+        try:
+            returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
+        except Interrupted as error:
+            return error.exit
+        except KeyboardInterrupt:
+            return Exit.INTERRUPTED
+        except Exception as error:
+            # A worker that was killed, a job that its queue lost: each run's folder tells the rest.
+            log.error("the launcher gave up: %s: %s", type(error).__name__, error)
+            return Exit.FINISHED
+        ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
+        return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
+
+
+def _seed(level: str) -> int:
+    """Raises ConfigError for what YAML would make another number of: 010 is 8 there."""
+    if not re.fullmatch(r"0|[1-9]\d{0,17}", level):
+        raise ConfigError(f"seed={level} is not possible: give a whole number from 0, such as 7")
+    return int(level)
+
+
+def _be_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
+    if run.is_finished:
+        return Exit.FINISHED
+    try:
+        return run_other_rank(planned, run, rank)
+    except Interrupted as error:
+        return error.exit
+
+
+def _report(sweep: SweepDir) -> None:
+    # pandas and matplotlib take a second.
+    from alexnet.results import write_report
+
+    report = write_report(sweep.path)
+    log.info("%s", report.line)
+    log.info("figure and verdict: %s", report.folder)

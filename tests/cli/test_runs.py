@@ -1,0 +1,233 @@
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alexnet.cli import runs
+from alexnet.folders.run import RunDir
+from alexnet.folders.sweep import SweepDir
+from alexnet.paths import PROJECT
+
+HERE = os.uname().nodename
+METRICS = {"train/loss": 1.0, "train/error": 0.5, "val/loss": 1.0, "val/error": 0.25, "lr": 0.1}
+
+
+def write_run(folder: Path, *, status: dict[str, Any], epochs: int = 2) -> RunDir:
+    """What a run leaves behind, without training; finished if its status says so."""
+    run = RunDir(folder)
+    run.write_status(status)
+    for epoch in range(1, epochs + 1):
+        run.append_metrics({"epoch": epoch, **METRICS})
+    run.last_checkpoint.parent.mkdir()
+    for file in (run.last_checkpoint, run.best_checkpoint):
+        file.write_bytes(bytes(10_000))
+    if status["state"] == "finished":
+        run.write_result({"metrics": {"test/error": 0.125}, "epochs": epochs})
+    return run
+
+
+def write_sweep(outputs: Path, **statuses: dict[str, Any]) -> SweepDir:
+    """A sweep of runs with these statuses."""
+    sweep = SweepDir(outputs / "relu_vs_tanh" / "mnist5k-0123abcd")
+    sweep.write_plan({"runs": {name: {} for name in statuses}})
+    for name, status in statuses.items():
+        if status:
+            write_run(sweep.path / name, status=status)
+    return sweep
+
+
+def dead_pid() -> int:
+    """The number of a process that is over."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def alive(pid: int, **more: Any) -> dict[str, Any]:
+    """The status of a run that says that it is running."""
+    return {"state": "running", "pid": pid, "host": HERE, "started": time.time(), "epoch": 1} | more
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, str]]:
+    """The exit status, and by run what is said of it."""
+    status = runs.main(arguments)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    words = [" ".join(line.split()) for line in lines]
+    return status, {line.removeprefix("not ").split()[1]: line for line in words}
+
+
+def test_every_run_is_listed_with_state_epoch_error_age_and_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    failed = {"state": "failed", "cause": "diverged", "error": "Diverged: loss is nan\nmore"}
+    write_sweep(tmp_path, good={"state": "finished"}, bad=failed, later={})
+
+    status, lines = shown(capsys, str(tmp_path))
+
+    assert status == 0
+    assert re.fullmatch(r"finished good epoch 2 test 12\.50 % \d+ s \d+\.\d kB", lines["good"])
+    assert lines["bad"].startswith("failed bad epoch 2 val 25.00 % ")
+    assert lines["bad"].endswith(" kB diverged: Diverged: loss is nan")
+    assert lines["later"] == "not started later 0 B"
+
+
+def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    gone = dead_pid()
+    write_sweep(tmp_path, here=alive(os.getpid()), gone=alive(gone), far=alive(gone, host="node7"))
+
+    _, lines = shown(capsys, str(tmp_path))
+
+    assert lines["here"].startswith("running here")
+    assert lines["gone"].startswith("dead gone")
+    assert f"process {gone} is gone" in lines["gone"]
+    assert lines["far"].startswith("running far")
+    assert "on node7: whether it lives cannot be seen from here" in lines["far"]
+
+
+def test_a_process_that_took_over_the_number_of_a_run_is_not_the_run(tmp_path: Path):
+    run = write_run(tmp_path / "run", status=alive(os.getpid(), started=time.time() - 7 * 86400))
+
+    assert run.is_alive is False
+    assert run.state == "dead"
+
+
+def test_a_clock_that_was_set_forward_kills_no_run(tmp_path: Path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", "input()", "--run", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        status = alive(process.pid, started=time.time() - 3600)
+        assert write_run(folder, status=status).is_alive
+        process.communicate(b"\n")
+
+
+def test_a_process_that_nobody_has_waited_for_is_not_alive(tmp_path: Path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # over, but still in the table
+
+    assert write_run(tmp_path / "run", status=alive(process.pid)).is_alive is False
+    process.wait()
+
+
+def test_listing_takes_neither_torch_nor_pandas_nor_hydra(tmp_path: Path):
+    write_sweep(tmp_path, good={"state": "finished"})
+
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "src/runs.py", str(tmp_path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "alexnet.rundir" in imported
+    assert not imported & {"torch", "pandas", "numpy", "matplotlib", "hydra", "lightning", "rich"}
+
+
+def test_pruning_removes_checkpoints_of_finished_runs_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    stopped = {"state": "stopped", "pid": dead_pid(), "host": HERE, "started": 0}
+    sweep = write_sweep(
+        tmp_path,
+        done={"state": "finished"},
+        going=alive(os.getpid()),
+        dead=alive(dead_pid()),
+        failed={"state": "failed"},
+        longer=stopped,
+    )
+    # Finished once, then trained on and stopped: its old result does not make it finished.
+    sweep.run("longer").write_result({"metrics": {"test/error": 0.5}, "epochs": 1})
+    done = sweep.run("done")
+    disk = 512 * sum(f.stat().st_blocks for f in (done.last_checkpoint, done.best_checkpoint))
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+
+    status = runs.main(["prune", str(tmp_path), "--yes"])
+
+    after = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert status == 0
+    assert before - after == {done.last_checkpoint, done.best_checkpoint}
+    assert f"freed {disk / 1000:.1f} kB" in capsys.readouterr().out
+    assert done.is_finished
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_checkpoints_stay_where_the_result_cannot_be_read(tmp_path: Path, content: str):
+    run = write_sweep(tmp_path, done={"state": "finished"}).run("done")
+    (run.path / "result.json").write_text(content)
+
+    runs.main(["prune", str(tmp_path), "--yes"])
+
+    assert run.last_checkpoint.exists()
+
+
+def test_pruning_asks_nobody_where_there_is_nobody(tmp_path: Path):
+    sweep = write_sweep(tmp_path, done={"state": "finished"})
+
+    done = subprocess.run(
+        [sys.executable, "src/runs.py", "prune", str(tmp_path)],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "--yes" in done.stderr
+    assert sweep.run("done").last_checkpoint.exists()
+
+
+@pytest.mark.parametrize(("answer", "status"), [("\n", 1), ("n\n", 1), ("y\n", 0)])
+def test_pruning_waits_for_a_yes(tmp_path: Path, answer: str, status: int):
+    sweep = write_sweep(tmp_path, done={"state": "finished"})
+    person, terminal = pty.openpty()
+    os.write(person, answer.encode())
+
+    done = subprocess.run(
+        [sys.executable, "src/runs.py", "prune", str(tmp_path)],
+        cwd=PROJECT,
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    os.close(person)
+    os.close(terminal)
+    assert done.returncode == status
+    assert re.search(r"checkpoints of 1 finished run and free \d+\.\d kB\?", done.stdout)
+    assert sweep.run("done").last_checkpoint.exists() == (status == 1)
+
+
+@pytest.mark.parametrize("command", [[], ["prune"]])
+def test_a_wrong_folder_is_answered_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+):
+    for folder, message in ((tmp_path, "has no sweep in it"), (tmp_path / "no", "is no folder")):
+        assert runs.main([*command, str(folder)]) == 2
+        complaint = capsys.readouterr().err
+        assert message in complaint
+        assert len(complaint.splitlines()) == 1
+
+
+def test_one_file_that_cannot_be_read_hides_no_other_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    sweep = write_sweep(tmp_path, done={"state": "finished"}, torn={"state": "failed"})
+    (sweep.run("torn").path / "status.json").write_text(json.dumps({"state": "failed"})[:-3])
+    (sweep.path / "sweep.json").write_text("{")
+
+    status, lines = shown(capsys, str(sweep.path))
+
+    assert status == 0
+    assert lines["done"].startswith("finished")
+    assert lines["torn"].startswith("unreadable")

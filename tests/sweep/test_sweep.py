@@ -1,0 +1,294 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from alexnet.config.schema import ConfigError
+from alexnet.folders.files import FolderInUse, hold
+from alexnet.folders.run import RunDir
+from alexnet.sweep.plan import join_plan, spread
+from tests.conftest import Train, plan, the_sweep
+
+
+def test_a_run_is_named_by_what_is_swept():
+    names = [run.name for run in plan("model.nonlinearity=relu,tanh", "seed=0,1")]
+
+    assert names == [
+        "nonlinearity-relu_seed-0",
+        "nonlinearity-relu_seed-1",
+        "nonlinearity-tanh_seed-0",
+        "nonlinearity-tanh_seed-1",
+    ]
+
+
+def test_a_level_on_the_command_line_replaces_those_of_the_experiment():
+    runs = plan("+experiment=relu_vs_tanh", "seed=7", "model.nonlinearity=tanh")
+
+    assert [run.name for run in runs] == ["nonlinearity-tanh_seed-7"]
+
+
+@pytest.mark.parametrize("name", ["alexnet_2012", "dropout"])
+def test_an_arm_of_an_experiment_that_has_none_is_refused(name: str):
+    with pytest.raises(
+        ConfigError, match=rf"^\+arm=as_run: {name} is no experiment that has arms$"
+    ):
+        plan(f"+experiment={name}", "+arm=choice(as_run)")
+
+
+def test_a_swept_group_is_an_arm():
+    runs = plan("model=alexnet,cifar_net")
+
+    assert [run.arm for run in runs] == [{"model": "alexnet"}, {"model": "cifar_net"}]
+
+
+def test_one_wrong_level_refuses_the_whole_sweep():
+    with pytest.raises(ConfigError, match="tnah"):
+        plan("model.nonlinearity=relu,tnah")
+
+
+@pytest.mark.parametrize("seeds", ["1,01", "010", "1.0", "true", "-1", "x", "9" * 20])
+def test_a_seed_is_a_whole_number_typed_as_one(seeds: str):
+    with pytest.raises(ConfigError, match=r"seed=.* is not possible: give a whole number"):
+        plan(f"seed={seeds}")
+
+
+def test_a_level_is_the_same_however_it_is_typed():
+    with pytest.raises(ConfigError, match="name each once"):
+        plan("model.dropout=0,0.0")
+    assert [run.name for run in plan("model.dropout=0,5e-1")] == [
+        "dropout-0.0_seed-0",
+        "dropout-0.5_seed-0",
+    ]
+
+
+def test_an_interval_is_refused_for_it_has_no_end_of_levels():
+    with pytest.raises(ConfigError, match="list them"):
+        plan("learning.lr=interval(0.1,1)")
+
+
+def test_a_rehearsal_shows_every_level_in_at_most_four_runs_of_one_seed():
+    runs = plan("+experiment=ablation_grid", "+debug=smoke")
+
+    assert len(runs) <= 4
+    assert {run.config.seed for run in runs} == {0}
+    for key in ("model.nonlinearity", "model.normalization", "model.pooling"):
+        assert len({run.arm[key] for run in runs}) == 2
+
+
+def test_a_cut_grid_keeps_its_order():
+    grid = [{"a": a, "b": b} for a in "12" for b in "12"]
+
+    assert spread(grid, 2) == [{"a": "1", "b": "1"}, {"a": "2", "b": "2"}]
+    assert spread(grid, None) == grid
+
+
+def test_more_seeds_join_the_plan_first_levels_first():
+    levels = {"model.nonlinearity": ["relu", "tanh"], "seed": ["0", "1"]}
+    runs = plan("+experiment=relu_vs_tanh", "seed=1")
+    first = join_plan({}, {}, [], plan("+experiment=relu_vs_tanh", "seed=0"), levels)
+
+    joined = join_plan(first, {}, [], runs, levels)
+
+    assert list(joined["runs"]) == [
+        "nonlinearity-relu_seed-0",
+        "nonlinearity-relu_seed-1",
+        "nonlinearity-tanh_seed-0",
+        "nonlinearity-tanh_seed-1",
+    ]
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
+    with (
+        hold(tmp_path),
+        pytest.raises(FolderInUse, match=r"is in use by process \d+"),
+        hold(tmp_path),
+    ):
+        pass
+
+    with hold(tmp_path):
+        pass
+
+
+# From here on as a user would: src/train.py in a process of its own.
+
+TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.threads=1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["model.activaton=tanh"], "did you mean model.nonlinearity"),
+        (["+model.activaton=tanh"], "did you mean model.nonlinearity"),
+        (["++modle=alexnet"], "did you mean model"),
+        (["model=alexnte"], "did you mean alexnet"),
+        (["+experiment=relu_vs_tan"], "did you mean relu_vs_tanh"),
+        (["experiment=relu_vs_tanh"], "+experiment=NAME"),
+        (["-m", "model.nonlinearity=relu,tnah"], "choose relu, tanh or sigmoid"),
+        (["learning.lr=fast"], "learning.lr=fast is not possible"),
+        (["model.nonlinearity"], "model.nonlinearity cannot be read: write key=value"),
+        (["model.dropout=[0.1"], "model.dropout=[0.1 cannot be read: write key=value"),
+        (["+data=cifar10"], "which data=NAME without a plus sign replaces"),
+        (["+model=alexnet"], "which model=NAME without a plus sign replaces"),
+        (["++model=alexnet"], "which model=NAME without a plus sign replaces"),
+        (["+experiment=lrn_on_off", "+experiment=relu_vs_tanh"], "one experiment at a time"),
+        (["model=3"], "chosen by the name of a file"),
+        (["model=[alexnte]"], "there is no conf/model/alexnte.yaml"),
+        (["hydra.launcher.paralel=2"], "did you mean hydra.launcher.parallel?"),
+        (["data.nothing=1"], "there is data.augmentation, data.batch_size,"),
+        (["learning=net_147", "learning.drops={weights: {1: 0.1}}"], "has entries already"),
+        (["hydra.sweep.dir=/tmp"], "use outputs="),
+    ],
+)
+def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
+    train: Train, tmp_path: Path, arguments: list[str], message: str
+):
+    done = train(*arguments)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len((done.stdout + done.stderr).splitlines()) <= 12
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_an_option_of_hydra_may_stand_between_keys(train: Train):
+    done = train("seed=3", "--cfg", "job", "model.dropout=0.25")
+
+    assert done.returncode == 0, done.stderr
+    assert "seed: 3" in done.stdout
+    assert "dropout: 0.25" in done.stdout
+
+
+def test_a_launcher_that_cannot_be_is_refused(train: Train, tmp_path: Path):
+    done = train(*TINY, "hydra.launcher.parallel=0")
+
+    assert done.returncode == 2
+    assert "hydra.launcher.parallel=0 is not possible" in done.stderr
+
+
+def test_help_lists_the_experiments_without_importing_torch(train: Train):
+    done = train("--help")
+
+    assert "relu_vs_tanh " in done.stdout
+    assert "lrn_on_off " in done.stdout
+    assert done.returncode == 0
+
+
+def test_a_folder_of_data_that_does_not_exist_is_refused_before_anything_starts(
+    train: Train, tmp_path: Path
+):
+    done = train("+experiment=relu_vs_tanh", "data.root=/nowhere/at/all")
+
+    assert done.returncode == 2
+    assert "data.root=/nowhere/at/all is not a folder: set data.root to" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_data_that_are_missing_end_the_sweep_with_status_2_and_a_way_out(
+    train: Train, tmp_path: Path
+):
+    (tmp_path / "data_batch_1").touch()
+
+    done = train("+experiment=relu_vs_tanh", f"data.root={tmp_path}")
+
+    assert done.returncode == 2
+    assert f"CIFAR-10 in {tmp_path} is incomplete" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(the_sweep(tmp_path / "outputs").path.glob("*/status.json"))) == 1
+
+
+def test_a_finished_run_is_not_made_again_and_a_new_seed_joins(train: Train, tmp_path: Path):
+    train(*TINY, "trainer.max_epochs=1", "seed=0")
+    first = the_sweep(tmp_path / "outputs").run("seed-0").path / "result.json"
+    written = first.stat().st_mtime_ns
+
+    done = train(*TINY, "trainer.max_epochs=1", "seed=0,1")
+
+    assert done.returncode == 0
+    assert "finished before: seed-0" in done.stdout
+    assert first.stat().st_mtime_ns == written
+    assert the_sweep(tmp_path / "outputs").run("seed-1").is_finished
+
+
+def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
+    train: Train, tmp_path: Path
+):
+    arms = ("-m", "model=cifar_net,alexnet", "model.image_size=32", "seed=0,1")
+    done = train(*TINY, *arms)
+
+    assert done.returncode == 1
+    assert "nothing is left of an image of image_size=32" in done.stdout
+    assert done.stdout.count("finished         test error") == 2
+    assert (the_sweep(tmp_path / "outputs").report / "README.md").exists()
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "seed-0/result.json"])
+def test_a_damaged_file_is_named(train: Train, tmp_path: Path, name: str):
+    train(*TINY, "seed=0")
+    (the_sweep(tmp_path / "outputs").path / name).write_text("{")
+
+    done = train(*TINY, "seed=0,1", "hydra.sweeper.max_runs=1")
+
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert f"{name} is damaged" in line
+
+
+def test_fresh_starts_over_in_a_new_folder(train: Train, tmp_path: Path):
+    train(*TINY, "trainer.max_epochs=1")
+
+    done = train(*TINY, "trainer.max_epochs=1", "fresh=true")
+
+    assert done.returncode == 0
+    folders = sorted(path.name for path in (tmp_path / "outputs" / "train").iterdir())
+    assert len(folders) == 2
+    assert folders[1] == f"{folders[0]}-2"
+
+
+def test_another_run_under_the_same_name_gets_a_folder_of_its_own(train: Train, tmp_path: Path):
+    train(*TINY, "trainer.max_epochs=1")
+    [run] = the_sweep(tmp_path / "outputs").runs()
+    # As if a file that the sweep's name does not tell of had been edited since.
+    run.config.write_text(run.config.read_text().replace("dropout: 0.0", "dropout: 0.3"))
+
+    done = train(*TINY, "trainer.max_epochs=1")
+
+    assert done.returncode == 0
+    assert f"{run.path.parent}-2" in done.stdout
+
+
+def test_a_run_that_fails_is_told_and_the_others_finish(train: Train, tmp_path: Path):
+    done = train(*TINY, "trainer.max_epochs=2", "-m", "learning.lr=1e12,0.01")
+
+    sweep = the_sweep(tmp_path / "outputs")
+    [bad] = [run for run in sweep.runs() if not run.is_finished]
+    [good] = [run for run in sweep.runs() if run.is_finished]
+    status = bad.read_status()
+    assert done.returncode == 1
+    assert (status["state"], status["cause"]) == ("failed", "diverged")
+    assert "Diverged" in status["traceback"]
+    assert str(bad.log) in done.stdout
+    assert good.read_status()["state"] == "finished"
+    assert (sweep.report / "verdict.json").exists()
+
+
+def test_a_run_folder_holds_what_it_promises(train: Train, tmp_path: Path):
+    done = train(*TINY, "trainer.max_epochs=2", "logger=wandb")
+
+    run: RunDir = next(the_sweep(tmp_path / "outputs").runs())
+    result = run.read_result()
+    assert done.returncode == 0, done.stderr
+    assert set(result) >= {"metrics", "epochs", "seconds", "images_per_second", "seed", "arm"}
+    assert {"test/error", "val/error", "train/error"} <= set(result["metrics"])
+    assert run.read_provenance()["threads"] == 1
+    assert "torch" in run.read_provenance()["versions"]
+    assert run.read_status()["state"] == "finished"
+    assert json.loads((run.path / "status.json").read_text())["pid"] > 0
+    assert [row["epoch"] for row in run.read_metrics()] == [1, 2]
+    assert not any(
+        "test" in column for column in run.metrics.read_text().splitlines()[0].split(",")
+    )
+    assert run.last_checkpoint.exists()
+    assert run.best_checkpoint.exists()
+    assert list(run.path.glob("wandb/offline-run-*/*.wandb"))
