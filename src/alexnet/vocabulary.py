@@ -1,21 +1,120 @@
-"""The vocabulary: what can be varied, and what is measured. Standard library only."""
+"""The vocabulary: what can be varied, and what is measured. Imports nothing heavy.
 
-from typing import Literal
+Both are tables that users add to, from a module that `imports: [my_lab.levels]` names.
+"""
 
-Nonlinearity = Literal["relu", "tanh", "sigmoid"]
-"""Section 3.1. ReLU does not saturate for positive input; tanh and sigmoid saturate."""
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-Normalization = Literal["lrn", "none"]
+from annotated_types import Ge, Gt, Le, Lt
+
+# Numbers as constructors declare them: the schema of a configuration is read from signatures.
+Positive = Annotated[int, Gt(0)]
+Count = Annotated[int, Ge(0)]
+Rate = Annotated[float, Ge(0)]
+Above0 = Annotated[float, Gt(0)]
+Probability = Annotated[float, Ge(0), Lt(1)]
+Fraction = Annotated[float, Gt(0), Le(1)]
+
+Factory = str | Callable[..., Any]
+"""What makes a module: a callable, or its dotted name, which is imported when it is needed."""
+
+LEVELS: dict[str, dict[str, Factory]] = {
+    # Section 3.1. ReLU does not saturate for positive input; tanh and sigmoid saturate.
+    "nonlinearity": {
+        "relu": "torch.nn.ReLU",
+        "tanh": "torch.nn.Tanh",
+        "sigmoid": "torch.nn.Sigmoid",
+        "gelu": "torch.nn.GELU",
+        "silu": "torch.nn.SiLU",
+        "leaky_relu": "torch.nn.LeakyReLU",
+    },
+    # Section 3.3; batch normalization is of 2015. Networks bring their own constants for lrn.
+    "normalization": {
+        "lrn": "alexnet.model.LocalResponseNorm",
+        "none": "torch.nn.Identity",
+        "batch": "alexnet.model.BatchNorm",
+    },
+    # Section 3.4: windows of 3 with stride 2, or windows of 2 with stride 2; or means of 3 x 3.
+    "pooling": {
+        "overlapping": "alexnet.model.pooling.overlapping",
+        "non_overlapping": "alexnet.model.pooling.non_overlapping",
+        "average": "alexnet.model.pooling.average",
+    },
+}
+"""Factor -> level -> factory, which is given those of `channels` and `columns` that it takes."""
+
+
+def add_level(factor: str, name: str, factory: Factory) -> None:
+    """Let `model.<factor>=<name>` choose what the factory makes, in every network that has it.
+
+    Raises ValueError for an unknown factor, and for a name that already stands for something else.
+    """
+    levels = LEVELS.get(factor)
+    if levels is None:
+        raise ValueError(f"unknown factor {factor!r}: choose one of {', '.join(LEVELS)}")
+    if levels.setdefault(name, factory) != factory:
+        raise ValueError(f"{factor}={name} already exists: choose another name")
+
+
+@dataclass(frozen=True)
+class LevelOf:
+    """Marks an argument as a level of a factor: Annotated[str, LevelOf("nonlinearity")]."""
+
+    factor: str
+
+    def check(self, level: str) -> str:
+        """The level. Raises ValueError that names the levels if it is none."""
+        if level not in LEVELS[self.factor]:
+            *others, last = LEVELS[self.factor]
+            raise ValueError(f"choose {', '.join(others)} or {last}")
+        return level
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+Nonlinearity = Annotated[str, LevelOf("nonlinearity")]
+"""Section 3.1."""
+
+Normalization = Annotated[str, LevelOf("normalization")]
 """Section 3.3."""
 
-Pooling = Literal["overlapping", "non_overlapping"]
-"""Section 3.4: windows of 3 with stride 2, or windows of 2 with stride 2."""
+Pooling = Annotated[str, LevelOf("pooling")]
+"""Section 3.4."""
 
 Initialization = Literal["paper", "source_2012", "he"]
 """Initial weights: as printed (section 5), as in the 2012 program, or scaled to the fan-in."""
 
 MiddleLayer = Literal["conv3", "conv4", "conv5"]
 """Section 7: those that can be removed."""
+
+Stage = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One measured number, named stage/name: recorded, read back, reported, usable as a measure.
+
+    `factory` makes a torchmetrics.Metric that is updated with logits (N, classes) and labels (N,);
+    None: this program counts it by itself. A fraction lies between 0 and 1 and is printed in per
+    cent.
+    """
+
+    key: str
+    printed: str
+    better: Literal["lower", "higher"] = "lower"
+    is_fraction: bool = True
+    factory: Factory | None = None
+
+    @property
+    def stage(self) -> str:
+        """train, val or test."""
+        return self.key.partition("/")[0]
+
 
 # Metrics are named stage/name. An error is a fraction between 0 and 1, counted over samples.
 TRAIN_LOSS = "train/loss"
@@ -26,3 +125,42 @@ VAL_ERROR_TOP5 = "val/error_top5"
 TEST_LOSS = "test/loss"
 TEST_ERROR = "test/error"
 TEST_ERROR_TOP5 = "test/error_top5"
+
+METRICS: dict[str, Metric] = {
+    metric.key: metric
+    for metric in (
+        Metric(key=TRAIN_LOSS, printed="training loss", is_fraction=False),
+        Metric(key=TRAIN_ERROR, printed="training error"),
+        Metric(key=VAL_LOSS, printed="validation loss", is_fraction=False),
+        Metric(key=VAL_ERROR, printed="validation error"),
+        Metric(key=VAL_ERROR_TOP5, printed="top-5 validation error"),
+        Metric(key=TEST_LOSS, printed="test loss", is_fraction=False),
+        Metric(key=TEST_ERROR, printed="test error"),
+        Metric(key=TEST_ERROR_TOP5, printed="top-5 test error"),
+    )
+}
+"""By key, in the order of the columns of metrics.csv."""
+
+
+def add_metric(
+    name: str,
+    factory: Factory,
+    *,
+    printed: str,
+    better: Literal["lower", "higher"] = "lower",
+    is_fraction: bool = False,
+) -> None:
+    """Measure something of your own after every epoch, val/<name>, and at the end, test/<name>.
+
+    Raises ValueError for a name that already stands for something else.
+    """
+    for stage, words in (("val", "validation"), ("test", "test")):
+        metric = Metric(
+            key=f"{stage}/{name}",
+            printed=f"{words} {printed}",
+            better=better,
+            is_fraction=is_fraction,
+            factory=factory,
+        )
+        if METRICS.setdefault(metric.key, metric) != metric:
+            raise ValueError(f"the metric {metric.key} already exists: choose another name")
