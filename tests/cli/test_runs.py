@@ -127,7 +127,7 @@ def test_listing_takes_neither_torch_nor_pandas_nor_hydra(tmp_path: Path):
     )
 
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "alexnet.rundir" in imported
+    assert "alexnet.folders.run" in imported
     assert not imported & {"torch", "pandas", "numpy", "matplotlib", "hydra", "lightning", "rich"}
 
 

@@ -325,7 +325,7 @@ def test_a_wrong_folder_is_answered_in_one_line_with_status_2(tmp_path: Path):
 
 def test_reporting_needs_neither_torch_nor_lightning_nor_hydra():
     check = (
-        "import sys, alexnet.results.figures, alexnet.results.paper_figures\n"
+        "import sys, alexnet.results.report, alexnet.results.figures.draw\n"
         "assert not {'torch', 'lightning', 'hydra'} & set(sys.modules)"
     )
     done = subprocess.run(
