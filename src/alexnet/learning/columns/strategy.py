@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.data import extract_batch_size
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import Metric
 from typing_extensions import override
@@ -33,7 +34,7 @@ from alexnet.learning.columns.exchange import (
     padded_to,
 )
 from alexnet.learning.columns.layout import Layout, by
-from alexnet.model import AlexNet, Dropout, crossing_sizes, keep_column, rows_of
+from alexnet.model import AlexNet, BatchNorm, Dropout, crossing_sizes, keep_column, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,18 @@ class ColumnParallelStrategy(ParallelStrategy):
     """One process for each column of the network (section 3.2), and replicas of all columns.
 
     Every process keeps `chunk(columns, 0)[column]` of every parameter of the AlexNet in the module,
-    and of the optimizer's state. At the inputs of the network's `crossings` the columns' activities
-    are joined (all-gather), and in the backward pass each column receives the sum of all columns'
-    gradients of its own activities (reduce-scatter). The logits are joined for the softmax, whose
-    gradient every column computes for itself: it takes its slice. Nothing else crosses: parameters
-    and their gradients stay where they are.
+    of the running statistics of batch normalization and of the optimizer's state. At the inputs of
+    the network's `crossings` the columns' activities are joined (all-gather), and in the backward
+    pass each column receives the sum of all columns' gradients of its own activities
+    (reduce-scatter). The logits are joined for the softmax, whose gradient every column computes
+    for itself: it takes its slice. Nothing else crosses: parameters and their gradients stay where
+    they are.
 
     With more processes than columns, the mesh has replicas of the network as its other dimension:
     process r * columns + c is column c of replica r. Replicas divide the batch; gradients are
     averaged over them, by the number of rows of each. Metrics are synchronized over replicas only,
-    so that every sample counts once. `columns=1` is data parallelism, for any network.
+    so that every sample counts once, and so are the statistics of BatchNorm. `columns=1` is data
+    parallelism, for any network.
 
     Checkpoints are those of one process: whole tensors, gathered and written by rank 0. All
     processes must build the same module, from the same seed. After `fit` the module of a process
@@ -78,7 +81,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         self.traffic = Traffic()
         self._layout_is_told = False
         self._mesh: DeviceMesh | None = None
-        self._whole: dict[str, torch.Size] = {}  # shapes of the divided parameters, by name
+        self._whole: dict[str, torch.Size] = {}  # shapes of what is divided, by name
         self._layout: Layout | None = None
         self._share = 1.0  # of the rows of the global batch
 
@@ -168,9 +171,18 @@ class ColumnParallelStrategy(ParallelStrategy):
         if self.columns > 1 and not self._whole:
             self._divide(*_alexnet_in(self.lightning_module), precision=trainer.precision)
         replicas = self.mesh.get_group(_REPLICAS)
+        unsynchronized = set[str]()
         for module in self.lightning_module.modules():
-            if isinstance(module, Metric):
+            if isinstance(module, Metric | BatchNorm):
                 module.process_group = replicas
+            elif self.num_replicas > 1 and isinstance(module, _BatchNorm):
+                unsynchronized.add(type(module).__name__)
+        if unsynchronized and self.is_global_zero:
+            log.warning(
+                "the statistics of %s are those of each replica's part of the batch, so the number "
+                "of devices changes the results: use alexnet.model.BatchNorm",
+                ", ".join(sorted(unsynchronized)),
+            )
         super().setup(trainer)
 
     def _divide(self, name: str, net: AlexNet, *, precision: str) -> None:
@@ -192,7 +204,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         self._layout = Layout(
             columns=self.columns,
             replicas=self.num_replicas,
-            parameters=whole,
+            parameters={name: whole[name] for name, _ in net.named_parameters()},
             crossings=sizes,
             classes=classes,
             bytes_per_activity=int(precision.split("-")[0].strip("bf")) // 8,
