@@ -6,7 +6,7 @@ a suggestion, whether it came from a file, the command line, or behind a +. No c
 defaults: those are in conf/.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -126,13 +126,17 @@ class Learning(Section):
 
     lr: Annotated[float, Field(gt=0)]
     bias_lr_factor: Rate
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Rate
-    bias_weight_decay: Rate
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None
+    weight_decay: Rate | None
+    bias_weight_decay: Rate | None
     layer_weight_decay: dict[str, Rate] | None
+    optimizer: dict[str, Any] | None
     schedule: Literal["constant", "plateau", "by_epoch"]
     patience: Positive
     drops: dict[str, Annotated[dict[Epoch, Rate], AfterValidator(_by_epoch)]] | None
+    scheduler: dict[str, Any] | None
+    scheduler_interval: Literal["epoch", "step"]
+    loss: dict[str, Any] | None
     stop_at_train_error: Annotated[float, Field(gt=0, lt=1)] | None
 
 
