@@ -107,7 +107,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     wandb = config.logger.wandb if ranks.rank == 0 else None
     with wandb_run(wandb, run, experiment=config.experiment.name, config=flat) as loggers:
         with _what_was_asked_for():
-            callbacks = [recorder, forecast, StopOnSignal(recorder.save)]
+            callbacks = [recorder, forecast, StopOnSignal(recorder)]
             trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
         if checkpoint:
             log.info("going on from %s", checkpoint)
@@ -176,8 +176,8 @@ def _trainer(
         default_root_dir=run.path,
         logger=loggers,
         callbacks=callbacks,
-        # The recorder writes checkpoints; the data module's sampler splits batches.
-        enable_checkpointing=False,
+        # The recorder is the callback for checkpoints; the data module's sampler splits batches.
+        enable_checkpointing=True,
         use_distributed_sampler=False,
         enable_progress_bar=False,  # the launcher shows how all runs are doing
         enable_model_summary=False,
