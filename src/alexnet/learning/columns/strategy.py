@@ -63,10 +63,15 @@ class ColumnParallelStrategy(ParallelStrategy):
     processes must build the same module, from the same seed. After `fit` the module of a process
     is still one column.
 
-    Gradients are known in parts, so that Trainer's gradient clipping, gradient accumulation and
-    16-mixed (whose scaler skips steps process by process) are refused: MisconfigurationException.
-    So is a module without an AlexNet, or with one that cannot be divided, and a number of
-    processes that is no multiple of columns. ValueError for a checkpoint of another network.
+    Gradients may be accumulated over several batches. Each process then adds up its own, every
+    batch weighted by its share of the rows, and they are summed over replicas once, before the
+    step.
+
+    A process of several columns knows a part of the gradient alone, so that Trainer's gradient
+    clipping and 16-mixed (whose scaler skips steps process by process) are refused there:
+    MisconfigurationException. So is a module without an AlexNet, or with one that cannot be
+    divided, and a number of processes that is no multiple of columns. ValueError for a checkpoint
+    of another network.
     """
 
     strategy_name = "column_parallel"
@@ -166,7 +171,8 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def setup(self, trainer: pl.Trainer) -> None:
-        _refuse_what_needs_whole_gradients(trainer)
+        if self.columns > 1:
+            _refuse_what_needs_whole_gradients(trainer)
         assert self.lightning_module is not None
         if self.columns > 1 and not self._whole:
             self._divide(*_alexnet_in(self.lightning_module), precision=trainer.precision)
@@ -243,23 +249,33 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def backward(self, closure_loss: Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if self._accumulates:
+            closure_loss = closure_loss * self._share
         with self.traffic.counted(0):
             return super().backward(closure_loss, optimizer, *args, **kwargs)
 
     @override
     def post_backward(self, closure_loss: Tensor) -> None:
         """Average the gradients over the replicas, each by its rows."""
-        if self.num_replicas == 1:
-            return
         assert self.lightning_module is not None
+        trainer = self.lightning_module.trainer
+        if self.num_replicas == 1 or trainer.fit_loop._should_accumulate():
+            return
         group = self.mesh.get_group(_REPLICAS)
         gradients = [p.grad for p in self.lightning_module.parameters() if p.grad is not None]
-        works = [
-            dist.all_reduce(gradient.mul_(self._share), group=group, async_op=True)
-            for gradient in gradients
-        ]
+        if not self._accumulates:
+            for gradient in gradients:
+                gradient.mul_(self._share)
+        works = [dist.all_reduce(gradient, group=group, async_op=True) for gradient in gradients]
         for work in works:
             work.wait()
+
+    @property
+    def _accumulates(self) -> bool:
+        """Whether several batches, of which each has other shares, make one gradient."""
+        assert self.lightning_module is not None
+        trainer = self.lightning_module.trainer
+        return self.num_replicas > 1 and trainer.accumulate_grad_batches > 1
 
     # Checkpoints.
 
@@ -404,13 +420,13 @@ def _alexnet_in(module: nn.Module) -> tuple[str, AlexNet]:
 def _refuse_what_needs_whole_gradients(trainer: pl.Trainer) -> None:
     reasons = {
         "gradient_clip_val": bool(trainer.gradient_clip_val),
-        "accumulate_grad_batches": trainer.accumulate_grad_batches > 1,
         "precision=16-mixed": trainer.precision == "16-mixed",
     }
     if wrong := [name for name, is_asked_for in reasons.items() if is_asked_for]:
         raise MisconfigurationException(
-            f"ColumnParallelStrategy cannot do {', '.join(wrong)}: each process has a part of the "
-            "gradient alone. bf16-mixed needs no scaling of gradients"
+            f"ColumnParallelStrategy cannot do {', '.join(wrong)} with several columns, where each "
+            "process has a part of the gradient alone. Train on one device or in replicas "
+            "(trainer.strategy=auto), without clipping, or in bf16-mixed instead of 16-mixed"
         )
 
 
