@@ -165,7 +165,8 @@ def test_the_same_imagenet_in_other_shards_is_not_said_to_be_other_images():
 def test_torch_is_not_imported_to_tell_them(tmp_path: Path):
     program = (
         "import sys; from pathlib import Path; import alexnet.run.images; "
-        "from alexnet.sources import cifar10, raw_imagenet, shards; raw_imagenet.fingerprint(Path(sys.argv[1])); "
+        "from alexnet.sources import cifar10, raw_imagenet, shards; "
+        "raw_imagenet.fingerprint(Path(sys.argv[1])); "
         "assert 'torch' not in sys.modules"
     )
     root = class_folders(tmp_path)
