@@ -1,5 +1,6 @@
 """Runs of a moment, stopped wherever a test likes, that go on when they are run again."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def fit(
     folder: Path,
     *,
     watch: Watch | None = None,
-    net: nn.Module | None = None,
+    make_net: Callable[[], nn.Module] = Net,
     data: pl.LightningDataModule | None = None,
     learning: dict[str, Any] | None = None,
     callbacks: list[Callback] | None = None,
@@ -93,7 +94,7 @@ def fit(
     folder.mkdir(exist_ok=True, parents=True)
     run = RunDir(folder)
     torch.manual_seed(0)
-    task = ClassificationTask(net or Net(), **(learning or {}))
+    task = ClassificationTask(make_net(), **(learning or {}))
     others = {"size": 8, "image_size": 8, "num_classes": 10}
     lightning = pl.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,

@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import nn
 from typing_extensions import override
 
-from alexnet.data import MNIST5k
+from alexnet.data import MNIST5k, Synthetic
+from alexnet.folders.ending import Stopped
 from alexnet.folders.run import RunDir
 from alexnet.learning import ClassificationTask, RunRecorder, StopOnSignal
 from alexnet.learning.recording import Position
@@ -83,15 +84,19 @@ def test_early_stopping_that_looks_inside_an_epoch_ends_the_run_there(tmp_path: 
     assert [row["epoch"] for row in run.read_metrics()] == [1, 1.5]
 
 
+def dropped() -> Net:
+    return Net(dropout=0.5)
+
+
 @pytest.mark.parametrize("stop_after", [(0, EPOCH_END), (1, 1), (1, EPOCH_END), (2, 2)])
 def test_a_data_module_without_start_at_goes_on_from_the_end_of_an_epoch(
     tmp_path: Path, stop_after: tuple[int, int]
 ):
     whole, first, second = Watch(), Watch(stop_after), Watch()
-    expected = fit(tmp_path / "whole", watch=whole, net=Net(dropout=0.5), data=Plain())
+    expected = fit(tmp_path / "whole", watch=whole, make_net=dropped, data=Plain())
 
     for watch in (first, second):
-        run = fit(tmp_path / "killed", watch=watch, net=Net(dropout=0.5), data=Plain())
+        run = fit(tmp_path / "killed", watch=watch, make_net=dropped, data=Plain())
 
     assert {**first.batches, **second.batches} == whole.batches  # the same order
     assert min(second.batches)[1] == 0
@@ -123,9 +128,6 @@ def test_a_signal_waits_for_accumulated_gradients_if_a_checkpoint_can_be_written
         num_sanity_val_steps=0, use_distributed_sampler=False, max_epochs=3,
         accumulate_grad_batches=2, callbacks=[recorder, watch, Signalled(recorder, at=BATCHES)],
     )  # fmt: skip
-    from alexnet.data import Synthetic
-    from alexnet.folders.ending import Stopped
-
     data = data or Synthetic(num_images=32, batch_size=8, size=8, image_size=8, num_classes=10)
     with pytest.raises(Stopped):
         trainer.fit(ClassificationTask(Net()), datamodule=data)
@@ -165,8 +167,8 @@ class Dropping(nn.Module):
 def test_batches_whose_gradients_are_accumulated_do_not_share_dropout_masks(tmp_path: Path):
     alone, accumulated = Dropping(), Dropping()
 
-    fit(tmp_path / "alone", net=alone)
-    fit(tmp_path / "accumulated", net=accumulated, accumulate_grad_batches=2)
+    fit(tmp_path / "alone", make_net=lambda: alone)
+    fit(tmp_path / "accumulated", make_net=lambda: accumulated, accumulate_grad_batches=2)
 
     assert len(set(accumulated.keys)) == 3 * BATCHES
     assert accumulated.keys == alone.keys
