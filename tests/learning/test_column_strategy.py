@@ -399,8 +399,11 @@ def refused(net: Any, columns: int, **settings: Any) -> None:
     [
         (CifarNet(image_size=67), {}, "has no network with columns"),
         (AlexNet(**{**TINY, "columns": 1}), {}, "cannot be divided into 2 columns"),
-        (AlexNet(**TINY), {"gradient_clip_val": 1.0}, "cannot do gradient_clip_val"),
-        (AlexNet(**TINY), {"precision": "16-mixed"}, "16-mixed with several columns"),
+        (
+            AlexNet(**TINY),
+            {"gradient_clip_val": 1.0},
+            "cannot do gradient_clip_val with several columns",
+        ),
     ],
 )
 def test_what_cannot_be_divided_is_refused(net: Any, settings: dict[str, Any], message: str):
