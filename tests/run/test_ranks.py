@@ -73,7 +73,7 @@ def test_what_ended_a_rank_is_the_cause_of_what_followed(tmp_path: Path):
 def test_the_first_error_is_the_cause(tmp_path: Path):
     late = f"""
 import sys, time; sys.path.insert(0, "src")
-from pathlib import Path; from alexnet.rundir import RunDir
+from pathlib import Path; from alexnet.folders.run import RunDir
 end = {{"error": "it came later", "cause": "exception", "time": time.monotonic() + 60}}
 RunDir(Path({str(tmp_path)!r})).write_rank_end(1, end)
 sys.exit(1)
@@ -85,7 +85,7 @@ sys.exit(1)
 def test_a_rank_that_was_told_to_stop_stops_the_run(tmp_path: Path):
     stops = f"""
 import sys; sys.path.insert(0, "src")
-from pathlib import Path; from alexnet.rundir import RunDir
+from pathlib import Path; from alexnet.folders.run import RunDir
 RunDir(Path({str(tmp_path)!r})).write_rank_end(1, {{"cause": "stopped by SIGTERM"}})
 sys.exit(75)
 """
