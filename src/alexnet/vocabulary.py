@@ -16,6 +16,7 @@ Rate = Annotated[float, Ge(0)]
 Above0 = Annotated[float, Gt(0)]
 Probability = Annotated[float, Ge(0), Lt(1)]
 Fraction = Annotated[float, Gt(0), Le(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
 
 Factory = str | Callable[..., Any]
 """What makes a module: a callable, or its dotted name, which is imported when it is needed."""

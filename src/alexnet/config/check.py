@@ -1,55 +1,101 @@
 import os
+from collections.abc import Collection, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
+from yaml import YAMLError
 
 from alexnet.config.experiment import Section
 from alexnet.config.explain import explain
-from alexnet.config.schema import AlexNetConfig, Config, ConfigError, EvaluationConfig
+from alexnet.config.forward import read_forward
+from alexnet.config.schema import (
+    ALEXNET,
+    Config,
+    ConfigError,
+    EvaluationConfig,
+    Part,
+    evaluation_schema_for,
+    schema_for,
+)
 
 S = TypeVar("S", bound=Section)
 
 
 def check(composed: Any) -> Config:
-    """What Hydra composed, as a Config.
+    """What Hydra composed, as a Config; modules that `imports` names are imported first.
 
     Raises ConfigError that names every wrong key and value, with suggestions.
     """
-    config = _validated(Config, composed)
-    if problem := _contradiction(config):
-        raise ConfigError(problem)
-    return config
+    plain = read_forward(_resolved(composed))
+    _import(plain.get("imports") or ())
+    return _checked(plain)
 
 
 def check_evaluation(composed: Any) -> EvaluationConfig:
     """The same for what Hydra composed for src/evaluate.py."""
-    config = _validated(EvaluationConfig, composed)
+    plain = _resolved(composed)
+    config = _validated(evaluation_schema_for(plain), plain)
     if problem := _contradiction_of_evaluation(config):
         raise ConfigError(problem)
     return config
 
 
-def _validated(schema: type[S], composed: Any) -> S:
+def load(file: Path, *, allow: Collection[str] = ()) -> Config:
+    """The Config that a run folder holds, of this version or an earlier one.
+
+    Nothing is imported that the file names, but for modules of `imports` that `allow` names.
+    Raises ConfigError with the name of the file.
+    """
     try:
-        return schema.model_validate(OmegaConf.to_container(composed, resolve=True))
+        plain = read_forward(_resolved(OmegaConf.load(file)), where=str(file))
+        _import([name for name in plain.get("imports") or () if name in allow])
+        return _checked(plain)
+    except (ConfigError, YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _resolved(composed: Any) -> dict[str, Any]:
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
+    if not isinstance(plain, dict):
+        raise ConfigError("this is no configuration")
+    return {str(key): value for key, value in plain.items()}
+
+
+def _checked(plain: Mapping[str, Any]) -> Config:
+    config = _validated(schema_for(plain), plain)
+    if problem := _contradiction(config):
+        raise ConfigError(problem)
+    return config
+
+
+def _validated(schema: type[S], plain: Mapping[str, Any]) -> S:
+    try:
+        return schema.model_validate(plain)
     except ValidationError as error:
-        raise ConfigError(explain(error, schema)) from error
+        raise ConfigError(explain(error, schema, plain)) from error
 
 
-def load(file: Path) -> Config:
-    """The Config that a run folder holds."""
-    return check(OmegaConf.load(file))
+def _import(names: Iterable[str]) -> None:
+    """Modules that register levels or metrics."""
+    for name in names:
+        try:
+            import_module(name)
+        except Exception as error:  # whatever the user's module raises
+            what = f"{type(error).__name__}: {error}"
+            raise ConfigError(f"imports: {name} cannot be imported ({what})") from error
 
 
 def _contradiction(config: Config) -> str | None:
     """What cannot be, although each value by itself could."""
     model, trainer, learning = config.model, config.trainer, config.learning
-    if isinstance(model, AlexNetConfig) and (problem := _impossible_network(model)):
+    if model.target == ALEXNET and (problem := _impossible_network(model)):
         return problem
     if learning.schedule == "by_epoch" and not learning.drops:
         return (
@@ -69,10 +115,10 @@ def _contradiction(config: Config) -> str | None:
         )
     if trainer.strategy != "column_parallel":
         return None
-    if not isinstance(model, AlexNetConfig):
-        name = model.target.rpartition(".")[2]
+    if model.target != ALEXNET:
         return (
-            f"{name} has no columns that could be processes: choose model=alexnet, or trainer=auto"
+            f"{model.name} has no columns that could be processes: choose model=alexnet, or "
+            "trainer=auto"
         )
     if model.columns == 1:
         return "model.columns=1 leaves nothing to divide: choose model.columns=2, or trainer=auto"
@@ -90,7 +136,7 @@ def _contradiction(config: Config) -> str | None:
     return None
 
 
-def _impossible_network(model: AlexNetConfig) -> str | None:
+def _impossible_network(model: Part) -> str | None:
     widths = (*model.channels, *model.hidden)
     if any(width % model.columns for width in widths):
         return (

@@ -21,7 +21,7 @@ class Section(BaseModel):
 
     def plain(self) -> dict[str, Any]:
         """As nested dictionaries, with the keys that people type."""
-        return self.model_dump(by_alias=True, mode="json")
+        return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
 
 class Measure(Section):
@@ -51,7 +51,8 @@ class Paper(Section):
 class Experiment(Section):
     """A claim of the paper, or (claim None) a sweep of any key.
 
-    The first level of each factor is what the paper proposes: the baseline. `search` is a key that
+    `baseline` is what the others are compared with, a level of the factor or of each factor; by
+    default the first level of each. `search` is a key that
     is tuned for every arm separately and no part of the claim, as the learning rate in Figure 1.
     `claimed_levels` are those which the claim says are worse than the first; none: all others.
     """
@@ -66,6 +67,7 @@ class Experiment(Section):
     paper: Paper | None = None
     search: str | None = None
     notes: str | None = None
+    baseline: str | dict[str, Any] | None = None
 
     @property
     def no_effect(self) -> float:

@@ -1,89 +1,120 @@
+import re
 from collections.abc import Collection, Mapping
-from typing import get_args
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from alexnet.config.experiment import Experiment, Measure, Paper, Section
 from alexnet.config.schema import (
-    AlexNetConfig,
-    Arms,
+    OWNED,
     Checkpoint,
-    CIFAR10Config,
-    CifarLocalNetConfig,
-    CifarNetConfig,
     Config,
-    DataSet,
-    ImageNetConfig,
-    Learning,
-    Logger,
-    MNIST5kConfig,
-    Network,
-    SyntheticConfig,
-    Training,
-    WandB,
+    EvaluationConfig,
+    learning_schema,
+    part_schema,
+    training_schema,
 )
+from alexnet.config.signature import NoSuchTarget
 from alexnet.config.suggest import suggest_key
+from alexnet.paths import CONF
+
+_KINDS = ("int", "float", "str", "bool", "list", "dict", "tuple", "none")
+"""Members of unions, which pydantic tries one by one."""
+
+Sections = dict[str, set[str]]
 
 
-def sections(schema: type[Section] = Config) -> dict[str, set[str]]:
-    """Every section of the schema with its keys; "" is the top."""
-    members: dict[str, tuple[type[Section], ...]] = {
-        "": (schema,),
-        "model": (AlexNetConfig, CifarNetConfig, CifarLocalNetConfig),
-        "data": (CIFAR10Config, ImageNetConfig, MNIST5kConfig, SyntheticConfig),
-        "learning": (Learning,),
-        "trainer": (Training,),
-        "checkpoint": (Checkpoint,),
-        "logger": (Logger,),
-        "logger.wandb": (WandB,),
-        "experiment": (Experiment,),
-        "experiment.measure": (Measure,),
-        "experiment.paper": (Paper,),
-        "arms": (Arms,),
-    }
-    return {
-        name: {key for each in classes for key in each.model_fields} - {"target"}
-        for name, classes in members.items()
-        if schema is Config or name in ("", "model", "data")
-    }
+def sections(schema: type[Section] = Config, plain: Mapping[str, Any] | None = None) -> Sections:
+    """Every section of the schema with its keys; "" is the top.
 
-
-def _keys_of(target: str) -> set[str]:
-    """Of a class that the configuration can choose: alexnet.model.AlexNet."""
-    return {
-        key
-        for each in (*Network.__subclasses__(), *DataSet.__subclasses__())
-        if target in get_args(each.model_fields["target"].annotation)
-        for key in each.model_fields.keys() - {"target"}
+    A network or a data set has the keys of what `plain` chooses, or of all that are shipped.
+    """
+    known: Sections = {"": keys_of(schema)}
+    for group in ("model", "data"):
+        chosen = ((plain or {}).get(group) or {}).get("_target_")
+        known[group] = _keys_of_targets([chosen] if chosen else _shipped(group), group)
+    if issubclass(schema, EvaluationConfig):
+        return known
+    return known | {
+        "learning": keys_of(learning_schema(None, None, None)),
+        "trainer": keys_of(training_schema(None)),
+        "checkpoint": keys_of(Checkpoint),
+        "experiment": keys_of(Experiment),
+        "experiment.measure": keys_of(Measure),
+        "experiment.paper": keys_of(Paper),
     }
 
 
-def explain(error: ValidationError, schema: type[Section] = Config) -> str:
+def keys_of(schema: type[Section]) -> set[str]:
+    """As people type them."""
+    fields = schema.model_fields.items()
+    return {field.alias or name for name, field in fields} - {"_target_"}
+
+
+def _shipped(group: str) -> list[str]:
+    """The targets of a group's files."""
+    texts = (file.read_text() for file in (CONF / group).glob("*.yaml"))
+    return sorted({name for text in texts for name in re.findall(r"(?m)^_target_: (\S+)", text)})
+
+
+def _keys_of_targets(targets: Collection[str], kind: str) -> set[str]:
+    keys: set[str] = set()
+    for target in targets:
+        try:
+            keys |= keys_of(part_schema(target, kind))
+        except NoSuchTarget:
+            continue  # which is told by itself
+    return keys
+
+
+def explain(
+    error: ValidationError, schema: type[Section] = Config, plain: Mapping[str, Any] | None = None
+) -> str:
     """One line for each mistake, with suggestions from the schema."""
-    known = sections(schema)
-    lines = (_explain(each, known) for each in error.errors(include_url=False))
-    return "\n".join(dict.fromkeys(lines))
+    lines: dict[str, str] = {}  # by key: the first of those for the members of a union
+    for each in error.errors(include_url=False):
+        line = _explain(each, schema, plain or {})
+        lines.setdefault(line.partition(" is not possible")[0], line)
+    return "\n".join(lines.values())
 
 
-def _explain(error: ErrorDetails, known: Mapping[str, Collection[str]]) -> str:
+def _explain(error: ErrorDetails, schema: type[Section], plain: Mapping[str, Any]) -> str:
     """One line for one error of pydantic's: the key, what is wrong, what was given."""
-    # A union puts the name of its member into the path: alexnet.model.AlexNet is no key.
-    # And [key] stands behind a key that is wrong itself.
-    path = [str(part) for part in error["loc"] if "." not in str(part) and part != "[key]"]
+    # [key] stands behind a key that is wrong itself; members of unions have parts of their own.
+    path = [str(part) for part in error["loc"] if re.fullmatch(r"\w+", str(part))]
+    while path[1:] and path[-1] in _KINDS:
+        path.pop()
     key, given = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
-        tag = next((str(part) for part in error["loc"] if "." in str(part)), "")
-        return f"unknown key {key}: {suggest_key(key, known, _keys_of(tag))}"
+        return f"unknown key {key}: {_suggest(key, schema, plain)}"
     if error["type"] == "missing" or given == "???":
         return f"{key} is missing"
     if error["type"] == "literal_error":
         allowed = error["ctx"]["expected"].replace("'", "")
         return f"{key}={given} is not possible: choose {allowed}"
-    if error["type"] == "union_tag_invalid":
-        allowed, tag = error["ctx"]["expected_tags"].replace("'", ""), error["ctx"]["tag"]
-        return f"{key}._target_={tag} has no schema in alexnet/config.py: there is {allowed}"
     if error["type"] == "tuple_type":
         return f"{key}={given} is not possible: give a list, {key}=[{given}]"
     why = error["msg"].removeprefix("Value error, ")
     return f"{key}={given} is not possible: {why[0].lower()}{why[1:]}"
+
+
+def _suggest(key: str, schema: type[Section], plain: Mapping[str, Any]) -> str:
+    section, _, last = key.rpartition(".")
+    if section == "trainer" and last in OWNED:
+        return f"this program sets it; {OWNED[last]}"
+    every, chosen = sections(schema), sections(schema, plain)
+    here: set[str] = chosen.get(section, set())
+    if section and section not in every:  # learning.optimizer, callbacks.early_stopping
+        target = _dig(plain, section)
+        if isinstance(target, Mapping) and "_target_" in target:
+            here = keys_of(part_schema(target["_target_"], section.rpartition(".")[2]))
+            every[section] = here
+    return suggest_key(key, every, here)
+
+
+def _dig(plain: Mapping[str, Any], section: str) -> Any:
+    node: Any = plain
+    for part in section.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node

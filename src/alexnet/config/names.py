@@ -1,8 +1,11 @@
+"""What a configuration is, apart from where and how it is run: names of sweeps, differences."""
+
 import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from alexnet.config.experiment import Section
 from alexnet.config.schema import Config
 
 # Another place, another number of workers or another way of watching gives the same numbers.
@@ -21,6 +24,89 @@ NOT_PART_OF_THE_NAME = (
     "trainer.threads",
 )
 
+# What may be written better without a new sweep; what arms and rates say is in the runs' keys.
+_TEXTS = (
+    "allow",
+    "imports",
+    "arms",
+    "rates",
+    "experiment.section",
+    "experiment.claim",
+    "experiment.claimed_levels",
+    "experiment.paper",
+    "experiment.notes",
+    "experiment.baseline",
+)
+
+# Names have always told of these. A key that has come since does so only if it is not at its
+# default, so that a new key does not orphan what was trained before there was one.
+_KEYS_OF_0_1 = {
+    "model": [
+        "channels",
+        "columns",
+        "columns_cross",
+        "dropout",
+        "dropout_is_inverted",
+        "hidden",
+        "image_size",
+        "init",
+        "lrn_alpha",
+        "lrn_alpha_is_divided_by_size",
+        "lrn_beta",
+        "lrn_k",
+        "lrn_size",
+        "nonlinearity",
+        "norm1_before_nonlinearity",
+        "normalization",
+        "pooling",
+        "removed",
+        "same_map_norm",
+        "sixth_convolution",
+    ],
+    "data": [
+        "augmentation",
+        "batch_size",
+        "classes",
+        "color_noise",
+        "color_noise_epochs",
+        "color_noise_rescale",
+        "color_noise_scale",
+        "crop_block",
+        "image_size",
+        "num_classes",
+        "num_images",
+        "root",
+        "size",
+        "verify",
+        "workers",
+    ],
+    "learning": [
+        "bias_lr_factor",
+        "bias_weight_decay",
+        "drops",
+        "layer_weight_decay",
+        "lr",
+        "momentum",
+        "patience",
+        "schedule",
+        "stop_at_train_error",
+        "weight_decay",
+    ],
+    "trainer": [
+        "accelerator",
+        "devices",
+        "limit_test_batches",
+        "limit_train_batches",
+        "limit_val_batches",
+        "max_epochs",
+        "max_steps",
+        "num_nodes",
+        "precision",
+        "strategy",
+        "threads",
+    ],
+}
+
 
 def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     """Name of a sweep: the data set, and a hash of all that its runs have in common.
@@ -29,7 +115,30 @@ def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     folder. Of a swept group (trainer=cpu,two_columns) it holds the default's values, and those of
     the command line, which tell trainer.max_epochs=2 from 3.
     """
-    plain = base.plain()
+    return _name(data, _identity(base), swept)
+
+
+def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
+    """The name that version 0.1 gave the same sweep; None if it could not have run it."""
+    if any(_changed(base, section) for section in _KEYS_OF_0_1) or base.callbacks.items():
+        return None
+    plain = base.model_dump(by_alias=True, mode="json")
+    fraction = plain["data"].get("fraction")
+    for section in _KEYS_OF_0_1:
+        for key in _since(base, section):
+            plain[section].pop(key, None)
+    if base.data.name == "ImageNet":
+        plain["data"]["fraction"] = fraction
+    for key in ("callbacks", "imports", "allow"):
+        del plain[key]
+    plain["arms"] = {"lr": plain.pop("rates")}
+    of_0_1 = ("kind", "metric", "threshold")
+    plain["experiment"].pop("baseline", None)
+    plain["experiment"]["measure"] = {key: plain["experiment"]["measure"][key] for key in of_0_1}
+    return _name(data, plain, swept)
+
+
+def _name(data: str, plain: dict[str, Any], swept: Collection[str]) -> str:
     groups = {key for key in swept if isinstance(plain.get(key), dict)}
     for key in {*NOT_PART_OF_THE_NAME, *swept} - groups:
         _remove(plain, key)
@@ -37,9 +146,49 @@ def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     return f"{data}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
+def _identity(config: Config) -> dict[str, Any]:
+    """What the numbers depend on, as nested dictionaries."""
+    plain = config.plain()
+    for key in _TEXTS:
+        _remove(plain, key)
+    for section in _KEYS_OF_0_1:
+        for key in _since(config, section) - _changed(config, section):
+            plain[section].pop(key, None)
+    if not plain.get("callbacks"):
+        plain.pop("callbacks", None)
+    return plain
+
+
+def _since(config: Config, section: str) -> set[str]:
+    """The keys of a section that have come since 0.1."""
+    return set(getattr(config, section).model_dump(by_alias=True)) - {
+        *_KEYS_OF_0_1[section],
+        "_target_",
+    }
+
+
+def _changed(config: Config, section: str) -> set[str]:
+    """Those of them that are not at their default."""
+    part: Section = getattr(config, section)
+    plain, defaults = part.plain(), defaults_of(type(part))
+    nothing = object()
+    return {
+        key
+        for key in _since(config, section) & plain.keys()
+        if plain[key] != defaults.get(key, nothing)
+    }
+
+
+def defaults_of(schema: type[Section]) -> dict[str, Any]:
+    """The defaults of the keys of a section that have one, as plain data."""
+    fields = schema.model_fields.items()
+    found = {f.alias or name: f.get_default() for name, f in fields if not f.is_required()}
+    return {key: list(each) if isinstance(each, tuple) else each for key, each in found.items()}
+
+
 def confounds(one: Config, other: Config) -> set[str]:
-    """The dotted keys in which two configurations differ."""
-    left, right = flatten(one.plain()), flatten(other.plain())
+    """The dotted keys in which two configurations differ, texts and unused new keys apart."""
+    left, right = flatten(_identity(one)), flatten(_identity(other))
     return {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
 
 

@@ -1,26 +1,79 @@
-"""The configuration: its schema, the check that it holds, and the name of what it describes.
+"""The schema of the configuration. What Hydra composes must be exactly what stands here.
 
-Hydra composes the files under conf/ and the command line; what comes out must be exactly what the
-classes below declare. A key that no class declares, or a value of the wrong kind, is an error with
-a suggestion, whether it came from a file, the command line, or behind a +. No class here has
-defaults: those are in conf/.
+A key that is not declared, or a value of the wrong kind, is an error with a suggestion, whether it
+came from a file, the command line, or behind a +. What a network, a data set, an optimizer or a
+callback takes is read from its signature (signature.py). Defaults are in conf/; only keys that have
+come since version 0.1 have one here, too: what was done before there was the key.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
 from alexnet.config.experiment import Experiment, Section
-from alexnet.vocabulary import Initialization, MiddleLayer, Nonlinearity, Normalization, Pooling
+from alexnet.config.signature import (
+    REQUIRED,
+    UNKNOWN,
+    NoSuchTarget,
+    Signature,
+    signature_of,
+)
+from alexnet.vocabulary import (
+    Above0,
+    Count,
+    Initialization,
+    Nonlinearity,
+    Positive,
+    Rate,
+    Share,
+)
+
+FORMAT = 2
+"""Of configurations and checkpoints; 1 is that of version 0.1, which had no number."""
+
+TASK = "alexnet.learning.ClassificationTask"
+TRAINER = "lightning.pytorch.Trainer"
+ALEXNET = "alexnet.model.AlexNet"
+
+GIVEN: dict[str, frozenset[str]] = {
+    "model": frozenset({"num_classes"}),
+    "data": frozenset({"seed", "class_names", "pixels"}),
+    "learning": frozenset({"net", "about"}),
+    "optimizer": frozenset({"params", "lr", "momentum"}),
+    "scheduler": frozenset({"optimizer", "last_epoch"}),
+    "logger": frozenset({"run", "experiment", "config"}),
+}
+"""Arguments that the program gives by itself, by kind of target."""
+
+OWNED: dict[str, str] = {
+    "logger": "choose logger=NAME",
+    "callbacks": "choose callbacks=NAME",
+    "plugins": "choose trainer=two_columns for columns",
+    "default_root_dir": "set outputs=FOLDER",
+    "enable_checkpointing": "set checkpoint.minutes; checkpoints are always written",
+    "fast_dev_run": "add +debug=smoke",
+    "use_distributed_sampler": "images are shared among processes already",
+    "num_sanity_val_steps": "add +debug=smoke for a trial",
+    "enable_progress_bar": "the command shows how all runs are doing",
+    "enable_model_summary": "python -c 'import alexnet; print(alexnet.load(RUN_FOLDER))' shows it",
+    "deterministic": "set deterministic=true, at the top",
+    "barebones": "there is no key for it",
+    "inference_mode": "there is no key for it",
+    "sync_batchnorm": "batch normalization is synchronized already",
+    "reload_dataloaders_every_n_epochs": "there is no key for it",
+    "model_registry": "there is no key for it",
+    "enable_autolog_hparams": "there is no key for it",
+    "limit_predict_batches": "nothing is predicted: see src/evaluate.py",
+    "log_every_n_steps": "progress.csv has ten rows an epoch",
+}
+"""Arguments of Lightning's Trainer that this program sets, and what to use instead."""
 
 
 class ConfigError(ValueError):
     """What is asked for does not exist. The text is for the person who asked."""
-
-
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(ge=0)]
-Epoch = Annotated[int, Field(ge=0)]
 
 
 def _by_epoch(drops: dict[int, float]) -> dict[int, float]:
@@ -30,120 +83,45 @@ def _by_epoch(drops: dict[int, float]) -> dict[int, float]:
     return dict(sorted(drops.items()))
 
 
-class Network(Section):
-    """What every network is told."""
+class Part(Section):
+    """A class or function, `_target_`, with its arguments."""
 
-    nonlinearity: Nonlinearity
-    normalization: Normalization
-    pooling: Pooling
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    init: Initialization
-    image_size: Positive
+    target: str = Field(alias="_target_")
 
+    @property
+    def name(self) -> str:
+        """AlexNet for alexnet.model.AlexNet."""
+        return self.target.rpartition(".")[2]
 
-class AlexNetConfig(Network):
-    """Arguments of alexnet.model.AlexNet."""
+    def arguments(self) -> dict[str, Any]:
+        """What the target is called with."""
+        plain = self.plain()
+        del plain["_target_"]
+        return plain
 
-    target: Literal["alexnet.model.AlexNet"] = Field(alias="_target_")
-    columns: Positive
-    channels: tuple[Positive, Positive, Positive, Positive, Positive]
-    hidden: tuple[Positive, Positive]
-    columns_cross: bool
-    removed: tuple[MiddleLayer, ...]
-    sixth_convolution: bool
-    lrn_size: Positive
-    lrn_alpha: Rate
-    lrn_beta: Rate
-    lrn_k: Annotated[float, Field(gt=0)]
-    lrn_alpha_is_divided_by_size: bool
-    norm1_before_nonlinearity: bool
-    same_map_norm: bool
-    dropout_is_inverted: bool
+    if TYPE_CHECKING:  # the keys of its signature
 
-
-class CifarNetConfig(Network):
-    """Arguments of alexnet.model.CifarNet."""
-
-    target: Literal["alexnet.model.CifarNet"] = Field(alias="_target_")
-    init: Literal["source_2012", "he"]
-
-
-class CifarLocalNetConfig(Network):
-    """Arguments of alexnet.model.CifarLocalNet."""
-
-    target: Literal["alexnet.model.CifarLocalNet"] = Field(alias="_target_")
-    init: Literal["source_2012", "he"]
-
-
-class DataSet(Section):
-    """What every data set is told."""
-
-    batch_size: Positive
-    workers: Annotated[int, Field(ge=0)]
-    augmentation: Literal["none", "crop24", "crop224", "pad4"]
-    crop_block: Positive
-    color_noise: Rate
-    color_noise_scale: Literal["variance", "deviation"]
-    color_noise_rescale: bool
-    color_noise_epochs: Annotated[int, Field(ge=0)] | None
-    image_size: Positive
-
-
-class CIFAR10Config(DataSet):
-    """Arguments of alexnet.data.CIFAR10."""
-
-    target: Literal["alexnet.data.CIFAR10"] = Field(alias="_target_")
-    root: str | None
-    verify: bool
-
-
-class ImageNetConfig(DataSet):
-    """Arguments of alexnet.data.ImageNet."""
-
-    target: Literal["alexnet.data.ImageNet"] = Field(alias="_target_")
-    root: str | None
-    classes: Positive | list[str] | None
-    fraction: Annotated[float, Field(gt=0, le=1)]
-
-
-class MNIST5kConfig(DataSet):
-    """Arguments of alexnet.data.MNIST5k."""
-
-    target: Literal["alexnet.data.MNIST5k"] = Field(alias="_target_")
-
-
-class SyntheticConfig(DataSet):
-    """Arguments of alexnet.data.Synthetic."""
-
-    target: Literal["alexnet.data.Synthetic"] = Field(alias="_target_")
-    num_images: Positive
-    num_classes: Positive
-    size: Positive | None
+        def __getattr__(self, key: str) -> Any: ...
 
 
 class Learning(Section):
-    """Arguments of alexnet.learning.ClassificationTask, section 5."""
+    """Arguments of alexnet.learning.ClassificationTask, section 5, and when to stop."""
 
-    lr: Annotated[float, Field(gt=0)]
-    bias_lr_factor: Rate
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Rate
-    bias_weight_decay: Rate
-    layer_weight_decay: dict[str, Rate] | None
-    schedule: Literal["constant", "plateau", "by_epoch"]
-    patience: Positive
-    drops: dict[str, Annotated[dict[Epoch, Rate], AfterValidator(_by_epoch)]] | None
-    stop_at_train_error: Annotated[float, Field(gt=0, lt=1)] | None
+    stop_at_train_error: Share | None
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, key: str) -> Any: ...
 
 
 class Training(Section):
-    """Arguments of lightning's Trainer, and the number of CPU threads.
+    """Arguments of lightning's Trainer, the number of CPU threads, and whether to compile.
 
     The strategy column_parallel has as many columns as the model; auto with several devices is data
     parallelism.
     """
 
-    accelerator: Literal["auto", "cpu", "gpu"]
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive
     num_nodes: Positive
     strategy: Literal["auto", "column_parallel"]
@@ -154,59 +132,64 @@ class Training(Section):
     limit_val_batches: Positive | None
     limit_test_batches: Positive | None
     threads: Positive | None
+    compile: bool = False
 
+    if TYPE_CHECKING:
 
-class WandB(Section):
-    """Weights & Biases."""
-
-    mode: Literal["offline", "online"]
-    project: str
-    entity: str | None
+        def __getattr__(self, key: str) -> Any: ...
 
 
 class Checkpoint(Section):
     """When checkpoints are written, beside the end of every epoch."""
 
-    minutes: Annotated[float, Field(gt=0)]
+    minutes: Above0
 
 
-class Logger(Section):
-    """Where metrics go besides the files of the run."""
-
-    wandb: WandB | None
-
-
-class Arms(Section):
-    """Values that belong to an arm, by level: lr[init][nonlinearity]."""
-
-    lr: dict[Initialization, dict[Nonlinearity, float]] | None
+def _as_strings(arm: Any) -> Any:
+    """trainer: two_columns, learning.lr: 0.1: keys may be nested or dotted."""
+    return {str(key): value for key, value in arm.items()} if isinstance(arm, Mapping) else arm
 
 
-AnyNetwork = Annotated[
-    AlexNetConfig | CifarNetConfig | CifarLocalNetConfig, Field(discriminator="target")
-]
-AnyDataSet = Annotated[
-    CIFAR10Config | ImageNetConfig | MNIST5kConfig | SyntheticConfig, Field(discriminator="target")
-]
+def _split(given: Any) -> Any:
+    """allow=a.B for one name."""
+    return (given,) if isinstance(given, str) else given
+
+
+Arm = Annotated[dict[str, Any], BeforeValidator(lambda arm: _as_strings(arm or {}))]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: _split(given))]
+Rates = dict[Initialization, dict[Nonlinearity, Above0]]
 
 
 class Config(Section):
-    """All of it."""
+    """All of it. The sections that have targets are made by `schema_for`."""
 
-    seed: Annotated[int, Field(ge=0)]
+    seed: Count
     outputs: str
     fresh: bool
     resume: str | None
     init_from: str | None
     deterministic: bool
+    imports: Names = ()
+    allow: Names = ()
     experiment: Experiment
-    arms: Arms
-    model: AnyNetwork
-    data: AnyDataSet
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    rates: Rates | None = None
+    model: Part
+    data: Part
     learning: Learning
     trainer: Training
     checkpoint: Checkpoint
-    logger: Logger
+    callbacks: "Entries"
+    logger: "Entries"
+
+
+class Entries(Section):
+    """Any number of targets, by names that say what they are for."""
+
+    def items(self) -> list[tuple[str, Part]]:
+        """Each with its name."""
+        fields = type(self).model_fields.items()
+        return [(str(field.alias), getattr(self, name)) for name, field in fields]
 
 
 class EvaluationConfig(Section):
@@ -215,12 +198,150 @@ class EvaluationConfig(Section):
     checkpoint: Annotated[tuple[str, ...], Field(min_length=1)]
     layout: Literal["alexnet_lab", "torchvision", "caffe"]
     weights: tuple[Rate, ...] | None
-    model: AnyNetwork | None = None
-    data: AnyDataSet | None = None
+    model: Part | None = None
+    data: Part | None = None
     split: Literal["val", "test"]
     images: str | None
     crops: Literal[1, 10]
     predictions: str | None
     out: str | None
     figures: str | None
-    neighbours_among: Annotated[int, Field(ge=0)]
+    neighbours_among: Count
+    allow: Names
+
+
+_OF_A_RUN = ("save_dir", "root_dir")  # of loggers and profilers: the run's folder
+
+# Of pydantic's classes, which would be hidden by a field of that name.
+_TAKEN = frozenset(dir(Part)) - {"target"}
+
+
+@lru_cache(maxsize=256)
+def part_schema(target: str, kind: str) -> type[Part]:
+    """What a target can be told, from its signature. Raises NoSuchTarget if there is none."""
+    found = signature_of(target)
+    if kind == "model" and "num_classes" not in found.parameters and not found.takes_any:
+        raise NoSuchTarget(
+            f"{target} takes no num_classes: a network is built for the classes of the data"
+        )
+    schema: type[Part] = create_model(
+        target.rpartition(".")[2],
+        __base__=Part,
+        __doc__=f"Arguments of {target}.",
+        target=(Literal[target], Field(alias="_target_")),  # type: ignore[arg-type]
+        **_fields(found, GIVEN.get(kind, frozenset())),
+    )
+    if found.takes_any:
+        schema.model_config = ConfigDict(extra="allow", frozen=True)
+        schema.model_rebuild(force=True)
+    return schema
+
+
+def _fields(found: Signature, given: Collection[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, parameter in found.parameters.items():
+        if name in given:
+            continue
+        kind: Any = parameter.type
+        default: Any = ... if parameter.default is REQUIRED else parameter.default
+        if default is UNKNOWN or (default is ... and name in _OF_A_RUN):
+            default = None
+        field_name = f"{name}_" if name in _TAKEN or name.startswith("_") else name
+        alias = name if field_name != name else None
+        fields[field_name.lstrip("_")] = (kind, Field(default, alias=alias))
+    return fields
+
+
+@lru_cache(maxsize=64)
+def learning_schema(
+    optimizer: str | None, scheduler: str | None, loss: str | None
+) -> type[Learning]:
+    """Arguments of the task, whose optimizer, schedule and loss may be targets."""
+    fields = _fields(signature_of(TASK), GIVEN["learning"])
+    for key, target in (("optimizer", optimizer), ("scheduler", scheduler), ("loss", loss)):
+        kind: Any = part_schema(target, key) if target else None
+        fields[key] = (kind, None)
+    if "drops" in fields:
+        drops = Annotated[dict[Count, Rate], AfterValidator(_by_epoch)]
+        fields["drops"] = (dict[str, drops] | None, None)
+    if "layer_weight_decay" in fields:
+        fields["layer_weight_decay"] = (dict[str, Rate] | None, None)
+    schema: type[Learning] = create_model("Learning", __base__=Learning, **fields)
+    return schema
+
+
+@lru_cache(maxsize=16)
+def training_schema(profiler: str | None) -> type[Training]:
+    """Arguments of Lightning's Trainer, but for those that this program sets."""
+    own = Training.model_fields.keys()
+    fields = _fields(signature_of(TRAINER), OWNED.keys() | own)
+    if profiler:
+        fields["profiler"] = (part_schema(profiler, "profiler"), None)
+    schema: type[Training] = create_model("Training", __base__=Training, **fields)
+    return schema
+
+
+def schema_for(plain: Mapping[str, Any]) -> type[Config]:
+    """The schema for these targets. Raises ConfigError if one does not exist."""
+    learning, trainer = _mapping(plain.get("learning")), _mapping(plain.get("trainer"))
+    targets = {}
+    for key in ("optimizer", "scheduler", "loss"):
+        with _named(f"learning.{key}"):
+            if target := _target(learning.get(key)):
+                part_schema(target, key)
+            targets[key] = target
+    learning_part = learning_schema(**targets)
+    with _named("trainer.profiler"):
+        training_part = training_schema(_target(trainer.get("profiler")))
+    fields: dict[str, Any] = {
+        "model": (_part(plain, "model"), ...),
+        "data": (_part(plain, "data"), ...),
+        "learning": (learning_part, ...),
+        "trainer": (training_part, ...),
+    }
+    for group in ("callbacks", "logger"):
+        fields[group] = (_entries(group, _mapping(plain.get(group))), ...)
+    schema: type[Config] = create_model("Config", __base__=Config, **fields)
+    return schema
+
+
+def evaluation_schema_for(plain: Mapping[str, Any]) -> type[EvaluationConfig]:
+    """The same for an evaluation, whose network and data may be None."""
+    fields: dict[str, Any] = {
+        key: (_part(plain, key), ...) for key in ("model", "data") if plain.get(key) is not None
+    }
+    schema: type[EvaluationConfig] = create_model("Eval", __base__=EvaluationConfig, **fields)
+    return schema
+
+
+def _entries(group: str, entries: Mapping[Any, Any]) -> type["Entries"]:
+    fields: dict[str, Any] = {
+        f"entry_{number}": (_part(entries, name, group), Field(alias=str(name)))
+        for number, name in enumerate(entries)
+    }
+    schema: type[Entries] = create_model(group.title(), __base__=Entries, **fields)
+    return schema
+
+
+def _part(sections: Mapping[Any, Any], key: Any, group: str = "") -> type[Part]:
+    """The schema of a section with a target; Part itself if it has none, which is then missing."""
+    target = _target(sections.get(key))
+    with _named(f"{group}.{key}" if group else str(key)):
+        return part_schema(target, group or str(key)) if target else Part
+
+
+def _target(section: Any) -> str | None:
+    target = section.get("_target_") if isinstance(section, Mapping) else None
+    return target if isinstance(target, str) else None
+
+
+def _mapping(section: Any) -> Mapping[Any, Any]:
+    return section if isinstance(section, Mapping) else {}
+
+
+@contextmanager
+def _named(section: str) -> Iterator[None]:
+    try:
+        yield
+    except NoSuchTarget as error:
+        raise ConfigError(f"{section}._target_: {error}") from error

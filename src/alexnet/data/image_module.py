@@ -19,7 +19,9 @@ from alexnet.data.augmentation import (
     ColorNoiseScale,
 )
 from alexnet.data.batches import Batch, Batches, ImageStore, LabelledImages, Share, make_loader
+from alexnet.sources.split import first_of_each_class
 from alexnet.sources.statistics import ColorComponents, Sums
+from alexnet.vocabulary import Count, Fraction, Positive, Rate
 
 # Constant, so that runs of every seed are validated and tested on the same images.
 _SPLIT_SEED = 2012
@@ -50,16 +52,17 @@ class _Chosen:
 class Settings(TypedDict, total=False):
     """What every data set is told; see ImageModule."""
 
-    batch_size: int
-    workers: int
+    batch_size: Positive
+    workers: Count
+    fraction: Fraction
     augmentation: Augmentation
-    crop_block: int
-    color_noise: float
+    crop_block: Positive
+    color_noise: Rate
     color_noise_scale: ColorNoiseScale
     color_noise_rescale: bool
-    color_noise_epochs: int | None
-    image_size: int
-    seed: int
+    color_noise_epochs: Count | None
+    image_size: Positive | None
+    seed: Count
 
 
 class ImageModule(pl.LightningDataModule, ABC):
@@ -71,7 +74,8 @@ class ImageModule(pl.LightningDataModule, ABC):
     On the device a batch becomes float, minus the mean of each pixel, enlarged or reduced to
     `image_size` (that of the images by default): (N, 3, image_size, image_size), mean-subtracted
     RGB in 0..255. Grey is repeated over the three channels. `batch_size` is that of the global
-    batch: replicas of a data-parallel strategy share it.
+    batch: replicas of a data-parallel strategy share it. `fraction` is how much of each class's
+    training images is used, always the same; validation and test are whole.
 
     Training images are seen in random views (section 4.1): `crop_block` consecutive images share a
     crop and a reflection, and with `color_noise`, alpha's standard deviation, each gets a colour on
@@ -91,16 +95,17 @@ class ImageModule(pl.LightningDataModule, ABC):
         *,
         class_names: tuple[str, ...],
         pixels: int,
-        batch_size: int = 128,
-        workers: int = 0,
+        batch_size: Positive = 128,
+        workers: Count = 0,
+        fraction: Fraction = 1.0,
         augmentation: Augmentation = "none",
-        crop_block: int = 1,
-        color_noise: float = 0.0,
+        crop_block: Positive = 1,
+        color_noise: Rate = 0.0,
         color_noise_scale: ColorNoiseScale = "deviation",
         color_noise_rescale: bool = False,
-        color_noise_epochs: int | None = None,
-        image_size: int | None = None,
-        seed: int = 0,
+        color_noise_epochs: Count | None = None,
+        image_size: Positive | None = None,
+        seed: Count = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -114,6 +119,8 @@ class ImageModule(pl.LightningDataModule, ABC):
         ):
             if value is not None and value < least:
                 raise ValueError(f"data.{name} is {value}, must be at least {least}")
+        if not 0 < fraction <= 1:
+            raise ValueError(f"data.fraction is {fraction}, must be above 0, at most 1")
         for name, level, levels in (
             ("augmentation", augmentation, get_args(Augmentation)),
             ("color_noise_scale", color_noise_scale, get_args(ColorNoiseScale)),
@@ -129,6 +136,7 @@ class ImageModule(pl.LightningDataModule, ABC):
         self.num_classes = len(class_names)
         self.batch_size = batch_size
         self.workers = workers
+        self.fraction = fraction
         self.augmentation = augmentation
         self.crop_block = crop_block
         self.color_noise = color_noise
@@ -150,6 +158,12 @@ class ImageModule(pl.LightningDataModule, ABC):
     def load_test(self) -> ImageStore:
         """Read the test images; never called before the test."""
 
+    def take_fraction(self, train: ImageStore) -> ImageStore:
+        """`fraction` of every class of the training images."""
+        if self.fraction == 1:
+            return train
+        return _Chosen(train, first_of_each_class(train.labels, self.fraction))
+
     def measure_mean(self) -> np.ndarray:
         """The mean of the training images, (C, h, w), once they are loaded."""
         parts = (images.sum(axis=0, dtype=np.int64) for images in _in_parts(_loaded(self._train)))
@@ -165,6 +179,7 @@ class ImageModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         if self._train is None:
             self._train, self._val = self.load_train_and_val()
+            self._train = self.take_fraction(self._train)
             noise = None
             if self.color_noise:
                 noise = ColorNoise(

@@ -63,13 +63,9 @@ class ImageNet(ImageModule):
         *,
         root: str | None = None,
         classes: int | Sequence[str] | None = None,
-        fraction: float = 1.0,
         **settings: Unpack[Settings],
     ) -> None:
-        if not 0 < fraction <= 1:
-            raise ValueError(f"data.fraction is {fraction}, must be above 0, at most 1")
         self.root = Path(root or DEFAULT_ROOT).expanduser()
-        self.fraction = fraction
         self._source = _open(self.root)
         self._labels = _choose(self._source.class_ids, classes)
         _refuse_parts_without_images(self._source, self._labels, classes)
@@ -79,6 +75,10 @@ class ImageNet(ImageModule):
     @override
     def load_train_and_val(self) -> tuple[ImageStore, ImageStore]:
         return self._source.load("train", self._labels, self.fraction), self._load("val")
+
+    @override
+    def take_fraction(self, train: ImageStore) -> ImageStore:
+        return train  # no more was loaded
 
     @override
     def load_test(self) -> ImageStore:

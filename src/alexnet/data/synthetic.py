@@ -3,6 +3,7 @@ from typing_extensions import Unpack, override
 
 from alexnet.data.batches import LabelledImages
 from alexnet.data.image_module import ImageModule, Settings
+from alexnet.vocabulary import Positive
 
 _SEED = 2012
 _PIXELS = 32
@@ -21,13 +22,13 @@ class Synthetic(ImageModule):
     def __init__(
         self,
         *,
-        num_images: int = 512,
-        num_classes: int = 10,
-        size: int | None = None,
+        num_images: Positive = 512,
+        num_classes: Positive = 10,
+        size: Positive | None = None,
         **settings: Unpack[Settings],
     ) -> None:
         self.num_images = num_images
-        self.size = settings.get("image_size", _PIXELS) if size is None else size
+        self.size = settings.get("image_size") or _PIXELS if size is None else size
         for name, value in (
             ("num_images", num_images),
             ("num_classes", num_classes),

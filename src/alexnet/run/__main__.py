@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from alexnet.config.check import load
+from alexnet.config.trust import allowed, refuse_strangers
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.run.process import attempt
@@ -34,7 +35,11 @@ def main() -> Exit:
     command = [sys.executable, "-P", "-m", "alexnet.run", str(run.path)]
 
     def train_it(ranks: Ranks) -> None:
-        train(load(given.config or run.config), run, ranks)
+        file = given.config or run.config
+        may_build = allowed()
+        config = load(file, allow=may_build)
+        refuse_strangers(config.plain(), may_build, str(file))
+        train(config, run, ranks)
 
     return attempt(train_it, run, rank=rank, command=command)
 

@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.config.schema import (
-    CIFAR10Config,
-    DataSet,
-    ImageNetConfig,
-    MNIST5kConfig,
-    SyntheticConfig,
-)
+from alexnet.config.schema import Part
+from alexnet.config.signature import constant_of
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.sources import cifar10
+from alexnet.sources.fingerprints import fingerprint_of_files
 
 _MOST_NAMED = 6
 _DIGITS = 16
@@ -36,27 +32,33 @@ class Images:
     fingerprint: str
 
 
-def identify(data: DataSet) -> Images | None:
+def identify(data: Part) -> Images | None:
     """The images that this configuration reads; None for those that come with the program.
 
-    CIFAR-10 by the content of its files, prepared ImageNet by the checksums of its shards, class
-    folders by classes, names and sizes: the same images in other shards count as others.
+    A data set of the user's says by itself which files below data.root tell its images apart, in
+    its class attribute `identified_by`: patterns such as ("*.npy",). CIFAR-10 is known by the
+    content of its files, prepared ImageNet by the checksums of its shards, class folders by
+    classes, names and sizes: the same images in other shards count as others.
 
     Raises ValueError or OSError if they are not there, or damaged.
     """
-    if isinstance(data, CIFAR10Config):
-        root = Path(data.root or cifar10.DEFAULT_ROOT).expanduser()
+    given = getattr(data, "root", None)
+    if data.target == "alexnet.data.CIFAR10":
+        root = Path(given or cifar10.DEFAULT_ROOT).expanduser()
         fingerprint = cifar10.fingerprint(root)
-    elif isinstance(data, ImageNetConfig):
+    elif data.target == "alexnet.data.ImageNet":
         # Half a second, for those who need it.
         from alexnet.sources import raw_imagenet, shards
 
-        root = Path(data.root or shards.DEFAULT_ROOT).expanduser()
+        root = Path(given or shards.DEFAULT_ROOT).expanduser()
         index = shards.read_index(root)
         fingerprint = index.fingerprint() if index else raw_imagenet.fingerprint(root)
     else:
-        assert isinstance(data, MNIST5kConfig | SyntheticConfig)
-        return None
+        patterns = constant_of(data.target, "identified_by") or ()
+        if not patterns or given is None:
+            return None
+        root = Path(given).expanduser()
+        fingerprint = fingerprint_of_files(root, patterns)
     return Images(name=_name(data), root=str(root.resolve()), fingerprint=fingerprint[:_DIGITS])
 
 
@@ -66,7 +68,7 @@ def images_of(run: RunDir) -> Images | None:
     return Images(**noted) if noted else None
 
 
-def images_before(sweep: SweepDir, data: DataSet, arm: Mapping[str, Any]) -> dict[str, Images]:
+def images_before(sweep: SweepDir, data: Part, arm: Mapping[str, Any]) -> dict[str, Images]:
     """By run, those of the sweep's runs that are finished or begun and must be of the same.
 
     Arms may be of other data sets, or of other roots if those are what is swept.
@@ -102,6 +104,5 @@ def contradiction(here: Images, before: Mapping[str, Images]) -> str | None:
     )
 
 
-def _name(data: DataSet) -> str:
-    target: str = data.plain()["_target_"]
-    return target.rpartition(".")[2]
+def _name(data: Part) -> str:
+    return data.name

@@ -13,16 +13,19 @@ import hydra
 
 from alexnet import vocabulary
 from alexnet.config.names import flatten
-from alexnet.config.schema import AlexNetConfig, Config, ConfigError, DataSet
+from alexnet.config.schema import FORMAT, Config, ConfigError, Entries, Learning, Part
+from alexnet.config.signature import signature_of
 from alexnet.folders.disk import Disk
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.run.images import REMEDY, Images, contradiction, identify, images_before
-from alexnet.run.provenance import provenance, wandb_run
+from alexnet.run.loggers import loggers_of
+from alexnet.run.provenance import provenance
 from alexnet.run.ranks import Ranks
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
+    from torch import nn
 
 log = logging.getLogger("alexnet.train")
 
@@ -59,7 +62,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
 
     torch.manual_seed(config.seed)
     with _what_was_asked_for():
-        data = hydra.utils.instantiate(config.data.plain(), seed=config.seed, _convert_="all")
+        data = _build_data(config)
         data.prepare_data()
         images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
     if ranks.rank == 0:
@@ -68,9 +71,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     with _what_was_asked_for():
         ranks.start(config.trainer.devices)
         data.setup("fit")
-        net = hydra.utils.instantiate(
-            config.model.plain(), num_classes=data.num_classes, _convert_="all"
-        )
+        num_classes = _num_classes(data, config)
+        net = _build_net(config, num_classes)
         if checkpoint:
             check_checkpoint(checkpoint, net)
         elif config.init_from:
@@ -83,12 +85,15 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         with _what_was_asked_for():
             disk.check(run.path)
     about = {
-        "model": {**config.model.plain(), "num_classes": data.num_classes},
-        "mean_image": data.mean_image,
-        "class_names": list(data.class_names),
-        "augmentation": config.data.augmentation,
+        "format": FORMAT,
+        "model": {**config.model.plain(), "num_classes": num_classes},
+        "image_size": getattr(data, "image_size", None),
+        "mean_image": getattr(data, "mean_image", None),
+        "class_names": list(getattr(data, "class_names", map(str, range(num_classes)))),
+        "augmentation": getattr(data, "augmentation", None),
     }
-    learning = config.learning.model_dump()  # epochs as numbers, which are strings in plain()
+    # Epochs as numbers, which are strings in plain().
+    learning = config.learning.model_dump(exclude_unset=True)
     recorder = RunRecorder(
         run,
         checkpoint_minutes=config.checkpoint.minutes,
@@ -101,13 +106,16 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         may_end_earlier=config.learning.stop_at_train_error is not None,
     )
     with _what_was_asked_for():
-        task = ClassificationTask(net, about=about, **learning)
+        task = ClassificationTask(net, about=about, **learning | _built_parts(config.learning))
 
     flat = flatten(config.plain()) | {f"ablation/{key}": level for key, level in arm.items()}
-    wandb = config.logger.wandb if ranks.rank == 0 else None
-    with wandb_run(wandb, run, experiment=config.experiment.name, config=flat) as loggers:
+    entries = config.logger if ranks.rank == 0 else Entries()
+    name = config.experiment.name
+    with loggers_of(entries, run, experiment=name, config=flat) as loggers:
         with _what_was_asked_for():
-            callbacks = [recorder, forecast, StopOnSignal(recorder.save)]
+            theirs = [_instantiate(part) for _, part in config.callbacks.items()]
+            # Theirs first: the recorder writes a checkpoint of what they have come to.
+            callbacks = [*theirs, recorder, forecast, StopOnSignal(recorder.save)]
             trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
         if checkpoint:
             log.info("going on from %s", checkpoint)
@@ -137,7 +145,60 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     log.info("test error %.2f %%: %s", 100 * metrics[vocabulary.TEST_ERROR], run.path)
 
 
-def _its_images(data: DataSet, run: RunDir, arm: Mapping[str, Any]) -> Images | None:
+def _instantiate(part: Part, **given: Any) -> Any:
+    """What a section names, built from its keys."""
+    return hydra.utils.instantiate(part.plain(), _convert_="all", **given)
+
+
+def _build_data(config: Config) -> "pl.LightningDataModule":
+    """The data module, which is told the seed if it takes one."""
+    import lightning.pytorch as pl
+
+    takes = signature_of(config.data.target).parameters
+    given = {"seed": config.seed} if "seed" in takes else {}
+    data = _instantiate(config.data, **given)
+    if not isinstance(data, pl.LightningDataModule):
+        raise ConfigError(f"data: {config.data.target} makes no LightningDataModule")
+    if not hasattr(data, "start_at"):
+        log.warning(
+            "%s is no alexnet.data.ImageModule: a run that is killed goes on from its last whole "
+            "epoch, and equal seeds give equal batches only as far as it sees to that itself",
+            config.data.name,
+        )
+    return data
+
+
+def _num_classes(data: Any, config: Config) -> int:
+    number = getattr(data, "num_classes", None)
+    if not isinstance(number, int) or number < 2:
+        raise ConfigError(
+            f"{config.data.target}.num_classes is {number}: a data module must say how many "
+            "classes it has, at the latest after setup()"
+        )
+    return number
+
+
+def _build_net(config: Config, num_classes: int) -> "nn.Module":
+    from torch import nn
+
+    net = _instantiate(config.model, num_classes=num_classes)
+    if not isinstance(net, nn.Module):
+        raise ConfigError(f"model: {config.model.target} makes no torch.nn.Module")
+    if config.trainer.compile:
+        net.compile()
+    return net
+
+
+def _built_parts(learning: Learning) -> dict[str, Any]:
+    """Optimizer and schedule as functions of what they still lack; the loss."""
+    built: dict[str, Any] = {}
+    for key in ("optimizer", "scheduler", "loss"):
+        if (part := getattr(learning, key, None)) is not None:
+            built[key] = _instantiate(part, **({} if key == "loss" else {"_partial_": True}))
+    return built
+
+
+def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | None:
     """Those that the run finds, which must be those of the runs in whose folder it is."""
     images = identify(data)
     before = images_before(SweepDir(run.path.parent), data, arm) if images else {}
@@ -161,10 +222,15 @@ def _trainer(
 
     settings = config.trainer.plain()
     del settings["threads"]
+    settings.pop("compile", None)
+    if isinstance(profiler := getattr(config.trainer, "profiler", None), Part):
+        has_place = getattr(profiler, "dirpath", True) is not None
+        settings["profiler"] = _instantiate(
+            profiler, **({} if has_place else {"dirpath": run.path})
+        )
     if config.trainer.devices * config.trainer.num_nodes > 1:
         model, columns = config.model, 1
         if config.trainer.strategy == "column_parallel":
-            assert isinstance(model, AlexNetConfig)
             columns = model.columns
         settings["strategy"] = ColumnParallelStrategy(columns)
     if ranks.are_ours:

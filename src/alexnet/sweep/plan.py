@@ -3,17 +3,17 @@
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import MISSING, Container, DictConfig, OmegaConf
+from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
 from alexnet.config.check import load
-from alexnet.config.names import NOT_PART_OF_THE_NAME, confounds
-from alexnet.config.schema import Config, ConfigError
+from alexnet.config.names import NOT_PART_OF_THE_NAME, confounds, name_of_0_1, sweep_name
+from alexnet.config.schema import FORMAT, Config, ConfigError
 from alexnet.files import replacing
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
@@ -46,6 +46,10 @@ def with_seed(composed: DictConfig, seed: int) -> DictConfig:
     """What the run of that seed is told."""
     told = without_hydra(composed)
     told.seed = seed
+    with open_dict(told):
+        told.format = FORMAT
+        # What this arm sets is merged already. Experiments of 0.1 take rates from arms.lr.
+        told.arms = {key: arm for key, arm in (told.get("arms") or {}).items() if key == "lr"}
     return told
 
 
@@ -93,13 +97,20 @@ def spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[st
     return [each for each in combinations if each in chosen]
 
 
-def sweep_folder(base: Config, name: str, runs: Sequence[PlannedRun]) -> SweepDir:
-    """The newest folder of that name; with fresh=true the next: NAME, NAME-2, NAME-3.
+def sweep_folder(
+    base: Config, data: str, swept: Collection[str], runs: Sequence[PlannedRun]
+) -> SweepDir:
+    """The newest folder of the sweep's name; with fresh=true the next: NAME, NAME-2, NAME-3.
+
+    A folder that has the name which version 0.1 gave the sweep is gone on with.
 
     The next one, too, if it has a run of the same name that is another run: the name of a sweep
-    does not tell of a file in conf/arm that was edited.
+    does not tell of a file in an experiment that was edited.
     """
     root = outputs_folder(base.outputs) / base.experiment.name
+    name, former = sweep_name(data, base, swept), name_of_0_1(data, base, swept)
+    if former and (root / former).exists() and not (root / name).exists():
+        name = former
     folder, numbers = root / name, itertools.count(2)
     while (following := root / f"{name}-{next(numbers)}").exists():
         folder = following

@@ -6,7 +6,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet.config.check import check
-from alexnet.config.schema import Config, ConfigError, DataSet
+from alexnet.config.schema import Config, ConfigError, Part
 from alexnet.folders.run import RunDir
 from alexnet.run.images import contradiction, identify, images_of
 from alexnet.sweep.plan import missing_root, write_config
@@ -82,7 +82,7 @@ def _has(config: DictConfig, key: str) -> bool:
     return name in (OmegaConf.select(config, section) if section else config)
 
 
-def _other_images(run: RunDir, data: DataSet) -> str | None:
+def _other_images(run: RunDir, data: Part) -> str | None:
     """What is wrong with data.root, if the run has been trained on others so far."""
     if (before := images_of(run)) is None:
         return None

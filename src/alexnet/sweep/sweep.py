@@ -7,20 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from alexnet.config.check import check
-from alexnet.config.names import flatten, sweep_name
+from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError
+from alexnet.config.suggest import did_you_mean
+from alexnet.config.trust import allowed, refuse_strangers, targets_in, targets_of_files, tell_runs
 from alexnet.folders.ending import Exit
 from alexnet.folders.files import hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
-from alexnet.paths import CONF, python_path
+from alexnet.paths import python_path
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.devices import Devices
 from alexnet.sweep.plan import (
@@ -70,6 +73,8 @@ class ExperimentSweep:
         self.loader = loader
         self.instantiate_launcher = make_launcher
         self.params = {str(key): str(levels) for key, levels in params.items()}
+        # Of version 0.1 are the rates under arms.lr.
+        self.arms = {str(name): arm or {} for name, arm in config.arms.items() if name != "lr"}
         self.max_runs = max_runs
         self.max_seeds = max_seeds
 
@@ -98,11 +103,9 @@ class ExperimentSweep:
         if outside and (problem := refuse_outside(outside, runs)):
             raise ConfigError(problem)
 
-        experiment = base.experiment.plain()
-        if not experiment["factor"]:
-            experiment["factor"] = [key for key in swept if key != "seed"]
         choice = self.config.hydra.runtime.choices["data"]
-        sweep = sweep_folder(base, sweep_name(choice, base, swept), runs)
+        sweep = sweep_folder(base, choice, swept, runs)
+        experiment = self._experiment(base, axes, sweep.read_plan().get("experiment", {}))
         self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
         refuse_other_images(sweep, runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
@@ -130,6 +133,13 @@ class ExperimentSweep:
         """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         run = find_run(Path(self.config.resume).resolve())
+        may_build = allowed(
+            [*targets_of_files(self._folders()), *check(without_hydra(self.config)).allow]
+        )
+        refuse_strangers(
+            OmegaConf.to_container(OmegaConf.load(run.config)), may_build, str(run.path)
+        )
+        tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
             change_run(run, overrides, self.config)
@@ -147,6 +157,12 @@ class ExperimentSweep:
             if len(sweep.read_plan()["runs"]) > 1:
                 _report(sweep)
         sys.exit(code)
+
+    def _folders(self) -> list[Path]:
+        """Where configuration files come from: ours, --config-dir, hydra.searchpath."""
+        paths = (each.path for each in self.loader.get_search_path().get_path() if each.path)
+        folders = (Path(path.removeprefix("file://")) for path in paths if "pkg://" not in path)
+        return [folder for folder in folders if folder.is_dir()]
 
     def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
         """What holds for every run, and the levels of what is swept, seeds last."""
@@ -174,7 +190,8 @@ class ExperimentSweep:
         """The levels in the experiment's file."""
         parser = OverridesParser.create(config_loader=self.loader)
         overrides = parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
-        return {override.get_key_element(): levels_of(override) for override in overrides}
+        declared = {override.get_key_element(): levels_of(override) for override in overrides}
+        return {ARM: list(self.arms), **declared} if self.arms else declared
 
     def _levels(self, axes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Levels in the order in which they are reported: the experiment file's first."""
@@ -186,9 +203,7 @@ class ExperimentSweep:
 
     def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
         """Every combination, composed and checked."""
-        name = self.config.experiment.name
-        if ARM in axes and not (CONF / "arm" / name).is_dir():
-            raise ConfigError(f"{ARM}={axes[ARM][0]}: {name} is no experiment that has arms")
+        self._refuse_unknown_arms(axes.get(ARM, []))
         combinations = [
             dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
         ]
@@ -199,11 +214,11 @@ class ExperimentSweep:
         runs = []
         arms: dict[tuple[str, ...], DictConfig] = {}  # composing is slow, and seeds are numbers
         for combination in chosen:
-            overrides = [*fixed, *(self._override(*each) for each in combination.items())]
+            overrides = [*fixed, *(f"{k}={v}" for k, v in combination.items() if k != ARM)]
             levels = {plain_key(key): level for key, level in combination.items()}
             of_arm = tuple(level for key, level in levels.items() if key != "seed")
             if of_arm not in arms:
-                arms[of_arm] = self.loader.load_sweep_config(self.config, overrides)
+                arms[of_arm] = self._composed(overrides, combination.get(ARM))
             composed = arms[of_arm]
             config = check(with_seed(composed, _seed(levels["seed"])))
             flat = flatten(config.plain())
@@ -220,12 +235,53 @@ class ExperimentSweep:
             raise ConfigError("two levels or seeds are the same: name each once")
         return runs
 
-    def _override(self, key: str, level: str) -> str:
-        """`+arm=LEVEL` is conf/arm/<experiment>/LEVEL.yaml."""
-        return f"{ARM}/{self.config.experiment.name}={level}" if key == ARM else f"{key}={level}"
+    def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
+        """What Hydra makes of a command, with what an arm sets: a group's file, or values.
+
+        Values are merged into those that are there, as in a configuration file.
+        """
+        settings = self.arms[arm] if arm is not None else {}
+        groups = {key for key in settings if self._is_group(str(key), settings[key])}
+        chosen = [f"{key}={settings[key]}" for key in sorted(groups)]
+        # The command's own words come last: they win over a group's file.
+        composed = self.loader.load_sweep_config(self.config, [*chosen, *overrides])
+        with read_write(composed), open_dict(composed):
+            for key, value in settings.items():
+                if key not in groups:
+                    OmegaConf.update(composed, str(key), value, merge=True, force_add=True)
+        return composed
+
+    def _is_group(self, key: str, value: Any) -> bool:
+        return isinstance(value, str) and bool(self.loader.get_group_options(key))
+
+    def _experiment(
+        self, base: Config, axes: Mapping[str, Sequence[str]], before: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What sweep.json says of the experiment: with its factors, and its baseline by name."""
+        experiment = base.experiment.model_dump(by_alias=True, mode="json")
+        swept = [plain_key(key) for key in axes if key != "seed"]
+        factors = experiment["factor"] = experiment["factor"] or swept
+        baseline = experiment["baseline"] or before.get("baseline")
+        if isinstance(baseline, str) and len(factors) == 1:
+            baseline = {factors[0]: baseline}
+        if not baseline:  # the first as typed in the command that made the sweep
+            first = {plain_key(key): levels[0] for key, levels in self._levels(axes).items()}
+            baseline = {key: yaml.safe_load(first[key]) for key in factors if key in first}
+        experiment["baseline"] = baseline
+        return experiment
+
+    def _refuse_unknown_arms(self, chosen: Sequence[str]) -> None:
+        name = self.config.experiment.name
+        for arm in chosen:
+            if not self.arms:
+                raise ConfigError(f"{ARM}={arm}: {name} is no experiment that has arms")
+            if arm not in self.arms:
+                raise ConfigError(
+                    f"{ARM}={arm}: {name} has no such arm, {did_you_mean(arm, self.arms)}"
+                )
 
     def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
-        """A value on the command line would silently replace that of every arm.
+        """A value on the command line would be silently replaced by that of an arm.
 
         What arms set is what they change, the command line's values apart. A group (data=cifar10)
         may be chosen if every arm keeps its values.
@@ -233,27 +289,31 @@ class ExperimentSweep:
         if ARM not in axes:
             return
         added = [override for override in fixed if override.startswith("+")]
-        arms = [self._override(ARM, arm) for arm in axes[ARM]]
+        arms = list(axes[ARM])
 
-        def values(*overrides: str) -> dict[str, Any]:
-            return flatten(self._compose([*added, *overrides]).plain())
+        def values(*overrides: str, arm: str | None = None) -> dict[str, Any]:
+            composed = self._composed([*added, *overrides], arm)
+            return flatten(check(without_hydra(composed)).plain())
 
-        without, of_arm = values(), {arm: values(arm) for arm in arms}
+        without, of_arm = values(), {arm: values(arm=arm) for arm in arms}
         set_by_arms = {
             key
             for arm in arms
             for key in without.keys() | of_arm[arm].keys()
             if without.get(key) != of_arm[arm].get(key)
-        }
+        } | {str(key) for arm in arms for key in self.arms[arm] if str(key) in without}
         by_hand = [*fixed, *(f"{key}={axes[key][0]}" for key in axes if key != ARM)]
         for override in by_hand:
             key = override.partition("=")[0].lstrip("+")
             theirs = {each for each in set_by_arms if f"{each}.".startswith(f"{key}.")}
-            if theirs and any(
-                changed.get(each) != of_arm[arm].get(each)
-                for arm in arms
-                for changed in [values(override, arm)]
-                for each in theirs
+            if theirs and (
+                key in theirs
+                or any(
+                    changed.get(each) != of_arm[arm].get(each)
+                    for arm in arms
+                    for changed in [values(override, arm=arm)]
+                    for each in theirs
+                )
             ):
                 raise ConfigError(
                     f"{key} is not for the command line here: the arms {', '.join(axes[ARM])} set "
@@ -268,13 +328,13 @@ class ExperimentSweep:
                 raise ConfigError("\n".join(dict.fromkeys(problems)))
 
     def _compose(self, overrides: list[str]) -> Config:
-        composed = self.loader.load_sweep_config(self.config, overrides)
-        return check(without_hydra(composed))
+        return check(without_hydra(self._composed(overrides)))
 
     def _make_launcher(self) -> Launcher:
         """The launcher of the configuration, and what its workers need, which inherit both."""
         # Workers of submitit and Ray import this project by themselves.
         os.environ["PYTHONPATH"] = python_path()
+        tell_runs(self._may_build)
         launcher = self.instantiate_launcher()
         # Workers compose each job once more, for Hydra's sake. Which launcher started them is none
         # of their business: Hydra would warn about its configuration for every run.
@@ -300,6 +360,7 @@ class ExperimentSweep:
         # from files that somebody has edited.
         for run in runs:
             prepare(run, sweep.run(run.name))
+        self._may_build = {each for run in runs for each in targets_in(run.config.plain())}
         launcher = self._make_launcher()
         try:
             returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)

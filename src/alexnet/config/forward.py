@@ -1,0 +1,42 @@
+"""Configurations of earlier versions, read forward.
+
+A key that is new has a default in the schema: what was done before there was the key.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from alexnet.config.schema import FORMAT, ConfigError
+
+_WANDB = "alexnet.run.loggers.WandB"
+
+
+def read_forward(stored: Mapping[str, Any], where: str = "the configuration") -> dict[str, Any]:
+    """A configuration that any version has written, or an experiment's file of any, as of today.
+
+    Raises ConfigError for one of a later version.
+    """
+    plain = dict(stored)
+    number = plain.pop("format", 1)
+    if number not in range(1, FORMAT + 1):
+        raise ConfigError(
+            f"{where} is of format {number}, this version reads up to {FORMAT}: update alexnet-lab"
+        )
+    arms = plain.get("arms")
+    if isinstance(arms, Mapping) and "lr" in arms:  # the rates, until 0.1
+        plain["rates"] = arms["lr"]
+        arms = {name: arm for name, arm in arms.items() if name != "lr"}
+    plain["arms"] = arms or {}
+    plain["callbacks"] = _entries(plain.get("callbacks"))
+    plain["logger"] = {
+        name: {"_target_": _WANDB, **entry}
+        if name == "wandb" and "_target_" not in entry
+        else entry
+        for name, entry in _entries(plain.get("logger")).items()
+    }
+    return plain
+
+
+def _entries(group: Any) -> dict[str, Any]:
+    """Without those that are null: logger=csv had wandb: null."""
+    return {name: each for name, each in (group or {}).items() if each is not None}

@@ -1,0 +1,82 @@
+"""What a file may make us build: checkpoints and run folders name classes, whoever made them.
+
+A command builds what it was told to: its configuration comes from the files on its search path and
+from what was typed. What a run folder names is built only if it is shipped, is a target in one of
+these files, or is allowed by name.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alexnet.config.schema import ConfigError
+from alexnet.config.signature import NoSuchTarget, signature_of
+from alexnet.paths import CONF
+
+VARIABLE = "ALEXNET_LAB_ALLOW"
+"""Of the environment, by which a command tells the processes of its runs what they may build."""
+
+# Of torch, what computes. By where a class is defined, which no other name for it changes.
+_HARMLESS = ("torch.optim.", "torch.nn.modules.")
+
+
+def targets_in(plain: Any) -> Iterator[str]:
+    """Every `_target_` at any depth, and the modules of `imports`."""
+    if isinstance(plain, Mapping):
+        for key, value in plain.items():
+            if key == "_target_":
+                yield str(value)
+            elif key == "imports" and isinstance(value, list | tuple):
+                yield from map(str, value)
+            else:
+                yield from targets_in(value)
+    elif isinstance(plain, list | tuple):
+        for each in plain:
+            yield from targets_in(each)
+
+
+def targets_of_files(folders: Iterable[Path]) -> set[str]:
+    """The targets and imports in the configuration files of some folders."""
+    found = set()
+    for folder in folders:
+        for file in folder.rglob("*.yaml"):
+            try:
+                text = file.read_text()
+            except (OSError, UnicodeDecodeError):
+                continue
+            found |= set(re.findall(r"_target_:\s*['\"]?([\w.]+)", text))
+            for names in re.findall(r"(?m)^imports:\s*\[([^\]]*)\]", text):
+                found |= {name.strip(" '\"") for name in names.split(",")}
+    return found
+
+
+def allowed(names: Iterable[str] = ()) -> set[str]:
+    """What is shipped, what the command has told its runs, and these names."""
+    told = os.environ.get(VARIABLE, "").split(",")
+    return {*targets_of_files([CONF]), *filter(None, told), *names}
+
+
+def tell_runs(names: Iterable[str]) -> None:
+    """Let the processes that this one starts build these."""
+    os.environ[VARIABLE] = ",".join(sorted(set(names)))
+
+
+def refuse_strangers(plain: Any, allow: Collection[str], where: str) -> None:
+    """Raises ConfigError that names what a file asks for and may not have."""
+    strangers = [each for each in targets_in(plain) if each not in allow and not _is_harmless(each)]
+    if strangers:
+        names = ", ".join(dict.fromkeys(strangers))
+        raise ConfigError(
+            f"{where} names {names}, which is neither shipped nor in a configuration file here, "
+            f"and is not built unless you allow it: add allow=[{names}] if you trust it"
+        )
+
+
+def _is_harmless(target: str) -> bool:
+    try:
+        found = signature_of(target)
+    except NoSuchTarget:
+        return False
+    return found.is_class and f"{found.module}.".startswith(_HARMLESS)

@@ -1,0 +1,24 @@
+"""Which files images come from, as one number."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def fingerprint_of_files(root: Path, patterns: Iterable[str]) -> str:
+    """SHA-256 of the names and contents of the files below a folder that match.
+
+    Raises FileNotFoundError if the root is no folder, or no file matches.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"data.root={root} is not a folder")
+    patterns = list(patterns)
+    files = sorted({file for each in patterns for file in root.glob(each) if file.is_file()})
+    if not files:
+        raise FileNotFoundError(f"data.root={root} has no file {' or '.join(patterns)}")
+    sha256 = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        sha256.update(f"{file.relative_to(root).as_posix()} {digest}\n".encode())
+    return sha256.hexdigest()
