@@ -88,7 +88,7 @@ def checkpoint_seconds(folder: Path, repeats: int = 5) -> list[float]:
                 seconds.append(time.perf_counter() - began)
 
     trainer = pl.Trainer(
-        max_steps=1, logger=False, enable_checkpointing=False, callbacks=[recorder, Save()],
+        max_steps=1, logger=False, callbacks=[recorder, Save()],
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
         accelerator="cpu",
     )  # fmt: skip

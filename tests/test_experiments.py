@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch.nn import functional
 
 from alexnet.config.names import confounds
-from alexnet.config.schema import AlexNetConfig, Config, ConfigError
+from alexnet.config.schema import ALEXNET, Config, ConfigError
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
 from alexnet.paths import CONF
@@ -62,7 +62,7 @@ def arms(experiment: str, *overrides: str) -> list[Config]:
 
 
 def shrunk(config: Config) -> Config:
-    if not isinstance(config.model, AlexNetConfig):
+    if config.model.target != ALEXNET:
         return config
     size = {
         "channels": tuple(maps // 8 for maps in config.model.channels),
@@ -196,7 +196,7 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
 def test_the_rates_of_relu_vs_tanh_are_kept_per_initialization():
     for init in ("source_2012", "he"):
         relu, tanh = arms("relu_vs_tanh", f"model.init={init}")
-        declared = relu.arms.lr[init]  # type: ignore[index]
+        declared = relu.rates[init]  # type: ignore[index]
 
         assert (relu.learning.lr, tanh.learning.lr) == (declared["relu"], declared["tanh"])
 

@@ -1,8 +1,11 @@
 import inspect
-from typing import Any, get_args
+import subprocess
+import sys
+from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from omegaconf import OmegaConf
 
 import alexnet.data
@@ -10,22 +13,10 @@ import alexnet.learning
 import alexnet.model
 from alexnet.config.check import check
 from alexnet.config.names import confounds, sweep_name
-from alexnet.config.schema import (
-    AlexNetConfig,
-    CIFAR10Config,
-    CifarLocalNetConfig,
-    CifarNetConfig,
-    ConfigError,
-    DataSet,
-    ImageNetConfig,
-    Learning,
-    MNIST5kConfig,
-    Section,
-    SyntheticConfig,
-)
+from alexnet.config.schema import OWNED, TASK, ConfigError, Training, learning_schema, part_schema
 from alexnet.config.suggest import did_you_mean, suggest_key
-from alexnet.data.image_module import Settings
-from alexnet.paths import CONF
+from alexnet.data.image_module import ImageModule, Settings
+from alexnet.paths import CONF, PROJECT
 from tests.conftest import plan
 
 
@@ -62,7 +53,13 @@ def with_key(key: str, value: object) -> Any:
         ("model.dropout", 1.5, "model.dropout=1.5 is not possible"),
         ("trainer.max_epochs", "ten", "trainer.max_epochs=ten is not possible"),
         ("data.batch_size", 0, "data.batch_size=0 is not possible"),
+        ("rates", {"he": {"rleu": 1}}, "rleu"),
         ("arms.lr", {"he": {"rleu": 1}}, "rleu"),
+        (
+            "trainer.logger",
+            True,
+            "unknown key trainer.logger: this program sets it; choose logger=",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_what_to_type_instead(
@@ -85,32 +82,81 @@ def test_all_mistakes_are_told_at_once():
     assert len(str(error.value).splitlines()) == 2
 
 
-def test_a_class_without_a_schema_is_refused():
-    with pytest.raises(ConfigError, match=r"somewhere\.Net has no schema"):
-        check(with_key("model._target_", "somewhere.Net"))
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("somewhere.Net", r"model\._target_: no module somewhere: put its folder on PYTHONPATH"),
+        ("alexnet.model.AlexNt", r"alexnet\.model defines no class .* did you mean AlexNet\?"),
+        ("alexnet.modle.AlexNet", r"alexnet has no module alexnet\.modle"),
+        ("torch.nn.Linear", r"torch\.nn\.Linear takes no num_classes"),
+        ("AlexNet", "AlexNet is no dotted name"),
+    ],
+)
+def test_a_network_that_does_not_exist_is_refused(target: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        check(with_key("model._target_", target))
 
 
-PAIRS = [
-    (AlexNetConfig, alexnet.model.AlexNet, {"num_classes"}),
-    (CifarNetConfig, alexnet.model.CifarNet, {"num_classes"}),
-    (CifarLocalNetConfig, alexnet.model.CifarLocalNet, {"num_classes"}),
-    (CIFAR10Config, alexnet.data.CIFAR10, {"seed"}),
-    (ImageNetConfig, alexnet.data.ImageNet, {"seed"}),
-    (MNIST5kConfig, alexnet.data.MNIST5k, {"seed"}),
-    (SyntheticConfig, alexnet.data.Synthetic, {"seed"}),
-    (Learning, alexnet.learning.ClassificationTask, {"net", "about"}),
+def test_a_configuration_is_checked_without_importing_torch():
+    program = (
+        "import sys; from tests.conftest import plan; plan('+experiment=relu_vs_tanh', "
+        "'callbacks=early_stopping', 'logger=tensorboard', 'learning=adam'); "
+        "assert 'torch' not in sys.modules"
+    )
+
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
+
+
+SHIPPED = [
+    (alexnet.model.AlexNet, "model", {"num_classes"}),
+    (alexnet.model.CifarNet, "model", {"num_classes"}),
+    (alexnet.model.CifarLocalNet, "model", {"num_classes"}),
+    (alexnet.data.CIFAR10, "data", {"seed"}),
+    (alexnet.data.ImageNet, "data", {"seed"}),
+    (alexnet.data.MNIST5k, "data", {"seed"}),
+    (alexnet.data.Synthetic, "data", {"seed"}),
 ]
 
 
-@pytest.mark.parametrize(("schema", "built", "given_by_train"), PAIRS)
-def test_the_schema_has_exactly_the_arguments_of_the_class(
-    schema: type[Section], built: type, given_by_train: set[str]
+@pytest.mark.parametrize(("built", "kind", "given_by_train"), SHIPPED)
+def test_a_signature_that_is_read_is_that_of_the_class(
+    built: type, kind: str, given_by_train: set[str]
 ):
-    arguments = set(inspect.signature(built).parameters) - given_by_train
-    if "settings" in arguments:  # those that all data sets have
-        arguments = arguments - {"settings"} | set(Settings.__annotations__) - given_by_train
+    expected = {
+        name: each.default
+        for name, each in inspect.signature(built).parameters.items()
+        if name not in {"settings", *given_by_train}
+    }
+    if kind == "data":  # Unpack[Settings], whose defaults are those of ImageModule
+        shared = inspect.signature(ImageModule).parameters
+        names = Settings.__annotations__.keys() - given_by_train
+        expected |= {name: shared[name].default for name in names}
 
-    assert set(schema.model_fields) - {"target", "stop_at_train_error"} == arguments
+    fields = part_schema(f"{built.__module__}.{built.__name__}", kind).model_fields
+
+    assert {name: f.get_default() for name, f in fields.items() if name != "target"} == expected
+
+
+def test_the_learning_section_has_the_arguments_of_the_task():
+    arguments = set(inspect.signature(alexnet.learning.ClassificationTask).parameters)
+
+    fields = learning_schema(None, None, None).model_fields
+
+    assert TASK.endswith("ClassificationTask")
+    assert set(fields) - {"stop_at_train_error"} == arguments - {"net", "about"}
+
+
+def test_the_trainer_file_has_every_argument_of_lightnings_trainer_at_its_default():
+    defaults = {
+        name: each.default for name, each in inspect.signature(Trainer.__init__).parameters.items()
+    }
+    shipped = composed()["trainer"]
+    ours = set(Training.model_fields)
+
+    assert set(shipped) | OWNED.keys() | {"self"} == set(defaults) | {"threads", "compile"}
+    assert {k: v for k, v in shipped.items() if k not in ours} == {
+        k: v for k, v in defaults.items() if k not in ours | OWNED.keys() | {"self"}
+    }
 
 
 @pytest.mark.parametrize("model", ["alexnet"])
@@ -182,13 +228,6 @@ def test_a_shipped_network_has_the_parameters_that_its_file_tells(model: str, pa
 
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
     assert f"{parameters:,} parameters" in (CONF / "model" / f"{model}.yaml").read_text()
-
-
-@pytest.mark.parametrize("key", ["augmentation", "color_noise_scale"])
-def test_the_vocabulary_of_views_is_that_of_the_data(key: str):
-    annotation = DataSet.model_fields[key].annotation
-
-    assert get_args(annotation) == get_args(Settings.__annotations__[key])
 
 
 def name_of(*overrides: str, swept: tuple[str, ...] = ("seed",)) -> str:

@@ -1,4 +1,5 @@
 import itertools
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.strategies import StrategyRegistry
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from alexnet.data import Synthetic
@@ -37,6 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "lrn_alpha_is_divided_by_size": True,
         "dropout_is_inverted": True,
     },
+    "batch normalization": {"normalization": "batch"},
     "no crossing": {"columns_cross": False, "hidden": (32, 16)},
     "without conv3": {"removed": ("conv3",)},
     "without any": {"removed": ("conv3", "conv4", "conv5")},
@@ -104,7 +106,9 @@ def fit(
         strategy, devices, accelerator, precision=precision, max_steps=steps, callbacks=[gradients]
     )
     trainer.fit(task, datamodule=data, ckpt_path=resume)
+    buffers = dict(task.net.named_buffers())
     answer = {
+        "statistics": {n: b.cpu().clone() for n, b in buffers.items() if b.dim() > 0},
         "metrics": {name: value.item() for name, value in trainer.callback_metrics.items()},
         "gradients": gradients.steps,
         "parts": {n: p.detach().cpu().clone() for n, p in task.net.named_parameters()},
@@ -220,6 +224,7 @@ def assert_same_training(whole: dict[str, Any], ranks: list[dict[str, Any]], col
     for first in range(0, len(ranks), columns):  # each replica
         parts = ranks[first : first + columns]
         assert_columns_are([part["parts"] for part in parts], whole["parts"], 1e-10)
+        assert_columns_are([part["statistics"] for part in parts], whole["statistics"], 1e-10)
         for number, step in enumerate(whole["gradients"]):
             assert_columns_are([part["gradients"][number] for part in parts], step, 1e-10)
     for rank in ranks:
@@ -237,6 +242,45 @@ def test_training_with_dropout_is_that_of_one_process(columns: int, replicas: in
 
     whole = fit(columns=1, net=net, steps=5)
     assert_same_training(whole, ranks, columns)
+
+
+@pytest.mark.parametrize(("columns", "replicas"), [(2, 1), (1, 2), (2, 2), (1, 3)], ids=str)
+def test_batch_normalization_sees_the_global_batch(columns: int, replicas: int):
+    # The last batch has 3 images: two replicas have 1 and 2 of them.
+    job = dict(columns=columns, replicas=replicas, net=NETWORKS["batch normalization"], steps=5)
+
+    ranks = run_in_processes(columns * replicas, _fit, job)
+
+    whole = fit(columns=1, net=NETWORKS["batch normalization"], steps=5)
+    assert set(whole["statistics"]) == {
+        f"{layer}.{kind}"
+        for layer in ("norm1", "norm2")
+        for kind in ("running_mean", "running_var")
+    }
+    assert_same_training(whole, ranks, columns)
+    for rank in ranks:
+        if columns > 1:  # nothing but activities crosses, and running statistics are no parameters
+            measured = rank["measured"]
+            assert measured["bytes_sent_per_column"] == measured["bytes_sent_in_theory"]
+
+
+def test_torchs_batch_normalization_is_warned_of_where_replicas_divide_the_batch():
+    messages = run_in_processes(2, _warnings_of_torchs_batch_norm)
+
+    assert [len(each) for each in messages] == [1, 0]
+    assert "statistics of BatchNorm2d" in messages[0][0]
+    assert "use alexnet.model.BatchNorm" in messages[0][0]
+
+
+def _warnings_of_torchs_batch_norm() -> list[str]:
+    messages: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("alexnet.learning.columns.strategy").addHandler(handler)
+    net = CifarNet(7, normalization="none", image_size=67)
+    net.norm1 = nn.BatchNorm2d(32)
+    train_one_step(net, 1)
+    return messages
 
 
 @pytest.mark.parametrize(
@@ -313,27 +357,35 @@ def test_the_layout_counts_its_replicas(replicas: int, text: str):
     assert f"2 columns x {text} Each" in layout.describe(images=1)
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_a_run_goes_on_in_another_number_of_processes(before: int, after: int, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("before", "after", "normalization"), [(2, 1, "lrn"), (1, 2, "lrn"), (2, 1, "batch")]
+)
+def test_a_run_goes_on_in_another_number_of_processes(
+    before: int, after: int, normalization: str, tmp_path: Path
+):
+    net = {"normalization": normalization}
+
     def run(columns: int, **job: Any) -> list[dict[str, Any]]:
-        settings = {"columns": columns, **job}
+        settings = {"columns": columns, "net": net, **job}
         return run_in_processes(columns, _fit, settings)
 
     run(before, steps=3, folder=tmp_path)
 
     resumed = run(after, steps=8, resume=tmp_path / "last.ckpt")
 
-    fit(columns=1, steps=3, folder=tmp_path)
-    whole = fit(columns=1, steps=8, resume=tmp_path / "last.ckpt")
+    fit(columns=1, net=net, steps=3, folder=tmp_path)
+    whole = fit(columns=1, net=net, steps=8, resume=tmp_path / "last.ckpt")
     assert_columns_are([rank["parts"] for rank in resumed], whole["parts"], 1e-10)
     assert resumed[0]["tested"] == pytest.approx(whole["tested"], rel=1e-6)
 
 
-def test_the_checkpoint_of_two_columns_is_that_of_one_process(tmp_path: Path):
-    run_in_processes(2, _fit, {"columns": 2, "folder": tmp_path})
+@pytest.mark.parametrize("normalization", ["lrn", "batch"])
+def test_the_checkpoint_of_two_columns_is_that_of_one_process(normalization: str, tmp_path: Path):
+    net = {"normalization": normalization}
+    run_in_processes(2, _fit, {"columns": 2, "folder": tmp_path, "net": net})
     divided = torch.load(tmp_path / "last.ckpt", weights_only=True)
 
-    fit(columns=1, folder=tmp_path)
+    fit(columns=1, folder=tmp_path, net=net)
     whole = torch.load(tmp_path / "last.ckpt", weights_only=True)
 
     assert divided.keys() == whole.keys()
@@ -362,8 +414,8 @@ def test_bfloat16_halves_what_crosses():
     assert all(rank["parts"]["conv1.weight"].isfinite().all() for rank in ranks)
 
 
-def refused(net: Any, columns: int, **settings: Any) -> None:
-    trainer = make_trainer(ColumnParallelStrategy(columns), columns, max_steps=1, **settings)
+def train_one_step(net: Any, columns: int, devices: int = 2, **settings: Any) -> None:
+    trainer = make_trainer(ColumnParallelStrategy(columns), devices, max_steps=1, **settings)
     data = Synthetic(num_images=8, batch_size=4, size=67, image_size=67)
     trainer.fit(ClassificationTask(net, lr=0.1), datamodule=data)
 
@@ -383,7 +435,7 @@ def test_what_cannot_be_divided_is_refused(net: Any, settings: dict[str, Any], m
 
 
 def _refused(net: Any, settings: dict[str, Any]) -> None:
-    refused(net, 2, **settings)
+    train_one_step(net, 2, **settings)
 
 
 @pytest.mark.gpu

@@ -69,7 +69,7 @@ def forecast(
         may_end_earlier=may_end_earlier, clock=lambda: clock.now,
     )  # fmt: skip
     lightning = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        accelerator="cpu", logger=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
         callbacks=[clock, RunRecorder(run), teller, StopWhenTold(teller)], **trainer,
     )  # fmt: skip

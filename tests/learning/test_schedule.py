@@ -128,7 +128,7 @@ def test_the_11_percent_net_decays_from_local3_on_and_lowers_the_weights_alone()
 
 def test_a_layers_own_drops_replace_those_of_its_kind_wholly():
     drops = {"weights": {1: 0.1, 3: 0.01}, "conv1_weights": {2: 0.5}}
-    task = ClassificationTask(CifarNet(), lr=1.0, drops=drops)
+    task = ClassificationTask(CifarNet(), lr=1.0, bias_lr_factor=1.0, drops=drops)
     optimizer = task.configure_optimizers()
     schedule = ByEpoch(optimizer, drops)
 
@@ -190,8 +190,8 @@ DROPS = {"weights": {1: 0.1, 3: 0.01}, "conv1_weights": {2: 0.0}, "conv1_biases"
 EPOCH_END = -1
 
 
-class Watch(pl.Callback):
-    """Keeps the rates and conv1 of every batch, by (epoch, batch)."""
+class Watch(pl.callbacks.Checkpoint):
+    """Keeps the rates and conv1 of every batch, by (epoch, batch). Comes after the recorder."""
 
     def __init__(self, stop_after: tuple[int, int] | None = None) -> None:
         self.rates: dict[tuple[int, int], list[float]] = {}
@@ -239,9 +239,10 @@ def fit(
         color_noise_epochs=3,
     )
     learning = learning or {"schedule": "by_epoch", "drops": DROPS}
-    task = ClassificationTask(net, **{"lr": 0.01, "weight_decay": 5e-4, **learning})
+    rates = {"lr": 0.01, "bias_lr_factor": 1.0, "weight_decay": 5e-4}
+    task = ClassificationTask(net, **{**rates, **learning})
     lightning = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        accelerator="cpu", logger=False, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, use_distributed_sampler=False,
         callbacks=[RunRecorder(run), watch], **{"max_epochs": 4, **trainer},
     )  # fmt: skip

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from alexnet.learning import ClassificationTask, TopError
+from alexnet.learning.metrics import MeanLoss
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.schedule import plateau
-from alexnet.learning.task import MeanLoss
 from alexnet.model import CifarNet
 
 

@@ -1,4 +1,6 @@
+import dataclasses
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +100,203 @@ def test_a_checkpoint_of_another_program_is_refused_with_what_to_say(tmp_path: P
         read_checkpoint(tmp_path / "a.ckpt")
 
 
-def test_a_network_that_does_not_exist_is_refused(tmp_path: Path):
-    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"_target_": "os.system"})
+class SmallNet(nn.Module):
+    """A network of a user: batch norm, no image_size and no pixel_scale."""
 
-    with pytest.raises(ValueError, match=r"of a network os\.system, unknown here"):
+    def __init__(self, num_classes, width=4, pool=nn.AdaptiveAvgPool2d):
+        super().__init__()
+        self.head = nn.Conv2d(3, width, 3)
+        self.norm = nn.BatchNorm2d(width)
+        self.pool = pool(1)
+        self.fc = nn.Linear(width, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.pool(self.norm(self.head(images))).flatten(1))
+
+
+def no_network(num_classes):
+    return num_classes
+
+
+SMALL_NET = f"{__name__}.SmallNet"
+
+
+def save_small_net(path, model=None, seed=0, **entries):
+    torch.manual_seed(seed)
+    net = SmallNet(7)
+    net(pixels(4, 8))
+    model = model or {"_target_": SMALL_NET, "num_classes": 7}
+    save(path, net, model)
+    torch.save({**torch.load(path), "image_size": 8, "format": 2, **entries}, path)
+    return path, net.eval()
+
+
+@pytest.mark.parametrize("where", ["the network", "an argument", "deep in its arguments"])
+@pytest.mark.parametrize(
+    ("target", "argument"), [("os.system", "command"), ("builtins.eval", "source")]
+)
+def test_what_a_hostile_file_names_is_not_called(tmp_path: Path, where, target, argument):
+    trace = tmp_path / "was_here"
+    hostile = {"_target_": target, argument: f"__import__('os').system('touch {trace}')"}
+    if target == "os.system":
+        hostile[argument] = f"touch {trace}"
+    model = {
+        "the network": SMALL | hostile,
+        "an argument": SMALL | {"init": hostile},
+        "deep in its arguments": SMALL | {"channels": [1, [{"a": hostile}]]},
+    }[where]
+    path = save(tmp_path / "a.ckpt", build(SMALL), model)
+
+    with pytest.raises(ValueError, match=rf"a\.ckpt names the class {target}, .*allow={target}"):
+        read_checkpoint(path, allow=[SMALL_NET])
+
+    honest = read_checkpoint(save(tmp_path / "b.ckpt", build(SMALL), SMALL))
+    with pytest.raises(ValueError, match=f"names the class {target}, which is not built"):
+        dataclasses.replace(honest, model=model).build()
+    assert not trace.exists()
+
+
+def test_the_module_of_a_class_that_is_not_allowed_is_not_imported(tmp_path: Path, monkeypatch):
+    (tmp_path / "module_with_effects.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = SMALL | {"_target_": "module_with_effects.Net"}
+
+    with pytest.raises(ValueError, match=r"names the class module_with_effects\.Net"):
+        read_checkpoint(save(tmp_path / "a.ckpt", build(SMALL), model))
+
+    assert "module_with_effects" not in sys.modules
+
+
+@pytest.mark.parametrize("allow", [[SMALL_NET], {SMALL_NET}, SMALL_NET], ids=["list", "set", "one"])
+def test_a_users_network_comes_back_if_its_class_is_allowed(tmp_path: Path, allow):
+    path, net = save_small_net(tmp_path / "a.ckpt")
+
+    saved = read_checkpoint(path, allow=allow)
+
+    assert (saved.num_classes, saved.image_size) == (7, 8)
+    assert torch.equal(saved.build()(pixels(2, 8)), net(pixels(2, 8)))
+
+
+def test_classes_in_the_arguments_of_a_users_network_are_built_if_they_are_allowed(tmp_path: Path):
+    pool = {"_target_": "torch.nn.AdaptiveMaxPool2d", "_partial_": True}
+    model = {"_target_": SMALL_NET, "num_classes": 7, "pool": pool}
+    path, _ = save_small_net(tmp_path / "a.ckpt", model)
+
+    with pytest.raises(ValueError, match=r"allow=torch\.nn\.AdaptiveMaxPool2d"):
+        read_checkpoint(path, allow=[SMALL_NET])
+
+    saved = read_checkpoint(path, allow=[SMALL_NET, "torch.nn.AdaptiveMaxPool2d"])
+    assert isinstance(saved.build().pool, nn.AdaptiveMaxPool2d)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"_target_": "my_lab.nets.Net"},
+            r"my_lab\.nets\.Net, which cannot be imported.*PYTHONPATH",
+        ),
+        ({"_target_": f"{__name__}.Missing"}, "Missing, which cannot be imported"),
+        ({"_target_": f"{__name__}.SMALL_NET"}, "not a class or a function"),
+        ({"_target_": f"{__name__}.no_network"}, "returns int, and not a torch.nn.Module"),
+        ({"depth": 3}, r"does not fit .*SmallNet.*unexpected keyword argument 'depth'"),
+        ({"width": "wide"}, "cannot be built with the arguments in the file: TypeError"),
+        ({"width": 5}, r"head\.weight is 4 x 3 x 3 x 3, the network takes 5 x 3 x 3 x 3"),
+    ],
+)
+def test_a_users_network_that_cannot_be_built_is_one_clear_error(tmp_path: Path, change, message):
+    model = {"_target_": SMALL_NET, "num_classes": 7} | change
+    path, _ = save_small_net(tmp_path / "a.ckpt", model)
+    saved = read_checkpoint(path, allow=[model["_target_"]])
+
+    with pytest.raises(ValueError, match=rf"a\.ckpt.*{message}"):
+        saved.build()
+
+
+@pytest.mark.parametrize(
+    ("entries", "must"),
+    [
+        ({"model": "AlexNet"}, "model must be a table"),
+        ({"model": {1: 2}}, "model must be a table"),
+        ({"model": SMALL | {"num_classes": "7"}}, r"model\.num_classes must be a positive integer"),
+        ({"model": SMALL | {"image_size": None}}, "image_size must be a positive integer"),
+        ({"class_names": list(range(7))}, "class_names must be texts"),
+        ({"class_names": ["a", "b"]}, "one for each class"),
+        ({"class_names": "abcdefg"}, "class_names must be texts"),
+        ({"mean_image": None}, "mean_image must be a tensor"),
+        ({"mean_image": [1.0, 2.0, 3.0]}, "mean_image must be a tensor"),
+        ({"mean_image": torch.zeros(64, 64)}, r"of shape \(3, height, width\)"),
+        ({"state_dict": [1]}, "state_dict must be a table"),
+        ({"state_dict": {1: torch.zeros(1)}}, "state_dict must be a table"),
+        ({"state_dict": {"net.conv1.weight": "x"}}, "state_dict must hold tensors"),
+        ({"global_step": "20"}, "global_step must be an integer"),
+        ({"augmentation": 3}, "augmentation must be a text"),
+        ({"format": "new"}, "format must be a positive integer, but is 'new'"),
+    ],
+)
+def test_odd_entries_are_one_clear_error(tmp_path: Path, entries, must):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    torch.save({**torch.load(path), **entries}, path)
+
+    with pytest.raises(ValueError, match=rf"a\.ckpt is damaged or no checkpoint.*its .*{must}"):
         read_checkpoint(path)
+
+
+def test_arguments_that_contain_themselves_are_refused(tmp_path: Path):
+    endless: list[Any] = []
+    endless.append(endless)
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"channels": endless})
+
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("entries", [{}, {"format": 1}, {"format": 2}])
+def test_checkpoints_of_this_and_of_earlier_formats_are_read(tmp_path: Path, entries):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    torch.save({**torch.load(path), **entries}, path)
+
+    assert read_checkpoint(path).image_size == 64
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused_with_what_to_do(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    torch.save({**torch.load(path), "format": 3}, path)
+
+    with pytest.raises(ValueError, match=r"newer version .*format 3; .* up to 2\): update"):
+        read_checkpoint(path)
+
+
+def test_a_shipped_network_that_another_version_has_written_is_refused(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"colour": "blue"})
+
+    with pytest.raises(ValueError, match=r"does not fit alexnet\.model\.AlexNet.*'colour'"):
+        read_checkpoint(path).build()
+
+
+def test_a_users_network_starts_from_another_with_its_running_statistics(tmp_path: Path):
+    path, theirs = save_small_net(tmp_path / "a.ckpt", seed=1)
+    torch.manual_seed(0)
+    net = SmallNet(3)
+    before = net.fc.weight.detach().clone()
+
+    start_from(net, read_checkpoint(path, allow=SMALL_NET), model={"_target_": SMALL_NET})
+
+    for name, value in net.state_dict().items():
+        if not name.startswith("fc"):
+            assert torch.equal(value, theirs.state_dict()[name]), name
+    assert net.norm.num_batches_tracked == 1
+    assert torch.equal(net.fc.weight.flatten().sort().values, before.flatten().sort().values)
+
+
+def test_a_users_network_does_not_start_from_one_that_scales_its_pixels(tmp_path: Path):
+    theirs = {"_target_": "alexnet.model.CifarNet", "num_classes": 7, "image_size": 24}
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", build(theirs), theirs))
+    net = nn.Sequential()
+    net.conv1, net.fc = nn.Conv2d(3, 32, 5), nn.Linear(32, 7)
+
+    with pytest.raises(ValueError, match=r"it multiplies pixels by 0\.015625, this network by 1"):
+        start_from(net, saved, model={"_target_": "my_lab.Net"})
 
 
 def test_shapes_that_do_not_fit_are_named_by_layer(tmp_path: Path):

@@ -94,7 +94,7 @@ def test_equal_seeds_give_equal_initial_weights_in_all_arms(init):
 
 
 def test_initial_weights_of_2012():
-    net = local_net()
+    net = local_net(init="source_2012")
     for name, std in STD_2012.items():
         # conv1 has 4,800 weights, whose sample std is within 1 % (one sigma) of the true one
         assert net.get_submodule(name).weight.std().item() == pytest.approx(std, rel=0.04), name

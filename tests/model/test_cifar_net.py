@@ -77,7 +77,8 @@ def test_it_is_layers_19pct_with_the_norms_of_the_11_percent_net(
 def test_the_maximum_before_the_nonlinearity_is_the_same_function(nonlinearity):
     net = cifar_net(nonlinearity=nonlinearity, normalization="none", init="he")
     maps = net.conv1(pictures(2))
-    torch.testing.assert_close(net.pool1(net.nonlinearity(maps)), net.nonlinearity(net.pool1(maps)))
+    neurons = net.nonlinearity["conv1"]
+    torch.testing.assert_close(net.pool1(neurons(maps)), neurons(net.pool1(maps)))
 
 
 @pytest.mark.parametrize(("nonlinearity", "normalization", "pooling"), COMBINATIONS)
@@ -108,7 +109,7 @@ def test_equal_seeds_give_equal_initial_weights_in_all_arms(init):
 
 
 def test_initial_weights_of_2012():
-    net = cifar_net()
+    net = cifar_net(init="source_2012")
     for name, std in {"conv1": 1e-4, "conv2": 0.01, "conv3": 0.01, "fc4": 0.01}.items():
         # conv1 has 2,400 weights, whose sample std is within 1.4 % (one sigma) of the true one
         assert net.get_submodule(name).weight.std().item() == pytest.approx(std, rel=0.05), name

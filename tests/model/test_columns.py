@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from alexnet.model import AlexNet, crossing_sizes, keep_column, rows_of
+from alexnet.vocabulary import LEVELS
 
 
 def test_activities_cross_where_the_paper_draws_it():
@@ -74,3 +75,75 @@ def test_half_of_the_control_cannot_be_divided_again():
 
     with pytest.raises(ValueError, match=r"model\.columns=1 cannot be divided into 2"):
         keep_column(net, column=0, columns=2)
+
+
+def small_net(**levels):
+    sizes = {"channels": (8, 16, 16, 16, 8), "hidden": (16, 16), "image_size": 67}
+    return AlexNet(num_classes=8, columns=2, columns_cross=False, init="he", **sizes, **levels)
+
+
+def test_running_statistics_are_divided_and_the_number_of_batches_is_not():
+    net = small_net(normalization="batch")
+    net(torch.randn(4, 3, 67, 67))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    whole = keep_column(net, column=1, columns=2)
+
+    for name, value in net.state_dict().items():
+        is_count = name.endswith("num_batches_tracked")
+        assert torch.equal(value, before[name] if is_count else before[name].chunk(2)[1]), name
+        assert (name in whole) is not is_count
+    assert net.norm1.num_features == 4
+
+
+class Slopes(nn.PReLU):
+    def __init__(self, channels):
+        super().__init__(channels)
+
+
+@pytest.mark.parametrize(
+    ("factor", "factory"),
+    [
+        ("nonlinearity", Slopes),
+        ("normalization", lambda channels, columns: nn.GroupNorm(2 * columns, channels)),
+    ],
+)
+def test_levels_with_a_parameter_per_channel_are_divided(factor, factory, monkeypatch):
+    monkeypatch.setitem(LEVELS[factor], "mine", factory)
+
+    def build():
+        torch.manual_seed(0)
+        net = small_net(**{factor: "mine"}).eval()
+        with torch.no_grad():
+            for name, weight in net.named_parameters():
+                if not name.startswith(("conv", "fc")):
+                    weight.uniform_()
+        net.fc8 = nn.Identity()
+        return net
+
+    images = torch.randn(2, 3, 67, 67)
+    for column in range(2):
+        part = build()
+        part.fc8 = nn.Linear(1, 8)  # keep_column divides it too
+        keep_column(part, column, columns=2)
+        part.fc8 = nn.Identity()
+        torch.testing.assert_close(part(images), build()(images).chunk(2, 1)[column])
+
+
+@pytest.mark.parametrize(
+    ("factor", "factory", "message"),
+    [
+        ("nonlinearity", nn.PReLU, r"nonlinearity\.conv1\.weight cannot be divided.*each channel"),
+        ("normalization", lambda channels: nn.GroupNorm(1, channels), "norm1 normalizes across"),
+    ],
+)
+def test_levels_that_join_columns_are_refused(factor, factory, message, monkeypatch):
+    monkeypatch.setitem(LEVELS[factor], "mine", factory)
+    net = small_net(**{factor: "mine"})
+    before = net.conv1.weight.shape
+
+    with pytest.raises(ValueError, match=message):
+        keep_column(net, column=0, columns=2)
+
+    assert net.conv1.weight.shape == before
+    assert net.columns == 2

@@ -88,7 +88,7 @@ def test_a_final_metric_comes_from_the_result_or_else_from_the_last_row(sweep_fo
     assert [(each.value, each.fate) for each in sweep.outcomes()] == [
         (0.39, "finished"),
         (0.4, "finished"),
-        (None, "failed"),
+        (None, "unmeasured"),
     ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.data import cifar10 as data
 from alexnet.folders.ending import CANNOT_BE_BUILT, Exit
 from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
@@ -71,8 +72,8 @@ def test_one_other_byte_in_a_batch_gives_cifar10_another_fingerprint(name: str, 
 
 
 def test_the_files_of_cifar10_are_those_that_torchvision_knows():
-    assert set(cifar10.FILES) == set(cifar10._MD5)
-    assert cifar10.torchvision.datasets.CIFAR10.base_folder == cifar10.FOLDER
+    assert set(cifar10.FILES) == set(data._MD5)
+    assert data.torchvision.datasets.CIFAR10.base_folder == cifar10.FOLDER
 
 
 def test_one_image_more_gives_prepared_images_another_fingerprint(tmp_path: Path):
@@ -163,8 +164,8 @@ def test_the_same_imagenet_in_other_shards_is_not_said_to_be_other_images():
 
 def test_torch_is_not_imported_to_tell_them(tmp_path: Path):
     program = (
-        "import sys; from pathlib import Path; from alexnet import identity, cifar10; "
-        "from alexnet.preparation import raw, shards; raw.fingerprint(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; import alexnet.run.images; "
+        "from alexnet.sources import cifar10, raw_imagenet, shards; raw_imagenet.fingerprint(Path(sys.argv[1])); "
         "assert 'torch' not in sys.modules"
     )
     root = class_folders(tmp_path)

@@ -3,15 +3,23 @@
 Written in conf/experiment, kept in sweep.json, read by the report.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from alexnet import vocabulary
+from alexnet.config.suggest import did_you_mean
 
 EffectKind = Literal["difference", "ratio"]
-Metric = Literal[
-    "train/loss", "train/error", "val/loss", "val/error", "val/error_top5",
-    "test/loss", "test/error", "test/error_top5",
-]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -27,18 +35,75 @@ class Section(BaseModel):
 class Measure(Section):
     """What is read off a run: a final metric, or the epochs until an error has fallen so far.
 
-    `threshold` is an error between 0 and 1, for epochs_to_error only.
+    `metric` is a key of the table of metrics. `threshold` is a value of it (an error between 0 and
+    1), for epochs_to_error only; a metric of which more is better has to rise to it.
+
+    `printed`, `better` and `is_fraction` are what the table says of a metric that a user has added:
+    the report reads them here, for it does not import the user's modules. They are filled in from
+    the table, and None for the metrics that every process knows.
     """
 
     kind: Literal["final", "epochs_to_error"]
-    metric: Metric
+    printed: str | None = None
+    better: Literal["lower", "higher"] | None = None
+    is_fraction: bool | None = None
+    metric: str
     threshold: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _described_by_the_table(cls, given: Any) -> Any:
+        metric = given.get("metric") if isinstance(given, Mapping) else None
+        entry = vocabulary.METRICS.get(metric) if isinstance(metric, str) else None
+        if entry is None or entry.factory is None:
+            return given
+        known = {key: getattr(entry, key) for key in ("printed", "better", "is_fraction")}
+        return {**given, **{key: value for key, value in known.items() if given.get(key) is None}}
+
+    @field_validator("metric")
+    @classmethod
+    def _is_registered(cls, metric: str, info: ValidationInfo) -> str:
+        if metric not in vocabulary.METRICS and info.data.get("printed") is None:
+            registered = ", ".join(vocabulary.METRICS)
+            near = did_you_mean(metric, vocabulary.METRICS)
+            hint = f"{near} Registered are" if near.startswith("did you mean") else "choose one of"
+            raise ValueError(f"{hint} {registered}")
+        return metric
+
+    @model_serializer(mode="wrap")
+    def _without_what_the_table_says(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A metric that the program ships is written as it always was: names of sweeps are hashes.
+        plain = write(self)
+        return {key: plain[key] for key in plain if plain[key] is not None or key == "threshold"}
+
+    @property
+    def described(self) -> vocabulary.Metric:
+        """What is known of the metric: by this measure, else by the table, else by its name."""
+        if self.printed is not None:
+            return vocabulary.Metric(
+                key=self.metric,
+                printed=self.printed,
+                better=self.better or "lower",
+                is_fraction=bool(self.is_fraction),
+            )
+        return vocabulary.METRICS.get(self.metric) or unknown_metric(self.metric)
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Of the measured value. Fewer epochs are always better."""
+        return self.kind == "epochs_to_error" or self.described.better == "lower"
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Measure":
         if (self.kind == "epochs_to_error") != (self.threshold is not None):
             raise ValueError("epochs_to_error needs a threshold, final has none")
         return self
+
+
+def unknown_metric(key: str) -> vocabulary.Metric:
+    """What is assumed of a metric that is in no table: an error is a fraction, nothing else is."""
+    is_error = key.partition("/")[2].startswith("error")
+    return vocabulary.Metric(key=key, printed=key, is_fraction=is_error)
 
 
 class Paper(Section):

@@ -103,7 +103,7 @@ class _Photographs:
             if isinstance(photograph, BadImage):
                 labels[i] = NO_IMAGE
             else:
-                images[i] = self._reduced(decode(photograph.jpeg))
+                images[i] = reduced(decode(photograph.jpeg), self.pixels)
         return LabelledImages(images, labels)
 
     def path(self, row: int) -> Path:
@@ -112,9 +112,11 @@ class _Photographs:
     def read(self, row: int) -> Photograph | BadImage:
         return read_photograph(RawImage(str(self.folder), self.names[row]))
 
-    def _reduced(self, image: np.ndarray) -> np.ndarray:
-        if image.shape[-1] == self.pixels:
-            return image
-        rgb = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-        small = rgb.resize((self.pixels, self.pixels), Image.Resampling.HAMMING)
-        return np.asarray(small).transpose(2, 0, 1)
+
+def reduced(image: np.ndarray, pixels: int) -> np.ndarray:
+    """Square uint8 RGB images, (3, h, h) -> (3, pixels, pixels)."""
+    if image.shape[-1] == pixels:
+        return image
+    rgb = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
+    small = rgb.resize((pixels, pixels), Image.Resampling.HAMMING)
+    return np.asarray(small).transpose(2, 0, 1)

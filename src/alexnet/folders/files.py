@@ -5,7 +5,7 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,55 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def append_row(path: Path, columns: tuple[str, ...], row: Mapping[str, float]) -> None:
-    """Add a row to a CSV file, below a header."""
+def append_row(path: Path, columns: Sequence[str], row: Mapping[str, float]) -> None:
+    """Add a row to a CSV file, below a header; what the row does not have is left blank.
+
+    A file that exists keeps its columns. Those that the row has and the file does not are added to
+    it first, blank in all rows before: the file is replaced at once.
+    """
+    there = _header(path)
+    known = [
+        *there,
+        *(each for each in columns if each not in there and (each in row or not there)),
+    ]
+    if there and known != there:
+        _widen(path, known)
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        if not file.tell():  # new, or a run that goes on has taken all rows back
+        writer = csv.DictWriter(file, known, lineterminator="\n")
+        if not there:  # new, or a run that goes on has taken all rows back
             writer.writeheader()
         writer.writerow(row)
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        with path.open(newline="") as file:
+            return next(csv.reader(file), [])
+    except FileNotFoundError:
+        return []
+
+
+def _widen(path: Path, columns: Sequence[str]) -> None:
+    with path.open(newline="") as old, replacing(path, newline="") as new:
+        writer = csv.DictWriter(new, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(csv.DictReader(old))
+
+
+def keep_rows(path: Path, column: str, most: float) -> None:
+    """Remove the rows from the first on whose column exceeds `most`, or that is cut short."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return
+    place, kept = _header(path).index(column) if lines else 0, 0
+    for line in lines:
+        cells = line.decode().rstrip("\n").split(",")
+        is_header = kept == 0
+        if not line.endswith(b"\n") or not (is_header or float(cells[place]) <= most):
+            break
+        kept += len(line)
+    os.truncate(path, kept)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -14,23 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import vocabulary
-from alexnet.folders.files import Row, append_row, is_whole, read_json, read_rows, write_json
+from alexnet.folders.files import (
+    Row,
+    append_row,
+    is_whole,
+    keep_rows,
+    read_json,
+    read_rows,
+    write_json,
+)
 from alexnet.folders.liveness import process_state
 
 log = logging.getLogger(__name__)
 
-METRICS_COLUMNS = (
-    "epoch",
-    vocabulary.TRAIN_LOSS,
-    vocabulary.TRAIN_ERROR,
-    vocabulary.VAL_LOSS,
-    vocabulary.VAL_ERROR,
-    vocabulary.VAL_ERROR_TOP5,
-    "lr",
-    "seconds",
-    "images_per_second",
-)
 PROGRESS_COLUMNS = ("epoch", "images", vocabulary.TRAIN_LOSS, vocabulary.TRAIN_ERROR)
+
+
+def metrics_columns() -> tuple[str, ...]:
+    """Of metrics.csv: every metric of the table but those of the test, which has no epochs."""
+    keys = (each.key for each in vocabulary.METRICS.values() if each.stage != "test")
+    return ("epoch", *keys, "lr", "seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -184,12 +187,17 @@ class RunDir:
         return os.fsencode(self.path.absolute()) in command
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add the row of one epoch to metrics.csv."""
-        append_row(self.metrics, METRICS_COLUMNS, row)
+        """Add the row of one epoch to metrics.csv; metrics that were not measured stay blank."""
+        append_row(self.metrics, metrics_columns(), row)
 
     def append_progress(self, row: Mapping[str, float]) -> None:
         """Add a row to progress.csv: fractional epoch, error over the images since the last row."""
         append_row(self.progress, PROGRESS_COLUMNS, row)
+
+    def take_back(self, *, epochs: int, images: int) -> None:
+        """Remove the rows that were written after so many whole epochs and images of progress."""
+        keep_rows(self.metrics, "epoch", epochs)
+        keep_rows(self.progress, "images", images)
 
     def read_metrics(self) -> list[Row]:
         """Rows of metrics.csv, [] if there is none yet."""

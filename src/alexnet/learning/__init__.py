@@ -3,10 +3,12 @@
 from alexnet.learning.columns.strategy import ColumnParallelStrategy
 from alexnet.learning.forecast import Forecast, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
+from alexnet.learning.metrics import TopError
 from alexnet.learning.optimizer import PaperSGD
 from alexnet.learning.recording import Diverged, RunRecorder
 from alexnet.learning.resume import check_checkpoint
-from alexnet.learning.task import ClassificationTask, TopError
+from alexnet.learning.schedule import cosine_with_warmup
+from alexnet.learning.task import ClassificationTask
 
 __all__ = [
     "ClassificationTask",
@@ -19,4 +21,5 @@ __all__ = [
     "TopError",
     "check_checkpoint",
     "checkpoint_bytes",
+    "cosine_with_warmup",
 ]

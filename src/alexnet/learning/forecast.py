@@ -95,18 +95,21 @@ class Forecast(Callback):
         return self._clock()
 
     def _tell(self, trainer: pl.Trainer) -> None:
-        assert trainer.max_epochs is not None
         in_epoch = int(trainer.num_training_batches)
-        steps = trainer.max_epochs * in_epoch
-        if trainer.max_steps > 0:
-            steps = min(steps, trainer.max_steps)
+        # In batches; several of them may be one step of the optimizer.
+        ends = [
+            (trainer.max_epochs or -1) * in_epoch,
+            trainer.max_steps * trainer.accumulate_grad_batches,
+        ]
+        steps = min(each for each in ends if each >= 0)  # negative: no end
+        done = trainer.fit_loop.total_batch_idx + 1
         validation = VALIDATION_STEP * sum(map(int, trainer.num_val_batches)) / in_epoch
         seconds_per_step = self._seconds / self._steps * (1 + validation)
         split = trainer.distributed_sampler_kwargs
         replicas = split["num_replicas"] if split else 1
         cost = Cost(
             images_per_second=self._images * replicas / self._seconds,
-            seconds=seconds_per_step * (steps - trainer.global_step),
+            seconds=seconds_per_step * (steps - done),
             seconds_in_all=seconds_per_step * steps,
             may_end_earlier=self.may_end_earlier,
             memory_bytes=self._memory(),

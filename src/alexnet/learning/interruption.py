@@ -1,27 +1,31 @@
 import signal
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
 from alexnet.folders.ending import Stopped
+from alexnet.learning.recording import RunRecorder
 from alexnet.signals import handle
 
 
-class StopOnSignal(Callback):
+class StopOnSignal(Checkpoint):
     """On each of SIGNALS_TO_STOP: a checkpoint at the next batch, then Stopped.
 
     The handler only notes the signal. Processes of one run agree on it between two batches, so that
-    they stop together although only one of them was told. During the validation after an epoch the
-    run stops when its checkpoint is written; during the test at once, for nothing is lost.
-    Must come after the callback whose `save` it is given.
+    they stop together although only one of them received it. While gradients are accumulated the
+    run goes on until they are applied. Without a checkpoint inside the epoch, because the data
+    module could not go on from there, the run stops at once and goes on from the end of the last
+    epoch. During the validation after an epoch it stops when its checkpoint is written; during the
+    test at once, for nothing is lost.
+
+    Must come after its recorder in the list of callbacks.
     """
 
-    def __init__(self, save: Callable[[pl.Trainer, pl.LightningModule], None]) -> None:
-        self._save = save
+    def __init__(self, recorder: RunRecorder) -> None:
+        self._recorder = recorder
         self._signal: signal.Signals | None = None
 
     @override
@@ -43,8 +47,12 @@ class StopOnSignal(Callback):
         batch_idx: int,
     ) -> None:
         # The last batch is followed by a validation and a checkpoint.
-        if self._is_told(trainer) and not (trainer.is_last_batch or trainer.should_stop):
-            self._save(trainer, pl_module)
+        if not self._is_told(trainer) or trainer.is_last_batch or trainer.should_stop:
+            return
+        if self._recorder.can_save_after(trainer, batch_idx):
+            self._recorder.save(trainer, pl_module)
+            self._stop()
+        if not self._recorder.can_save_inside_epochs(trainer):
             self._stop()
 
     @override

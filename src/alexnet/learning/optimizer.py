@@ -1,3 +1,4 @@
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -61,20 +62,32 @@ class PaperSGD(Optimizer):
         return loss
 
 
+def arguments_of(optimizer: Callable[..., Optimizer]) -> tuple[str, set[str]]:
+    """Name and arguments of an optimizer's class, or of a functools.partial of it.
+
+    A class that takes any keyword has **NAME among its arguments.
+    """
+    made = getattr(optimizer, "func", optimizer)
+    parameters = inspect.signature(optimizer).parameters.values()
+    return getattr(made, "__name__", type(made).__name__), {
+        f"**{each.name}" if each.kind is each.VAR_KEYWORD else each.name for each in parameters
+    }
+
+
 def parameter_groups(
     net: nn.Module,
     *,
     lr: float,
     bias_lr_factor: float,
-    weight_decay: float,
-    bias_weight_decay: float,
+    weight_decay: float | None,
+    bias_weight_decay: float | None,
     apart: Collection[str] = (),
     layer_weight_decay: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Groups by name: weights and biases, and LAYER_weights or LAYER_biases of single layers.
 
     A layer has groups of its own for what `apart` names, and for its weights if it has a weight
-    decay of its own, which is never for its biases.
+    decay of its own, which is never for its biases. A decay of None is the optimizer's default.
 
     Raises ValueError for a group or a layer that the network does not have.
     """
@@ -93,7 +106,9 @@ def parameter_groups(
             rate, decay = lr, decays.get(name, weight_decay)
             if name.endswith("biases"):
                 rate, decay = lr * bias_lr_factor, bias_weight_decay
-            groups[name] = {"name": name, "params": [], "lr": rate, "weight_decay": decay}
+            groups[name] = {"name": name, "params": [], "lr": rate}
+            if decay is not None:
+                groups[name]["weight_decay"] = decay
     for parameter, weight in net.named_parameters():
         layer = parameter.rpartition(".")[0]
         kind = "biases" if parameter.endswith("bias") else "weights"

@@ -1,16 +1,15 @@
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint, Timer
+from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 from typing_extensions import override
 
@@ -19,6 +18,7 @@ from alexnet.folders.files import Row
 from alexnet.folders.run import RunDir
 from alexnet.learning.columns.strategy import ColumnParallelStrategy
 from alexnet.learning.task import ClassificationTask
+from alexnet.vocabulary import Above0, Fraction
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,22 @@ class Position:
     seconds: float = 0.0
     best_error: float = math.inf
     has_crossed: bool = False  # the training error fell to where the run was to stop
+    is_over: bool = False  # it has crossed, or a callback such as EarlyStopping ended the run
     # Of the epoch begun, up to the last row of progress.csv
     epoch_loss: float = 0.0
     epoch_wrong: float = 0.0
     epoch_images: int = 0
     epoch_seconds: float = 0.0
-    # Bytes written; what a killed process wrote behind them is taken back
-    metrics_bytes: int = 0
-    progress_bytes: int = 0
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any]) -> "Position":
+        """From a checkpoint, which may be one of an older or a newer version."""
+        known = {each.name for each in fields(cls)}
+        position = cls(**{key: value for key, value in state.items() if key in known})
+        return replace(position, is_over=position.is_over or position.has_crossed)
 
 
-class RunRecorder(Callback):
+class RunRecorder(Checkpoint):
     """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
 
     progress.csv has ten equal rows an epoch, so that the crossing of an error can be read off more
@@ -58,8 +63,15 @@ class RunRecorder(Callback):
     checkpoints.
 
     A checkpoint is written at the end of every epoch, and inside one when `checkpoint_minutes` have
-    passed since the last. A run that goes on from it ends in the same files and weights, bit for
-    bit, as one that never stopped: what the dead process wrote after the checkpoint is taken back.
+    passed since the last, where no gradients are accumulated. A run that goes on from it ends in
+    the same files and weights, bit for bit, as one that never stopped: what the dead process wrote
+    after the checkpoint is taken back. A data module without `start_at` cannot go on inside an
+    epoch, so that checkpoints are written at the ends of epochs only.
+
+    As a Checkpoint it comes after every other callback (Trainer(enable_checkpointing=False) refuses
+    it), so that the state of callbacks such as EarlyStopping is saved as it is after the epoch. A
+    run that a callback has ended trains no further when it goes on; one that max_steps or max_time
+    ended does if it is given more.
 
     Raises Diverged when the loss is not finite.
     """
@@ -68,8 +80,8 @@ class RunRecorder(Callback):
         self,
         run: RunDir,
         *,
-        checkpoint_minutes: float = math.inf,
-        stop_at_train_error: float | None = None,
+        checkpoint_minutes: Above0 = math.inf,
+        stop_at_train_error: Fraction | None = None,
     ) -> None:
         self.run = run
         self.checkpoint_minutes = checkpoint_minutes
@@ -78,22 +90,21 @@ class RunRecorder(Callback):
         self._counts: dict[str, Any] = {}  # of the metrics, since the last row
         self._is_resuming = False
         self._lr = math.nan  # of the weights, as trained with: after the validation it may be lower
-        # What to go on from if the run ends inside an epoch but is given more epochs later.
+        self._validated: dict[str, float] = {}  # of this epoch
+        # What to go on from if the run ends inside an epoch but is given more epochs later: the
+        # states of all callbacks, and of the loop.
         self._inside_epoch: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     # --- what a checkpoint holds of this
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        if self._inside_epoch is not None:
-            state, _ = self._inside_epoch
-            return {**state, "position": {**state["position"], "has_crossed": self.at.has_crossed}}
         random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
         return {"position": asdict(self.at), "counts": self._counts, "random": random}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.at = Position(**state_dict["position"])
+        self.at = Position.read(state_dict["position"])
         self._counts = state_dict["counts"]
         self._random = state_dict["random"]
         self._is_resuming = True
@@ -103,7 +114,11 @@ class RunRecorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self._inside_epoch is not None:
-            _, checkpoint["loops"]["fit_loop"] = self._inside_epoch
+            states, checkpoint["loops"]["fit_loop"] = self._inside_epoch
+            mine = states[self.state_key]
+            end = {"has_crossed": self.at.has_crossed, "is_over": self.at.is_over}
+            position = {**mine["position"], **end}
+            checkpoint["callbacks"] = {**states, self.state_key: {**mine, "position": position}}
         if isinstance(trainer.strategy, ColumnParallelStrategy):
             traffic = trainer.strategy.traffic
             checkpoint["traffic"] = {"bytes": traffic.bytes, "images": traffic.images}
@@ -118,10 +133,19 @@ class RunRecorder(Callback):
 
     @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.at.has_crossed:
+        if self.at.is_over:
             trainer.should_stop = True  # there is nothing left to train
-        if self._is_resuming:
+        if not self._is_resuming:
+            return
+        if self.can_save_inside_epochs(trainer):
             trainer.datamodule.start_at(self.at.epoch, self.at.step)  # type: ignore[attr-defined]
+        elif self.at.step and not self.at.is_over:
+            log.warning(
+                "the data module has no start_at: the rest of epoch %d sees other images than it "
+                "would have seen", self.at.epoch + 1,
+            )  # fmt: skip
+        if not self.at.step:
+            self._restore_random()  # before the loader is asked for the epoch, and draws its order
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -134,18 +158,14 @@ class RunRecorder(Callback):
             for name, metric in _training_metrics(task).items():
                 for state, value in self._counts[name].items():
                     setattr(metric, state, (value * is_first).to(task.device))
-            torch.set_rng_state(self._random["cpu"])
-            torch.cuda.set_rng_state_all(self._random["cuda"])
+            if self.at.step:
+                self._restore_random()  # after the loader, which drew its order long ago
             if trainer.is_global_zero:
-                self._take_back()
+                self.run.take_back(epochs=self.at.epoch, images=self.at.images)
 
-    def _take_back(self) -> None:
-        for file, size in (
-            (self.run.metrics, self.at.metrics_bytes),
-            (self.run.progress, self.at.progress_bytes),
-        ):
-            if file.exists():
-                os.truncate(file, size)
+    def _restore_random(self) -> None:
+        torch.set_rng_state(self._random["cpu"])
+        torch.cuda.set_rng_state_all(self._random["cuda"])
 
     # --- while it trains
 
@@ -153,8 +173,10 @@ class RunRecorder(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_began = time.monotonic()
         self._move(step=0, epoch_loss=0.0, epoch_wrong=0.0, epoch_images=0, epoch_seconds=0.0)
+        self._validated = {}
         data, epoch = trainer.datamodule, trainer.current_epoch  # type: ignore[attr-defined]
-        if data.color_noise and data.color_noise_epochs == epoch and trainer.is_global_zero:
+        has_noise = getattr(data, "color_noise", 0) and trainer.is_global_zero
+        if has_noise and data.color_noise_epochs == epoch:
             log.info("from epoch %d on: no colour noise", epoch + 1)
 
     @override
@@ -176,40 +198,59 @@ class RunRecorder(Callback):
             > batch_idx * PROGRESS_ROWS_PER_EPOCH // batches
         ):
             self._end_row(trainer, task, batches)
-        # Lightning validates before it stops only if it is told that it should stop.
-        if trainer.global_step == trainer.max_steps:
-            trainer.should_stop = True
+        self._notice_end(trainer)
         if done == batches:
             return
-        if trainer.should_stop:
-            self._count(task)
-            self._inside_epoch = (self.state_dict(), deepcopy(trainer.fit_loop.state_dict()))
-            if task.train_error.total:
-                self._end_row(trainer, task, batches)
-        elif self._is_due(trainer):
+        # Lightning validates before it stops only if should_stop is set.
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+        if trainer.should_stop and trainer.fit_loop._can_stop_early:
+            self._end_inside_epoch(trainer, task)
+        elif self.can_save_after(trainer, batch_idx) and self._is_due(trainer):
             self.save(trainer, task)
+
+    def _notice_end(self, trainer: pl.Trainer) -> None:
+        """Note that a callback, or the training error, has ended the run."""
+        if trainer.should_stop and not _is_out_of_time(trainer):
+            self._move(is_over=True)
+
+    def _end_inside_epoch(self, trainer: pl.Trainer, task: ClassificationTask) -> None:
+        self._count(task)
+        states = {each.state_key: deepcopy(each.state_dict()) for each in trainer.callbacks}  # type: ignore[attr-defined]
+        kept = {key: state for key, state in states.items() if state}
+        self._inside_epoch = (kept, deepcopy(trainer.fit_loop.state_dict()))
+        if task.train_error.total:
+            self._end_row(trainer, task, int(trainer.num_training_batches))
+
+    @override
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            metrics = trainer.callback_metrics
+            known = (each for each in vocabulary.METRICS if each.startswith("val/"))
+            self._validated = {key: float(metrics[key]) for key in known if key in metrics}
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        task = _task(pl_module)
-        at, metrics = self.at, trainer.callback_metrics
+        task, batches = _task(pl_module), int(trainer.num_training_batches)
+        if self._inside_epoch is None:
+            self._notice_end(trainer)
+            if self.at.step < batches:  # by what a validation inside the epoch has shown
+                self._end_inside_epoch(trainer, task)
+        at = self.at
         row = {
-            "epoch": _epochs(at, int(trainer.num_training_batches)),
+            "epoch": _epochs(at, batches),
             vocabulary.TRAIN_LOSS: at.epoch_loss / at.epoch_images,
             vocabulary.TRAIN_ERROR: at.epoch_wrong / at.epoch_images,
-            **{name: float(metrics[name]) for name in _VALIDATION},
+            **self._validated,
             "lr": self._lr,
             "seconds": at.seconds + time.monotonic() - self._epoch_began,
             "images_per_second": round(at.epoch_images / at.epoch_seconds, 1),
         }
-        is_best = row[vocabulary.VAL_ERROR] < at.best_error
+        error = self._validated.get(vocabulary.VAL_ERROR, math.inf)
+        is_best = error < at.best_error
         if trainer.is_global_zero:
             self.run.append_metrics(_rounded(row))
-        self._move(
-            seconds=row["seconds"],
-            best_error=min(at.best_error, row[vocabulary.VAL_ERROR]),
-            metrics_bytes=_size(self.run.metrics),
-        )
+        self._move(seconds=row["seconds"], best_error=min(at.best_error, error))
         if self._inside_epoch is None:
             self._move(epoch=trainer.current_epoch + 1, step=0)
         self.save(trainer, task, is_best=is_best)
@@ -219,10 +260,11 @@ class RunRecorder(Callback):
         self.run.write_status({**self.run.read_status(), **status})
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
+        validation = f"{100 * error:.1f} %" if math.isfinite(error) else "not measured"
         log.info(
-            "epoch %g of %d: training error %.1f %%, validation error %.1f %%, %.0f images/s",
+            "epoch %g of %s: training error %.1f %%, validation error %s, %.0f images/s",
             round(row["epoch"], 2), trainer.max_epochs, 100 * row[vocabulary.TRAIN_ERROR],
-            100 * row[vocabulary.VAL_ERROR], row["images_per_second"],
+            validation, row["images_per_second"],
         )  # fmt: skip
 
     def save(self, trainer: pl.Trainer, task: pl.LightningModule, *, is_best: bool = False) -> None:
@@ -236,6 +278,24 @@ class RunRecorder(Callback):
         self._saved_at = time.monotonic()
         if trainer.is_global_zero:
             self.run.accept_checkpoint(partial, is_best=is_best)
+
+    def can_save_inside_epochs(self, trainer: pl.Trainer) -> bool:
+        """Whether the data module can go on from there."""
+        return hasattr(trainer.datamodule, "start_at")  # type: ignore[attr-defined]
+
+    def can_save_after(self, trainer: pl.Trainer, batch_idx: int) -> bool:
+        """Whether a run that goes on from a checkpoint after this batch would be the same run.
+
+        Not if the data module cannot start there, while gradients are accumulated, which are in no
+        checkpoint, or before a validation inside the epoch, which Lightning would leave out.
+        """
+        done = batch_idx + 1
+        is_validated = trainer.val_check_batch is None or done % trainer.val_check_batch == 0
+        return (
+            self.can_save_inside_epochs(trainer)
+            and done % trainer.accumulate_grad_batches == 0
+            and not is_validated
+        )
 
     def _is_due(self, trainer: pl.Trainer) -> bool:
         """Whether it is time for a checkpoint; all processes of a run agree on it."""
@@ -284,14 +344,16 @@ class RunRecorder(Callback):
             epoch_wrong=at.epoch_wrong + error * images,
             epoch_images=at.epoch_images + images,
             has_crossed=has_crossed,
-            progress_bytes=_size(self.run.progress),
         )
 
     def _move(self, **changes: Any) -> None:
         self.at = replace(self.at, **changes)
 
 
-_VALIDATION = (vocabulary.VAL_LOSS, vocabulary.VAL_ERROR, vocabulary.VAL_ERROR_TOP5)
+def _is_out_of_time(trainer: pl.Trainer) -> bool:
+    """Whether max_time has passed: a run may be given more."""
+    timers = (each for each in trainer.callbacks if isinstance(each, Timer))  # type: ignore[attr-defined]
+    return any((left := each.time_remaining()) is not None and left <= 0 for each in timers)
 
 
 def _epochs(at: Position, batches: int) -> float:
@@ -310,7 +372,3 @@ def _training_metrics(task: ClassificationTask) -> Mapping[str, Metric]:
 def _rounded(row: Row) -> Row:
     """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896."""
     return {name: float(f"{value:.7g}") for name, value in row.items()}
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0

@@ -1,7 +1,12 @@
+import math
+import warnings
 from collections.abc import Mapping
+from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from alexnet.vocabulary import Count, Positive, Rate
 
 REDUCTIONS = 3  # "reduced three times prior to termination", section 5
 
@@ -19,6 +24,65 @@ def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
     return ReduceLROnPlateau(
         optimizer, mode="min", factor=0.1, patience=patience - 1, threshold=0.0, min_lr=lowest
     )
+
+
+def cosine_with_warmup(
+    optimizer: Optimizer, *, total: Positive, warmup: Count = 0, final: Rate = 0.0
+) -> LambdaLR:
+    """Rise to the first rate along a line, then fall along half a cosine.
+
+        t < warmup:  factor = (t + 1) / (warmup + 1)
+        otherwise:   factor = final + (1 - final) * (1 + cos(pi * s)) / 2
+                     with s = (t - warmup) / (total - warmup)
+
+    t counts whole epochs or steps, as scheduler_interval says; the factor multiplies the first
+    rate of each group. From t = total on it is `final`.
+
+    Raises ValueError if the rise leaves nothing of the total.
+    """
+    if warmup >= total:
+        raise ValueError(
+            f"learning.scheduler.warmup={warmup} leaves nothing of learning.scheduler.total="
+            f"{total}: choose a smaller warmup"
+        )
+
+    def factor(t: int) -> float:
+        if t < warmup:
+            return (t + 1) / (warmup + 1)
+        share = min(1.0, (t - warmup) / (total - warmup))
+        return final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
+
+    return LambdaLR(optimizer, factor)
+
+
+class AtPosition:
+    """A scheduler of torch, moved to where training is instead of one step further.
+
+    Its position is the number of whole epochs or of steps done. Moving to the same position twice
+    changes nothing, so that a run that goes on may ask again.
+    """
+
+    def __init__(self, scheduler: LRScheduler) -> None:
+        self._scheduler = scheduler
+        self._position = 0
+
+    def move_to(self, position: int) -> None:
+        """Step until so many epochs, or steps, are done."""
+        while self._position < position:
+            with warnings.catch_warnings():
+                # A run that goes on has not yet stepped its optimizer in this process.
+                warnings.filterwarnings("ignore", message=".*before `optimizer.step.*")
+                self._scheduler.step()
+            self._position += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data. Functions, as those of LambdaLR, are not in it."""
+        return {"position": self._position, "scheduler": self._scheduler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; the rates themselves are the optimizer's state."""
+        self._position = state["position"]
+        self._scheduler.load_state_dict(state["scheduler"])
 
 
 def rates_of(optimizer: Optimizer) -> dict[str, float]:

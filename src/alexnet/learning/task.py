@@ -1,7 +1,8 @@
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -9,120 +10,67 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import Metric
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from alexnet import vocabulary
-from alexnet.learning.optimizer import PaperSGD, parameter_groups
-from alexnet.learning.schedule import ByEpoch, Drops, changes, plateau, rates_of
+from alexnet.config.learning_rules import refused_settings
+from alexnet.learning.metrics import Evaluation, MeanLoss, TopError
+from alexnet.learning.optimizer import PaperSGD, arguments_of, parameter_groups
+from alexnet.learning.schedule import AtPosition, ByEpoch, changes, plateau, rates_of
 from alexnet.model import seed_dropout
+from alexnet.vocabulary import Above0, Count, Positive, Probability, Rate
 
 log = logging.getLogger(__name__)
 
 Batch = tuple[Tensor, Tensor]
-
-
-class TopError(Metric):
-    """Fraction of samples whose true class is not among the `k` highest logits (section 2).
-
-    With fewer classes than `k` it is 0. Counts are summed over batches and processes, then divided.
-    """
-
-    full_state_update = False
-    wrong: Tensor
-    total: Tensor
-
-    def __init__(self, k: int) -> None:
-        super().__init__()
-        self.k = k
-        self.add_state("wrong", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: logits (N, classes), labels (N,)."""
-        best = logits.topk(min(self.k, logits.shape[1]), dim=1).indices
-        self.wrong += (best != labels[:, None]).all(dim=1).sum()
-        self.total += len(labels)
-
-    def compute(self) -> Tensor:
-        """The error so far, between 0 and 1."""
-        return self.wrong / self.total
-
-
-class MeanLoss(Metric):
-    """Mean loss over samples, whatever the sizes of batches and of processes' shares.
-
-    torchmetrics' MeanMetric(nan_strategy="disable") ignores its weights (1.9.0), and its other
-    strategies drop the very losses that tell of a divergence.
-    """
-
-    full_state_update = False
-    sum: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("sum", torch.zeros(()), dist_reduce_fx="sum")
-        self.add_state("total", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
-
-    def update(self, loss: Tensor, count: int) -> None:
-        """Add the mean loss of `count` samples."""
-        self.sum += loss * count
-        self.total += count
-
-    def compute(self) -> Tensor:
-        """The mean so far."""
-        return self.sum / self.total
-
-
-class Evaluation(nn.Module):
-    """Mean loss, top-1 and top-5 error over a stage, each sample counted once."""
-
-    def __init__(self, stage: str) -> None:
-        super().__init__()
-        self.stage = stage
-        self.loss = MeanLoss()
-        self.error, self.error_top5 = TopError(1), TopError(5)
-
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: logits (N, classes), labels (N,)."""
-        self.loss.update(functional.cross_entropy(logits, labels), len(labels))
-        self.error.update(logits, labels)
-        self.error_top5.update(logits, labels)
-
-    def results(self) -> dict[str, Tensor]:
-        """The metrics as stage/name; the counts begin anew."""
-        metrics = {"loss": self.loss, "error": self.error, "error_top5": self.error_top5}
-        results = {f"{self.stage}/{name}": metric.compute() for name, metric in metrics.items()}
-        for metric in metrics.values():
-            metric.reset()
-        return results
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ClassificationTask(pl.LightningModule):
-    """A network that learns to classify: cross-entropy, PaperSGD, errors by counting (section 5).
+    """A network that learns to classify: loss, optimizer, schedule, errors by counting (section 5).
+
+    `optimizer` makes the optimizer of parameter groups (None: PaperSGD). It is given lr, momentum
+    and weight_decay where they are not None and it has such arguments, and takes its own defaults
+    for what is None. What is not None and not among its arguments is refused, except a decay of 0.
+    `scheduler` makes a scheduler of torch.optim.lr_scheduler of the optimizer, whose unit is
+    `scheduler_interval`: whole epochs or steps of the optimizer. ReduceLROnPlateau is stepped after
+    every whole epoch, with the validation error.
+
+    `loss` (None: cross-entropy) takes logits (N, classes) and labels (N,). The network is trained
+    with it and train/loss is its mean. val/loss and test/loss are plain cross-entropy in any case,
+    so that arms that are trained with different losses can be compared. A loss has no parameters
+    that are learned.
 
     Knows neither files nor screens; callbacks read `train_loss` and `train_error`, which run from
     one reading to the next, and the validation and test metrics that Lightning collects.
     Checkpoints hold, beside the weights under `net.`, whatever plain data `about` names, so that
     they can be used without the configuration.
 
-    Raises ValueError if `drops` or `layer_weight_decay` name what the network does not have.
+    Raises ValueError for settings that the optimizer does not have, for a scheduler beside another
+    schedule than constant, and if `drops` or `layer_weight_decay` name what the network does not
+    have.
     """
+
+    loss: Loss
 
     def __init__(
         self,
         net: nn.Module,
         *,
-        lr: float,
-        bias_lr_factor: float = 1.0,
-        momentum: float = 0.9,
-        weight_decay: float = 5e-4,
-        bias_weight_decay: float = 0.0,
-        layer_weight_decay: Mapping[str, float] | None = None,
+        lr: Above0 = 0.01,
+        bias_lr_factor: Rate = 2.0,
+        momentum: Probability | None = 0.9,
+        weight_decay: Rate | None = 0.0,
+        bias_weight_decay: Rate | None = 0.0,
+        layer_weight_decay: Mapping[str, Rate] | None = None,
+        optimizer: Callable[..., Optimizer] | None = None,
         schedule: Literal["constant", "plateau", "by_epoch"] = "constant",
-        patience: int = 3,
-        drops: Drops | None = None,
+        patience: Positive = 3,
+        drops: Mapping[str, Mapping[Count, Rate]] | None = None,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        loss: nn.Module | Callable[[Tensor, Tensor], Tensor] | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -134,34 +82,78 @@ class ClassificationTask(pl.LightningModule):
         self.weight_decay = weight_decay
         self.bias_weight_decay = bias_weight_decay
         self.layer_weight_decay = layer_weight_decay
+        self.optimizer = optimizer or PaperSGD
         self.schedule = schedule
         self.patience = patience
         self.drops = drops or {}
+        self.scheduler = scheduler
+        self.scheduler_interval = scheduler_interval
+        # Not as a submodule: a checkpoint's state_dict is the network's.
+        object.__setattr__(self, "loss", loss or functional.cross_entropy)
         self.about = dict(about or {})
         self._plateau: ReduceLROnPlateau | None = None
-        self._plateau_state: dict[str, Any] | None = None
+        self._scheduler: AtPosition | None = None
+        self._saved_schedule: dict[str, Any] = {}
         self._by_epoch: ByEpoch | None = None
-        self._parameter_groups()  # whose names are wrong must not be found out in the middle of fit
+        self._refuse_what_cannot_be()
         # From the generator that the initial weights came from: the same in every process of a run.
         self.dropout_seed = int(torch.randint(2**32, (), device="cpu"))
         self.train_loss, self.train_error = MeanLoss(), TopError(1)
         self.val, self.test = Evaluation("val"), Evaluation("test")
+
+    def _refuse_what_cannot_be(self) -> None:
+        """What is wrong must be found out here and not in the middle of fit."""
+        name, parameters = arguments_of(self.optimizer)
+        settings = (
+            "lr", "momentum", "weight_decay", "bias_weight_decay", "layer_weight_decay",
+            "schedule", "scheduler",
+        )  # fmt: skip
+        asked = {key: getattr(self, key) for key in settings}
+        problems = refused_settings(parameters, name, asked)
+        own = self.optimizer.keywords if isinstance(self.optimizer, partial) else {}
+        problems += [
+            f"learning.optimizer.{key}={own[key]} contradicts learning.{key}={asked[key]}: "
+            f"set learning.{key} alone"
+            for key in ("lr", "momentum", "weight_decay")
+            if key in own and asked[key] is not None
+        ]
+        if isinstance(self.loss, nn.Module) and any(True for _ in self.loss.parameters()):
+            problems.append(
+                f"the loss {type(self.loss).__name__} has parameters, which would not be learned: "
+                "choose a loss without"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        self.configure_optimizers()
+        is_of_steps = self.scheduler is not None and self.scheduler_interval == "step"
+        if self._plateau is not None and is_of_steps:
+            raise ValueError(
+                "learning.scheduler_interval=step is not possible with ReduceLROnPlateau, which "
+                "needs a validation error: set learning.scheduler_interval=epoch"
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (N, classes)."""
         return self.net(images)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The rates of the epoch: at every batch, for a run may go on in the middle of one."""
+        """The rates of the epoch or step: at every batch, for a run may go on inside an epoch."""
         if self._by_epoch is not None:
             with self._changes_told(self.current_epoch):
                 self._by_epoch.set_rates(self.current_epoch)
+        if self._scheduler is not None:
+            is_by_epoch = self.scheduler_interval == "epoch"
+            self._scheduler.move_to(self.current_epoch if is_by_epoch else self.global_step)
 
     def on_train_start(self) -> None:
         """Warn of what the run ends too early for."""
+        if isinstance(self.loss, nn.Module):
+            # Weights of classes, for example.
+            self.loss.to(self.device, next(self.net.parameters()).dtype)
         if self._by_epoch is None or not self.trainer.is_global_zero:
             return
-        by_steps = self.trainer.max_steps / int(self.trainer.num_training_batches)
+        batches = self.trainer.num_training_batches / self.trainer.accumulate_grad_batches
+        by_steps = self.trainer.max_steps / math.ceil(batches)
         ends = (self.trainer.max_epochs or -1, by_steps)
         epochs = min((each for each in ends if each >= 0), default=math.inf)  # -1: no end
         if late := self._by_epoch.not_before(epochs):
@@ -180,27 +172,29 @@ class ClassificationTask(pl.LightningModule):
             log.info("from epoch %d on: %s", epoch + 1, changed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch."""
+        """Mean loss of the batch."""
         images, labels = batch
-        seed_dropout(self.net, seed=self.dropout_seed, step=self.global_step)
+        # Batches since the beginning, and not steps of the optimizer: those of one step drop
+        # different units.
+        seed_dropout(self.net, seed=self.dropout_seed, step=self.trainer.fit_loop.total_batch_idx)
         logits = self.net(images)
-        loss = functional.cross_entropy(logits, labels)
+        loss = self.loss(logits, labels)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_error.update(logits.detach(), labels)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count."""
+        """Update the metrics."""
         images, labels = batch
         self.val.update(self.net(images), labels)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count."""
+        """Update the metrics."""
         images, labels = batch
         self.test.update(self.net(images), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Hand the validation errors to Lightning; after a whole epoch, the plateau rule."""
+        """Hand the validation metrics to Lightning; after a whole epoch, the plateau rule."""
         results = self.val.results()
         self.log_dict(results, logger=False)
         # Stepped here and not by Lightning, which forgets the step if a run goes on from the
@@ -211,35 +205,56 @@ class ClassificationTask(pl.LightningModule):
                 self._plateau.step(results[vocabulary.VAL_ERROR].item())
 
     def on_test_epoch_end(self) -> None:
-        """Hand the test errors to Lightning."""
+        """Hand the test metrics to Lightning."""
         self.log_dict(self.test.results(), logger=False)
 
     def configure_optimizers(self) -> Any:
-        """PaperSGD over weights, biases, and what has a rate or a decay of its own."""
-        optimizer = PaperSGD(self._parameter_groups(), lr=self.lr, momentum=self.momentum)
+        """The optimizer over weights, biases, and what has a rate or a decay of its own."""
+        _, parameters = arguments_of(self.optimizer)
+        takes_all = any(each.startswith("**") for each in parameters)
+        asked = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
+        given = {
+            key: value
+            for key, value in asked.items()
+            if value is not None and (takes_all or key in parameters)
+        }
+        decays = takes_all or "weight_decay" in parameters
+        groups = parameter_groups(
+            self.net,
+            lr=self.lr,
+            bias_lr_factor=self.bias_lr_factor,
+            weight_decay=self.weight_decay if decays else None,
+            bias_weight_decay=self.bias_weight_decay if decays else None,
+            apart=self.drops,
+            layer_weight_decay=self.layer_weight_decay if decays else None,
+        )
+        optimizer = self.optimizer(groups, **given)
+        self._configure_schedule(optimizer)
+        return optimizer
+
+    def _configure_schedule(self, optimizer: Optimizer) -> None:
         if self.schedule == "by_epoch":
             self._by_epoch = ByEpoch(optimizer, self.drops)
         if self.schedule == "plateau":
             self._plateau = plateau(optimizer, patience=self.patience)
-            self._plateau.load_state_dict(self._plateau_state or self._plateau.state_dict())
-        return optimizer
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(
-            self.net,
-            lr=self.lr,
-            bias_lr_factor=self.bias_lr_factor,
-            weight_decay=self.weight_decay,
-            bias_weight_decay=self.bias_weight_decay,
-            apart=self.drops,
-            layer_weight_decay=self.layer_weight_decay,
-        )
+        if self.scheduler is not None:
+            made = self.scheduler(optimizer)
+            if isinstance(made, ReduceLROnPlateau):
+                self._plateau = made
+            else:
+                self._scheduler = AtPosition(made)
+        # From a checkpoint, if the run goes on.
+        if self._plateau is not None and (state := self._saved_schedule.get("plateau")):
+            self._plateau.load_state_dict(state)
+        if self._scheduler is not None and (state := self._saved_schedule.get("scheduler")):
+            self._scheduler.load_state_dict(state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a reader needs to use the weights, and where the plateau rule stands."""
+        """Add what a reader needs to use the weights, and where the schedule stands."""
         checkpoint.update(self.about)
         checkpoint["plateau"] = self._plateau.state_dict() if self._plateau else None
+        checkpoint["scheduler"] = self._scheduler.state_dict() if self._scheduler else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where the plateau rule stood until there is an optimizer."""
-        self._plateau_state = checkpoint["plateau"]
+        """Keep where the schedule stood until there is an optimizer."""
+        self._saved_schedule = {key: checkpoint.get(key) for key in ("plateau", "scheduler")}

@@ -1,18 +1,21 @@
 """The networks (section 3), one file per subsection."""
 
 from alexnet.model.alexnet import AlexNet
+from alexnet.model.batch_norm import BatchNorm
 from alexnet.model.checkpoint import SavedNet, read_checkpoint, start_from
 from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 from alexnet.model.columns import crossing_sizes, keep_column, rows_of
 from alexnet.model.dropout import Dropout, seed_dropout
 from alexnet.model.grouped_linear import GroupedLinear
+from alexnet.model.initialization import check_initialized
 from alexnet.model.local_response_norm import LocalResponseNorm
 from alexnet.model.locally_connected import LocallyConnected
 from alexnet.model.same_map_norm import SameMapNorm
 
 __all__ = [
     "AlexNet",
+    "BatchNorm",
     "CifarLocalNet",
     "CifarNet",
     "Dropout",
@@ -21,6 +24,7 @@ __all__ = [
     "LocallyConnected",
     "SameMapNorm",
     "SavedNet",
+    "check_initialized",
     "crossing_sizes",
     "keep_column",
     "read_checkpoint",

@@ -10,18 +10,29 @@ from typing_extensions import override
 from alexnet.model.dropout import Dropout
 from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.initialization import InitialWeights
-from alexnet.model.levels import choose
+from alexnet.model.levels import choose, make
 from alexnet.model.local_response_norm import LocalResponseNorm
 from alexnet.model.nonlinearity import make_nonlinearity
-from alexnet.model.pooling import make_max_pool, pooled_size
+from alexnet.model.pooling import pooled_size
 from alexnet.model.same_map_norm import SameMapNorm
-from alexnet.vocabulary import Initialization, MiddleLayer, Nonlinearity, Normalization, Pooling
+from alexnet.vocabulary import (
+    Above0,
+    Initialization,
+    MiddleLayer,
+    Nonlinearity,
+    Normalization,
+    Pooling,
+    Positive,
+    Probability,
+    Rate,
+)
 
 _KERNEL_PIXELS, _STRIDE = 11, 4  # of conv1
 
 # Padding of (conv2, conv5), which the paper leaves out. With overlapping windows all convolutions
 # but conv1 keep their size: 55 -> 27, 27 -> 13, 13 -> 6. The 2012 program's net without overlap
-# (#147) pads less and so has the same maps before fc6: 55 -> 28, 26 -> 13, 11 -> 6.
+# (#147) pads less and so has the same maps before fc6: 55 -> 28, 26 -> 13, 11 -> 6. Poolings that
+# are not listed, average and those that users add, are taken to be overlapping.
 _PADDING: dict[str, tuple[int, int]] = {"overlapping": (2, 1), "non_overlapping": (1, 0)}
 
 _CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
@@ -35,11 +46,7 @@ _INITIAL_WEIGHTS: dict[str, InitialWeights] = {
         std=_PAPER_STD | dict.fromkeys(("conv3", "conv4", "conv5", "conv6"), 0.03),
         bias=_PAPER_BIAS,
     ),
-    # Pixels less their mean have a std of about 64; He's rule expects about 1. A small fc8 makes
-    # all classes about equally likely at first.
-    "he": InitialWeights(
-        std={name: 0.01 if name == "fc8" else "he" for name in _PAPER_STD}, pixel_scale=1 / 64
-    ),
+    "he": InitialWeights.he(*_PAPER_STD),
 }
 
 
@@ -54,7 +61,12 @@ class AlexNet(nn.Module):
     `channels` are the maps of conv1 to conv5, `hidden` the neurons of fc6 and of fc7. `init` names
     the initial weights: paper (section 5), source_2012 (the program of 2012: std 0.03 in conv3 and
     above) or he (std by fan-in, biases 0, pixels divided by 64). The four constants of local
-    response normalization are named `lrn_`; `normalization="none"` leaves every norm out.
+    response normalization are named `lrn_`; `normalization="none"` leaves every norm out, and any
+    other takes the places of both.
+
+    `nonlinearity`, `normalization` and `pooling` are levels of vocabulary.LEVELS. Each layer has a
+    module of its own. A level that acts across channels takes `columns`, into how many equal blocks
+    the channels are divided, and keeps it in an attribute of that name.
 
     Other networks of the paper: `removed` convolutions are left out (section 7), and then the
     columns meet at the first that remains of conv3 to conv5; `sixth_convolution` follows the last
@@ -75,21 +87,27 @@ class AlexNet(nn.Module):
 
     def __init__(
         self,
-        num_classes: int = 1000,
+        num_classes: Positive = 1000,
         *,
         nonlinearity: Nonlinearity = "relu",
         normalization: Normalization = "lrn",
         pooling: Pooling = "overlapping",
-        dropout: float = 0.5,
-        columns: int = 2,
+        dropout: Probability = 0.5,
+        columns: Positive = 2,
         init: Initialization = "paper",
-        channels: tuple[int, ...] = (96, 256, 384, 384, 256),
-        hidden: tuple[int, ...] = (4096, 4096),
-        image_size: int = 224,
-        lrn_size: int = 5,
-        lrn_alpha: float = 1e-4,
-        lrn_beta: float = 0.75,
-        lrn_k: float = 2.0,
+        channels: tuple[Positive, Positive, Positive, Positive, Positive] = (
+            96,
+            256,
+            384,
+            384,
+            256,
+        ),
+        hidden: tuple[Positive, Positive] = (4096, 4096),
+        image_size: Positive = 224,
+        lrn_size: Positive = 5,
+        lrn_alpha: Rate = 1e-4,
+        lrn_beta: Rate = 0.75,
+        lrn_k: Above0 = 2.0,
         lrn_alpha_is_divided_by_size: bool = False,
         norm1_before_nonlinearity: bool = False,
         same_map_norm: bool = False,
@@ -101,10 +119,6 @@ class AlexNet(nn.Module):
         super().__init__()
         _refuse_impossible(channels, hidden, columns, columns_cross, removed)
         initial_weights = choose("init", init, _INITIAL_WEIGHTS)
-        pad2, pad5 = choose("pooling", pooling, _PADDING)
-        has_norms = choose("normalization", normalization, {"lrn": True, "none": False})
-        map_pixels = _pixels_before_fc6(image_size, pooling, has_conv5="conv5" not in removed)
-
         self.columns = columns
         # The layers whose input is both columns, joined along dimension 1 (section 3.2, figure 2).
         self.crossings = _crossings(columns_cross, removed, sixth_convolution)
@@ -115,13 +129,12 @@ class AlexNet(nn.Module):
         # pixels are on the right and at the bottom only, and zero, which is the mean.
         self.overhang = (_KERNEL_PIXELS - image_size) % _STRIDE
 
-        norm = partial(
+        lrn = partial(
             LocalResponseNorm,
             size=lrn_size,
             alpha=lrn_alpha,
             beta=lrn_beta,
             k=lrn_k,
-            columns=columns,
             alpha_is_divided_by_size=lrn_alpha_is_divided_by_size,
         )
         maps1, maps2, maps3, maps4, maps5 = channels
@@ -130,33 +143,64 @@ class AlexNet(nn.Module):
         maps4 = maps3 if "conv4" in removed else maps4
         last_maps = maps4 if "conv5" in removed else maps5
         neurons6, neurons7 = hidden
+        pad2, pad5 = _PADDING.get(pooling, _PADDING["overlapping"])
+        widths = {
+            "conv1": maps1, "conv2": maps2, "conv3": maps3, "conv4": maps4, "conv5": maps5,
+            "conv6": maps5, "fc6": neurons6, "fc7": neurons7,
+        }  # fmt: skip
+        absent = removed if sixth_convolution else (*removed, "conv6")
 
         def groups(layer: str) -> int:
             return 1 if layer in self.crossings else columns
 
-        self.nonlinearity = make_nonlinearity(nonlinearity)
+        def norm(maps: int) -> nn.Module:
+            return make(
+                "normalization", normalization, own={"lrn": lrn}, channels=maps, columns=columns
+            )
+
+        def pool(maps: int) -> nn.Module:
+            return make("pooling", pooling, channels=maps, columns=columns)
+
         with torch.device("meta"):  # no memory and no random numbers before the weights are drawn
+            # One for each layer, because it may have parameters.
+            self.nonlinearity = nn.ModuleDict(
+                {
+                    layer: make_nonlinearity(nonlinearity, channels=width, columns=columns)
+                    for layer, width in widths.items()
+                    if layer not in absent
+                }
+            )
             self.conv1 = nn.Conv2d(3, maps1, _KERNEL_PIXELS, _STRIDE)
-            self.norm1 = norm() if has_norms else nn.Identity()
-            self.pool1 = make_max_pool(pooling)
+            self.norm1 = norm(maps1)
+            self.pool1 = pool(maps1)
             self.conv2 = nn.Conv2d(maps1, maps2, 5, padding=pad2, groups=columns)
-            self.norm2 = norm() if has_norms else nn.Identity()
-            self.same_map_norm2 = SameMapNorm() if has_norms and same_map_norm else nn.Identity()
-            self.pool2 = make_max_pool(pooling)
+            self.norm2 = norm(maps2)
+            has_same_map_norm = same_map_norm and normalization != "none"
+            self.same_map_norm2 = SameMapNorm() if has_same_map_norm else nn.Identity()
+            self.pool2 = pool(maps2)
             self.conv3 = nn.Conv2d(maps2, maps3, 3, padding=1, groups=groups("conv3"))
             self.conv4 = nn.Conv2d(maps3, maps4, 3, padding=1, groups=groups("conv4"))
             self.conv5 = nn.Conv2d(maps4, maps5, 3, padding=pad5, groups=groups("conv5"))
-            self.pool5 = make_max_pool(pooling)
+            self.pool5 = pool(last_maps)
             self.conv6 = nn.Conv2d(last_maps, maps5, 3, padding=1, groups=groups("conv6"))
+            map_pixels = self._size_before_fc6(pad2, pad5 if "conv5" not in removed else 1) ** 2
             last_maps = maps5 if sixth_convolution else last_maps
             self.fc6 = _fully_connected(last_maps * map_pixels, neurons6, groups("fc6"))
             self.dropout6 = Dropout(dropout, dropout_is_inverted)
             self.fc7 = _fully_connected(neurons6, neurons7, groups("fc7"))
             self.dropout7 = Dropout(dropout, dropout_is_inverted)
             self.fc8 = nn.Linear(neurons7, num_classes)
-        for layer in removed if sixth_convolution else (*removed, "conv6"):
+        for layer in absent:
             setattr(self, layer, None)  # a module that is None has no parameters
         initial_weights.draw(self)
+
+    def _size_before_fc6(self, pad2: int, pad5: int) -> int:
+        """The side of the maps; a conv5 that is left out keeps their size, as padding 1 does."""
+        pooled = partial(pooled_size, image_size=self.image_size)
+        size = 1 + math.ceil((self.image_size - _KERNEL_PIXELS) / _STRIDE)  # 55
+        size = pooled(size, self.pool1, channels=self.conv1.out_channels)  # 27
+        size = pooled(size + 2 * pad2 - 4, self.pool2, channels=self.conv2.out_channels)  # 13
+        return pooled(size + 2 * pad5 - 2, self.pool5, channels=self.conv6.in_channels)  # 6
 
     @override
     def forward(self, images: Tensor) -> Tensor:
@@ -164,23 +208,23 @@ class AlexNet(nn.Module):
         x = F.pad(images * self.pixel_scale, (0, self.overhang, 0, self.overhang))
         x = self.conv1(x)  # (N, 96, 55, 55), two columns of 48
         if self.norm1_before_nonlinearity:
-            x = f(self.pool1(self.norm1(x)))  # (N, 96, 27, 27)
+            x = f["conv1"](self.pool1(self.norm1(x)))  # (N, 96, 27, 27)
         else:
-            x = self.pool1(self.norm1(f(x)))  # (N, 96, 27, 27)
-        x = f(self.conv2(x))  # (N, 256, 27, 27)
+            x = self.pool1(self.norm1(f["conv1"](x)))  # (N, 96, 27, 27)
+        x = f["conv2"](self.conv2(x))  # (N, 256, 27, 27)
         x = self.pool2(self.same_map_norm2(self.norm2(x)))  # (N, 256, 13, 13)
         if self.conv3:
-            x = f(self.conv3(x))  # (N, 384, 13, 13), from both columns
+            x = f["conv3"](self.conv3(x))  # (N, 384, 13, 13), from both columns
         if self.conv4:
-            x = f(self.conv4(x))  # (N, 384, 13, 13)
+            x = f["conv4"](self.conv4(x))  # (N, 384, 13, 13)
         if self.conv5:
-            x = f(self.conv5(x))  # (N, 256, 13, 13)
+            x = f["conv5"](self.conv5(x))  # (N, 256, 13, 13)
         x = self.pool5(x)  # (N, 256, 6, 6)
         if self.conv6:
-            x = f(self.conv6(x))  # (N, 256, 6, 6), from both columns
+            x = f["conv6"](self.conv6(x))  # (N, 256, 6, 6), from both columns
         x = x.flatten(1)  # (N, 9216), column after column
-        x = self.dropout6(f(self.fc6(x)))  # (N, 4096), from both columns
-        x = self.dropout7(f(self.fc7(x)))  # (N, 4096), from both columns
+        x = self.dropout6(f["fc6"](self.fc6(x)))  # (N, 4096), from both columns
+        x = self.dropout7(f["fc7"](self.fc7(x)))  # (N, 4096), from both columns
         return self.fc8(x)  # (N, 1000), from both columns
 
 
@@ -222,17 +266,3 @@ def _fully_connected(features: int, neurons: int, groups: int) -> nn.Linear | Gr
     if groups == 1:
         return nn.Linear(features, neurons)
     return GroupedLinear(features, neurons, groups)
-
-
-def _pixels_before_fc6(image_size: int, pooling: Pooling, *, has_conv5: bool) -> int:
-    pad2, pad5 = _PADDING[pooling]
-    size = 1 + math.ceil((image_size - _KERNEL_PIXELS) / _STRIDE)  # 55
-    size = pooled_size(size, pooling)  # 27
-    size = pooled_size(size + 2 * pad2 - 4, pooling)  # 13
-    size = pooled_size(size + 2 * pad5 - 2 if has_conv5 else size, pooling)  # 6
-    if size < 1:
-        raise ValueError(
-            f"nothing is left of an image of image_size={image_size} after the convolutional "
-            f"layers with {pooling} pooling: enlarge the images"
-        )
-    return size**2

@@ -1,12 +1,15 @@
 """Trained networks as files hold them: ours, and AlexNets under torchvision's or Caffe's names."""
 
+import inspect
 import logging
 import pickle
+import pkgutil
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,10 +26,15 @@ log = logging.getLogger(__name__)
 Layout = Literal["alexnet_lab", "torchvision", "caffe"]
 Model = dict[str, Any]
 
-# A file cannot name any other class.
+FORMAT = 2
+"""Of checkpoints that are written now, their entry `format`; files of version 0.1 have none."""
+
+# A file cannot name any other class, unless the caller allows it.
 _NETWORKS: dict[str, type[nn.Module]] = {
     f"alexnet.model.{network.__name__}": network for network in (AlexNet, CifarNet, CifarLocalNet)
 }
+_TARGET, _PARTIAL = "_target_", "_partial_"
+_DEEPEST = 20  # how far arguments in a file may be nested
 
 _TORCHVISION_LAYERS = {
     "conv1": "features.0",
@@ -59,7 +67,8 @@ class SavedNet:
     (conv1.weight), `image_size` the height and width that go in. `mean_image` is what the network
     has learnt to have subtracted: (3, h, w), or (3, 1, 1) if that is one colour. `class_names` are
     None if the file does not hold them, and so are `steps`, how long it was trained, and
-    `augmentation`, of whose views it has learnt.
+    `augmentation`, of whose views it has learnt. `allow` are the classes that `build` may import
+    and call beside those of this project.
     """
 
     path: Path
@@ -72,6 +81,7 @@ class SavedNet:
     steps: int | None = None
     augmentation: str | None = None
     padding: int = 0  # zeros on the left and on top, before the network
+    allow: frozenset[str] = frozenset()
 
     @property
     def num_classes(self) -> int:
@@ -81,16 +91,17 @@ class SavedNet:
     def build(self) -> nn.Module:
         """The network with these parameters, in evaluation mode; takes no random numbers.
 
-        Raises ValueError that names every parameter whose shape does not fit.
+        Raises ValueError if the class is not allowed, cannot be imported or cannot be called with
+        its arguments, and one that names every parameter whose shape does not fit.
         """
-        arguments = {name: value for name, value in self.model.items() if name != "_target_"}
+        _refuse_targets(self.path, self.model, self.allow)
         with torch.random.fork_rng(devices=[]):
-            try:
-                net = _NETWORKS[self.model["_target_"]](**arguments)
-            except TypeError as error:
-                raise ValueError(
-                    f"{self.path} was written by another version of this project: {error}"
-                ) from error
+            net = _called(self.path, self.model)
+        if not isinstance(net, nn.Module):
+            raise ValueError(
+                f"{self.path}: {self.model[_TARGET]} returns {type(net).__name__}, and not a "
+                "torch.nn.Module"
+            )
         if problems := _misfits(self.state, net):
             raise ValueError("\n".join(f"{self.path}: {problem}" for problem in problems))
         net.load_state_dict(self.state)
@@ -101,9 +112,17 @@ class SavedNet:
 
 
 def read_checkpoint(
-    path: Path, *, layout: Layout = "alexnet_lab", model: Mapping[str, Any] | None = None
+    path: Path,
+    *,
+    layout: Layout = "alexnet_lab",
+    model: Mapping[str, Any] | None = None,
+    allow: Collection[str] = (),
 ) -> SavedNet:
-    """A network from a file that torch.save wrote; nothing in the file is run.
+    """A network from a file that torch.save wrote. Nothing that the file contains is run.
+
+    The file names the class of its network. Only AlexNet, CifarNet and CifarLocalNet are built, and
+    what the caller names in `allow`, such as "my_lab.nets.SmallResNet", also for classes in the
+    arguments of the network.
 
     alexnet_lab: a checkpoint of this project, which says all about itself.
 
@@ -115,12 +134,12 @@ def read_checkpoint(
     whose conv1 sees BGR. The names do not say which network they belong to; `model` does, as
     {"_target_": "alexnet.model.AlexNet", "columns": 2, ...} without num_classes.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is damaged or something
-    else.
+    Raises FileNotFoundError if there is no such file, ValueError if it is damaged, something else,
+    written by a newer version, or of a class that is not allowed.
     """
     content = _load(path)
     if layout == "alexnet_lab":
-        return _read_ours(path, content)
+        return _read_ours(path, content, frozenset([allow] if isinstance(allow, str) else allow))
     state = _state_dict(path, content)
     if layout == "torchvision":
         return _read_torchvision(path, state)
@@ -135,14 +154,15 @@ def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> 
     apart by them: the first images of a new class i would be taken for the old class i, or, of the
     same data, be recognized before they have been seen.
 
-    Layers that the saved network lacks keep their initial weights; one line of the log tells which.
+    The networks may be of any class. The last layer is the last with a matrix of weights. Layers
+    that the saved network lacks keep their initial weights; one line of the log tells which.
     `model` is what `net` was built from: where the saved network was built otherwise, a warning
     says so. Raises ValueError, and changes nothing, if a layer has another shape there, if no layer
     has the name of one there, or if the other network scales its pixels differently.
     """
     source = saved.build()
     theirs, ours = source.state_dict(), net.state_dict()
-    last = _layers(ours)[-1]
+    last = _last_layer(ours)
     shared = [name for name in ours if name in theirs and _layer(name) != last]
     problems = [
         f"{name} is {_shape(theirs[name])} there and {_shape(ours[name])} here"
@@ -151,17 +171,18 @@ def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> 
     ]
     if not shared:
         problems = ["no layer but the last has the name of one of its layers"]
-    elif source.pixel_scale != net.pixel_scale:
-        problems.append(
-            f"it multiplies pixels by {source.pixel_scale}, this network by {net.pixel_scale}: "
-            f"set model.init={saved.model['init']}"
-        )
+    else:
+        scale, our_scale = (getattr(each, "pixel_scale", 1.0) for each in (source, net))
+        if scale != our_scale:
+            remedy = f": set model.init={saved.model['init']}" if "init" in saved.model else ""
+            problems.append(f"it multiplies pixels by {scale}, this network by {our_scale}{remedy}")
     if problems:
         raise ValueError(f"{saved.path} is no start for this network: {'; '.join(problems)}")
     with torch.no_grad():
         for name in shared:
             ours[name].copy_(theirs[name])
-        if (name := f"{last}.weight") in theirs:
+        name = f"{last}.weight"
+        if name in theirs and name in ours:
             seed = zlib.crc32(theirs[name].float().numpy().tobytes())
             weights = ours[name].flatten()
             order = torch.randperm(len(weights), generator=torch.Generator("cpu").manual_seed(seed))
@@ -206,34 +227,161 @@ def _load(path: Path) -> Any:
         raise ValueError(f"{path} is damaged or no checkpoint: {reason}") from error
 
 
-def _read_ours(path: Path, content: Any) -> SavedNet:
+def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     needed = ("state_dict", "model", "mean_image", "class_names")
     if not isinstance(content, dict) or not all(key in content for key in needed):
         raise ValueError(
             f"{path} is no checkpoint of this project, which has {', '.join(needed)}: say "
             "layout=torchvision or layout=caffe for parameters under their names"
         )
-    model = content["model"]
-    if model.get("_target_") not in _NETWORKS:
+    version = content.get("format", 1)
+    if not isinstance(version, int) or version < 1:
+        raise _odd(path, f"format must be a positive integer, but is {version!r}")
+    if version > FORMAT:
         raise ValueError(
-            f"{path} is of a network {model.get('_target_')}, unknown here: "
-            f"there is {', '.join(_NETWORKS)}"
+            f"{path} was written by a newer version of this project (format {version}; this one "
+            f"reads up to {FORMAT}): update the project to read it"
         )
+    model, mean, names = content["model"], content["mean_image"], content["class_names"]
+    steps, augmentation = content.get("global_step"), content.get("augmentation")
+    if not _is_by_name(model):
+        raise _odd(path, "model must be a table: the class of the network and its arguments")
+    _refuse_targets(path, model, allow)
+    num_classes = model.get("num_classes")
+    image_size = content.get("image_size") or model.get("image_size")
+    if not _is_by_name(content["state_dict"]):
+        raise _odd(path, "state_dict must be a table of parameters by name")
+    state = {
+        name.removeprefix("net."): value
+        for name, value in content["state_dict"].items()
+        if name.startswith("net.")
+    }
+    for must, is_so in {
+        "model.num_classes must be a positive integer": _is_count(num_classes),
+        "image_size must be a positive integer": _is_count(image_size),
+        "state_dict must hold tensors": all(isinstance(each, Tensor) for each in state.values()),
+        "mean_image must be a tensor of shape (3, height, width)": _is_picture(mean),
+        "class_names must be texts, one for each class": names is None
+        or (_is_texts(names) and len(names) == num_classes),
+        "global_step must be an integer": steps is None or isinstance(steps, int),
+        "augmentation must be a text": augmentation is None or isinstance(augmentation, str),
+    }.items():
+        if not is_so:
+            raise _odd(path, must)
     return SavedNet(
         path=path,
         layout="alexnet_lab",
         model=dict(model),
-        state={
-            name.removeprefix("net."): value
-            for name, value in content["state_dict"].items()
-            if name.startswith("net.")
-        },
-        image_size=model["image_size"],
-        mean_image=content["mean_image"],
-        class_names=tuple(content["class_names"]),
-        steps=content.get("global_step"),
-        augmentation=content.get("augmentation"),
+        state=state,
+        image_size=image_size,
+        mean_image=mean,
+        class_names=None if names is None else tuple(names),
+        steps=steps,
+        augmentation=augmentation,
+        allow=allow,
     )
+
+
+def _odd(path: Path, must: str) -> ValueError:
+    return ValueError(f"{path} is damaged or no checkpoint of this project: its {must}")
+
+
+def _is_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and _is_texts(list(value))
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_picture(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.dim() == 3
+        and len(value) == 3
+        and value.numel() > 0
+    )
+
+
+def _refuse_targets(path: Path, model: Model, allow: Collection[str]) -> None:
+    """See that every class in the model's description may be built; imports nothing."""
+    if _TARGET not in model:
+        raise ValueError(f"{path} does not say which class its network is (model._target_)")
+    for target in _targets(path, model):
+        if not isinstance(target, str) or not (target in _NETWORKS or target in allow):
+            raise ValueError(
+                f"{path} names the class {target}, which is not built: a file can name any "
+                f"function, and only {', '.join(_NETWORKS)} are known. If you know this class and "
+                f"trust the file: allow={target}"
+            )
+
+
+def _targets(path: Path, value: Any, depth: int = 0) -> Iterator[Any]:
+    """Every `_target_` in a description, the outermost first."""
+    if depth > _DEEPEST:
+        raise ValueError(f"{path} is damaged: the arguments of its network are nested too deeply")
+    if isinstance(value, dict):
+        if _TARGET in value:
+            yield value[_TARGET]
+        children = list(value.values())
+    else:
+        children = list(value) if isinstance(value, list | tuple) else []
+    for child in children:
+        yield from _targets(path, child, depth + 1)
+
+
+def _called(path: Path, description: Model) -> Any:
+    """What a description with `_target_` stands for, and those in its arguments: all allowed."""
+    target = description[_TARGET]
+    arguments = {
+        name: _value(path, value)
+        for name, value in description.items()
+        if name not in (_TARGET, _PARTIAL, "_convert_")
+    }
+    function = _NETWORKS.get(target) or _imported(path, target)
+    if description.get(_PARTIAL):
+        return partial(function, **arguments)
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"{path} does not fit {target}, and may be of another version of it: {error}"
+        ) from error
+    try:
+        return function(**arguments)
+    except Exception as error:  # whatever a constructor does with arguments that it cannot use
+        raise ValueError(
+            f"{path}: {target} cannot be built with the arguments in the file: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _value(path: Path, value: Any) -> Any:
+    if isinstance(value, dict):
+        if _TARGET in value:
+            return _called(path, value)
+        return {key: _value(path, each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_value(path, each) for each in value)
+    return value
+
+
+def _imported(path: Path, target: str) -> Callable[..., Any]:
+    try:
+        function = pkgutil.resolve_name(target)
+    except Exception as error:  # importing a module runs it
+        raise ValueError(
+            f"{path} is of the class {target}, which cannot be imported: "
+            f"{type(error).__name__}: {error}. Its module must be on Python's path (PYTHONPATH)"
+        ) from error
+    if not callable(function):
+        raise ValueError(f"{path} is of {target}, which is not a class or a function")
+    return function
 
 
 def _read_torchvision(path: Path, theirs: dict[str, Tensor]) -> SavedNet:
@@ -324,6 +472,11 @@ def _misfits(state: Mapping[str, Tensor], net: nn.Module) -> list[str]:
 def _layers(state: Mapping[str, Tensor]) -> list[str]:
     """Names of layers with parameters, in the order of the network."""
     return list(dict.fromkeys(map(_layer, state)))
+
+
+def _last_layer(state: Mapping[str, Tensor]) -> str:
+    matrices = [name for name in state if name.endswith(".weight") and state[name].dim() > 1]
+    return _layer(matrices[-1]) if matrices else _layers(state)[-1]
 
 
 def _layer(parameter: str) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.locally_connected import LocallyConnected
@@ -19,12 +20,23 @@ class InitialWeights:
 
     Weights come from a normal distribution of mean 0 and the layer's std; "he" stands for
     sqrt(2 / fan-in), which keeps the size of activities through ReLUs. Biases are constants. Layers
-    that a network does not have are passed over.
+    that a network does not have are passed over. Layers that are not named, such as batch
+    normalization, are reset by their own reset_parameters().
     """
 
     std: Mapping[str, float | Literal["he"]]
     bias: Mapping[str, float] = field(default_factory=dict)  # layers not named: 0
     pixel_scale: float = 1.0  # the network multiplies its input by this
+
+    @classmethod
+    def he(cls, *layers: str) -> "InitialWeights":
+        """All layers by their fan-in but the last one, with biases 0.
+
+        Pixels less their mean have a std of about 64; He's rule expects about 1. A small last layer
+        makes all classes about equally likely at first.
+        """
+        *features, last = layers
+        return cls(std={**dict.fromkeys(features, "he"), last: 0.01}, pixel_scale=1 / 64)
 
     @torch.no_grad()
     def draw(self, net: nn.Module) -> None:
@@ -33,21 +45,118 @@ class InitialWeights:
         Takes one number from torch's global generator, whatever the network. With the layer's name
         it seeds the layer's own generator, so equal seeds give equal weights in all layers of equal
         name and shape, however the networks differ elsewhere: arms of an ablation start equal.
+
+        Raises ValueError that names the layers of which a parameter or a buffer remains unset.
         """
         seed = int(torch.randint(2**32, (), device="cpu"))
-        net.to_empty(device=torch.get_default_device())
+        device = torch.get_default_device()
+        net.to_empty(device=device)
+        others: dict[str, nn.Module] = {}
         for name, layer in net.named_modules():
-            if not isinstance(layer, _WithWeights):
-                continue
-            std = self.std[name]
-            if std == "he":
-                std = math.sqrt(2 / _fan_in(layer))
-            generator = torch.Generator("cpu").manual_seed(seed ^ zlib.crc32(name.encode()))
-            # Drawn on the CPU: a GPU's generator would give other weights.
-            weight = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
-            layer.weight.copy_(weight.normal_(0, std, generator=generator))
-            assert layer.bias is not None
-            layer.bias.fill_(self.bias.get(name, 0.0))
+            if name in self.std:
+                assert isinstance(layer, _WithWeights)
+                self._draw_layer(name, layer, seed)
+            else:
+                others[name] = layer
+        _reset(others, seed)
+        net.to(device)
+
+    def _draw_layer(self, name: str, layer: _WithWeights, seed: int) -> None:
+        std = self.std[name]
+        if std == "he":
+            std = math.sqrt(2 / _fan_in(layer))
+        # Drawn on the CPU: a GPU's generator would give other weights.
+        generator = torch.Generator("cpu").manual_seed(_seed_of(name, seed))
+        weight = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
+        layer.weight.copy_(weight.normal_(0, std, generator=generator))
+        assert layer.bias is not None
+        layer.bias.fill_(self.bias.get(name, 0.0))
+
+
+def check_initialized(net: nn.Module, where: str) -> None:
+    """See that a network that someone else has built is ready to be trained; `where` names it.
+
+    Raises ValueError that names the parameters and buffers without memory, or the parameters that
+    are not finite.
+    """
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    if empty := [name for name, tensor in tensors if is_lazy(tensor) or tensor.is_meta]:
+        raise ValueError(
+            f"{where} has no values for {_some(empty)}: they are on the meta device, or wait for a "
+            "first batch. Build the network so that its constructor sets all of them"
+        )
+    wrong = [
+        name
+        for name, parameter in net.named_parameters()
+        if parameter.is_floating_point() and not parameter.isfinite().all()
+    ]
+    if wrong:
+        raise ValueError(
+            f"{where} starts with values that are not finite in {_some(wrong)}: initialize them in "
+            "its constructor (torch.empty does not)"
+        )
+
+
+def _reset(layers: Mapping[str, nn.Module], seed: int) -> None:
+    """Let the layers set their own tensors, on the CPU, from a generator seeded by their names."""
+    marks: dict[tuple[str, str], tuple[Tensor, int]] = {}
+    for name, layer in layers.items():
+        layer.to_empty(device="cpu", recurse=False)
+        for key, tensor in _own_tensors(layer):
+            if _has_nan(tensor):
+                tensor.fill_(math.nan)
+            marks[name, key] = tensor, tensor._version
+    # Parts first, because a module may set the parameters of its parts.
+    for name, layer in reversed(list(layers.items())):
+        reset = getattr(layer, "reset_parameters", None)
+        if name and callable(reset):
+            with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+                torch.default_generator.manual_seed(_seed_of(name, seed))
+                reset()
+    unset: dict[str, list[str]] = {}
+    for name, layer in layers.items():
+        for key, tensor in _own_tensors(layer):
+            was, version = marks.get((name, key), (None, 0))
+            if _has_nan(tensor):
+                is_unset = bool(tensor.isnan().any())
+            else:
+                is_unset = tensor is was and tensor._version == version and tensor.numel() > 0
+            if is_unset:
+                unset.setdefault(name, []).append(key)
+    if unset:
+        raise ValueError("\n".join(_remedy(n, layers[n], keys) for n, keys in unset.items()))
+
+
+def _remedy(name: str, layer: nn.Module, keys: list[str]) -> str:
+    kind = type(layer).__name__
+    what = (
+        "but its reset_parameters() does not: set them there"
+        if hasattr(layer, "reset_parameters")
+        else "and it has no reset_parameters(): add one that sets them"
+    )
+    return (
+        f"nothing initializes {_some(keys)} of {name} ({kind}). Layers are built without memory, "
+        f"so {kind} must be able to set its parameters and buffers afterwards, {what}"
+    )
+
+
+def _own_tensors(layer: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers of the module itself, without those of its parts."""
+    return [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    """Whether its type can hold the mark of a value that nobody has set."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _some(names: list[str]) -> str:
+    """The first few of the names."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _seed_of(layer: str, seed: int) -> int:
+    return seed ^ zlib.crc32(layer.encode())
 
 
 def _fan_in(layer: _WithWeights) -> int:

@@ -1,18 +1,20 @@
 from torch import nn
 
-from alexnet.model.levels import choose
+from alexnet.model.levels import make
 from alexnet.vocabulary import Nonlinearity
 
-_MODULES: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
-
-def make_nonlinearity(name: Nonlinearity) -> nn.Module:
+def make_nonlinearity(name: Nonlinearity, *, channels: int, columns: int = 1) -> nn.Module:
     """A neuron's output as a function of its input (section 3.1).
 
         relu      f(x) = max(0, x)          does not saturate for positive x
         tanh      f(x) = tanh(x)            saturates on both sides
         sigmoid   f(x) = 1 / (1 + exp(-x))  saturates on both sides
 
+    Later than the paper are gelu, silu and leaky_relu, as in torch.nn, and what users add with
+    vocabulary.add_level. `channels` are the maps or neurons of the layer, for nonlinearities with
+    parameters.
+
     Raises ValueError for any other name.
     """
-    return choose("nonlinearity", name, _MODULES)()
+    return make("nonlinearity", name, channels=channels, columns=columns)

@@ -14,7 +14,7 @@ from alexnet.config.experiment import EffectKind, Experiment
 
 Level = str | int | float | bool | None
 
-Fate = Literal["finished", "diverged", "failed", "unfinished", "missing"]
+Fate = Literal["finished", "diverged", "failed", "unmeasured", "unfinished", "missing"]
 Bound = Literal["lower", "upper", "neither"]
 Verdict = Literal["agrees", "disagrees", "no clear difference", "too few finished runs"]
 Interval = tuple[float | None, float | None]
@@ -25,8 +25,9 @@ Cell = tuple[Level, ...]
 class Outcome:
     """What became of one planned run.
 
-    `value` is the measure, None unless the run finished. A finished run that never reached the
-    threshold is censored: its value is its limit, the epoch at which it ended.
+    `value` is the measure, None unless the run finished and recorded what is measured: without it
+    it is unmeasured. A finished run that never reached the threshold is censored: its value is its
+    limit, the epoch at which it ended.
     """
 
     run: str
@@ -196,7 +197,7 @@ def compare(outcomes: Sequence[Outcome], *, experiment: Experiment) -> Compariso
     chosen = list(outcomes)
     if experiment.search is not None and any(experiment.search in each.arm for each in outcomes):
         searched = _arms(outcomes, (*keys, experiment.search))
-        best = _best_levels(outcomes, keys, experiment.search)
+        best = _best_levels(outcomes, keys, experiment)
         chosen = _at_best(outcomes, best, experiment.search)
 
     levels = {key: tuple(dict.fromkeys(each.arm.get(key) for each in chosen)) for key in keys}
@@ -225,9 +226,15 @@ def compare(outcomes: Sequence[Outcome], *, experiment: Experiment) -> Compariso
 
 
 def epochs_to_error(
-    epochs: Iterable[float], errors: Iterable[float], *, threshold: float
+    epochs: Iterable[float],
+    errors: Iterable[float],
+    *,
+    threshold: float,
+    better: Literal["lower", "higher"] = "lower",
 ) -> tuple[float, bool]:
     """When the error first is at or below the threshold, and whether that is censored.
+
+    With `better` higher, when a value first is at or above it.
 
     Linear between the row before and the first row at or below. If that is the very first row,
     its own epoch: nothing is known before it, and we do not extrapolate. If there is none, the
@@ -235,6 +242,8 @@ def epochs_to_error(
     Raises ValueError without any row.
     """
     before: tuple[float, float] | None = None
+    if better == "higher":
+        threshold, errors = -threshold, (-each for each in errors)
     for epoch, error in zip(epochs, errors, strict=True):
         if error <= threshold:
             if before is None:
@@ -397,17 +406,22 @@ def _bound(terms: Iterable[tuple[float, Outcome]]) -> Bound | None:
     return "lower" if True in signs else "upper"
 
 
-def _best_levels(outcomes: Sequence[Outcome], keys: Sequence[str], search: str) -> tuple[Best, ...]:
-    """For each arm the searched level with the lowest mean measure.
+def _best_levels(
+    outcomes: Sequence[Outcome], keys: Sequence[str], experiment: Experiment
+) -> tuple[Best, ...]:
+    """For each arm the searched level with the best mean measure: the lowest, if lower is better.
 
     A level with a censored run is eligible only if all are (their limits then count). Before means
     are compared, more finished seeds win: a rate at which most seeds diverge is not the best rate.
     An arm without a finished run has no best level.
     """
+    search = experiment.search
+    assert search is not None
+    sign = 1 if experiment.measure.lower_is_better else -1
 
     def rank(members: list[Outcome]) -> tuple[bool, int, float]:
         values = [each.value for each in members if each.value is not None]
-        return any(each.censored for each in members), -len(values), fmean(values)
+        return any(each.censored for each in members), -len(values), sign * fmean(values)
 
     best = []
     for cell, members in _by_cell(outcomes, keys).items():
@@ -461,6 +475,8 @@ def _verdict(
 ) -> Verdict | None:
     """The paper's side is above no effect: the baseline, its proposal, has the smaller measure.
 
+    It is below, if a higher measure is better.
+
     None where nothing was compared, however many runs there are, and where nothing was claimed:
     there is no side to be on.
     """
@@ -473,8 +489,11 @@ def _verdict(
         return None
     none = experiment.no_effect
     intervals = [effect.ci95 or (None, None) for effect in claimed]
-    if all(low is not None and low > none for low, _ in intervals):
+    above = [low is not None and low > none for low, _ in intervals]
+    below = [high is not None and high < none for _, high in intervals]
+    ours, other = (above, below) if experiment.measure.lower_is_better else (below, above)
+    if all(ours):
         return "agrees"
-    if any(high is not None and high < none for _, high in intervals):
+    if any(other):
         return "disagrees"
     return "no clear difference"

@@ -19,14 +19,14 @@ from alexnet.results.verdict_file import verdict_content
 HOW_TO_READ = """
 - An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
   against baseline, which is what the paper proposes; a ratio is the geometric mean of the seeds'
-  ratios, with its interval taken on logarithms. Above {no_effect:g} is the paper's side.
+  ratios, with its interval taken on logarithms. {side} {no_effect:g} is the paper's side.
 - *agrees*: the interval excludes no effect, on the paper's side; *disagrees*: on the other side.
   With fewer than two runs in an arm there is no verdict.
 - Runs that diverged, failed or are missing have no value and are not in n."""
 
 HOW_TO_READ_TIME = """
-- Epochs to an error: the first time the error, counted over the images since the row before in
-  progress.csv, is at or below the threshold; linear between rows.
+- Epochs to {metric}: the first time that it is at or {below} the threshold; linear between rows.
+  The training error of a row of progress.csv is counted over the images since the row before.
 - A run that ended without getting there is *censored*, not failed: all that is known is that it
   needs more than its limit, the epochs it was trained. Its arm has no mean. In effects it counts
   with its limit, so that they compare the restricted time min(T, limit). With censored runs on the
@@ -39,7 +39,7 @@ HOW_TO_READ_GRID = """
   effect of one factor changes with the other. {no_effect:g} is no interaction."""
 
 HOW_TO_READ_SEARCH = """
-- Every arm is compared at its own best {search}: the lowest mean, where a level with a censored
+- Every arm is compared at its own best {search}: the {lowest} mean, where a level with a censored
   run is eligible only if all are, and more finished seeds come before fewer. The choice uses the
   same runs as the comparison, in all arms alike."""
 
@@ -166,6 +166,8 @@ def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
     measure = experiment.measure
     keys = list(comparison.arms[0].levels) if comparison.arms else []
     lost: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
+    if any(arm.count("unmeasured") for arm in comparison.arms):
+        lost = ("unmeasured", *lost)
     rows = []
     for arm in comparison.arms:
         mean = wording.value(arm.mean, measure)
@@ -314,7 +316,15 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
         text += HOW_TO_READ_GRID
     if comparison.best:
         text += HOW_TO_READ_SEARCH
-    return text.strip().format(no_effect=experiment.no_effect, search=experiment.search)
+    measure = experiment.measure
+    return text.strip().format(
+        no_effect=experiment.no_effect,
+        search=experiment.search,
+        side="Above" if measure.lower_is_better else "Below",
+        lowest="lowest" if measure.lower_is_better else "highest",
+        metric=f"a {measure.described.printed}",
+        below="below" if measure.described.better == "lower" else "above",
+    )
 
 
 def _provenance(sweep: Sweep) -> str:

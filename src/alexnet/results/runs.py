@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from alexnet.config.experiment import Experiment
 from alexnet.config.explain import explain
 from alexnet.folders.files import Row
-from alexnet.folders.run import METRICS_COLUMNS, PROGRESS_COLUMNS, RunDir
+from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir
 from alexnet.results.compare import Fate, Level, Outcome, epochs_to_error
 
@@ -60,19 +60,30 @@ class Sweep:
     def outcomes(self) -> list[Outcome]:
         """What the experiment's measure says of every planned run.
 
-        A finished run that lacks the measured metric counts as failed: see `why_unmeasured`.
+        A finished run that lacks the measured metric is unmeasured: see `why_unmeasured`.
         """
         return [self._outcome(row) for row in self.runs.to_dict("records")]
 
     def why_unmeasured(self) -> str:
         """What is wrong with a run that finished and yet has no measure."""
-        return f"finished, but recorded no {self.experiment.measure.metric}"
+        tables = (self.metrics, self.progress, self.runs)
+        keys = dict.fromkeys(
+            str(key)
+            for table in tables
+            for key in table
+            if "/" in str(key) and table[key].notna().any()
+        )
+        recorded = ", ".join(keys) or "none"
+        return (
+            f"finished, but recorded no {self.experiment.measure.metric}: the metrics recorded "
+            f"here are {recorded}"
+        )
 
     def _outcome(self, row: Mapping[str, Any]) -> Outcome:
         name, fate = row["run"], _fate(row["state"], row["cause"])
         measured = self._measure(row) if fate == "finished" else None
         if fate == "finished" and measured is None:
-            fate = "failed"
+            fate = "unmeasured"
         value, censored = measured or (None, False)
         return Outcome(
             run=name,
@@ -96,7 +107,12 @@ class Sweep:
         if curve.empty:
             return None
         assert measure.threshold is not None
-        return epochs_to_error(curve["epoch"], curve[measure.metric], threshold=measure.threshold)
+        return epochs_to_error(
+            curve["epoch"],
+            curve[measure.metric],
+            threshold=measure.threshold,
+            better=measure.described.better,
+        )
 
     def curve(self, run: str, metric: str) -> pd.DataFrame:
         """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""
@@ -158,11 +174,15 @@ def load_sweep(folder: str | Path) -> Sweep:
         ),
         metrics=pd.DataFrame(
             [{**labels[name], **row} for name, run in loaded.items() for row in run.metrics],
-            columns=_columns("run", *swept, "seed", *METRICS_COLUMNS),
+            columns=_columns(
+                "run", *swept, "seed", *metrics_columns(), *_keys(loaded, lambda run: run.metrics)
+            ),
         ),
         progress=pd.DataFrame(
             [{**labels[name], **row} for name, run in loaded.items() for row in run.progress],
-            columns=_columns("run", *swept, "seed", *PROGRESS_COLUMNS),
+            columns=_columns(
+                "run", *swept, "seed", *PROGRESS_COLUMNS, *_keys(loaded, lambda run: run.progress)
+            ),
         ),
         configs={name: run.config for name, run in loaded.items()},
         provenance={name: run.provenance for name, run in loaded.items()},
@@ -264,6 +284,15 @@ def _fate(state: str, cause: str) -> Fate:
 def _level(level: Any) -> Level:
     """A level can be compared and looked up: a list or mapping becomes its JSON text."""
     return json.dumps(level) if isinstance(level, list | dict) else level
+
+
+def _keys(loaded: Mapping[str, _Run], rows: Callable[[_Run], list[Row]]) -> Iterator[str]:
+    """The columns of the runs' files, among them those of metrics that this process does not know.
+
+    A file's rows have the same columns.
+    """
+    for run in loaded.values():
+        yield from (key for row in rows(run)[:1] for key in row)
 
 
 def _columns(*names: str) -> list[str]:

@@ -37,6 +37,7 @@ def _arm_content(arm: Arm) -> dict[str, Any]:
         "limit": arm.limit,
         "diverged": arm.count("diverged"),
         "failed": arm.count("failed"),
+        "unmeasured": arm.count("unmeasured"),
         "unfinished": arm.count("unfinished"),
         "missing": arm.count("missing"),
     }

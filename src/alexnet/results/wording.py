@@ -1,31 +1,29 @@
 """How numbers are written for people: the only place where a fraction becomes per cent."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from alexnet import vocabulary
-from alexnet.config.experiment import Experiment, Measure
+from alexnet.config.experiment import Experiment, Measure, unknown_metric
 from alexnet.results.compare import Arm, Comparison, Effect, Interval, level_label, short_key
 
-METRIC_NAMES = {
-    vocabulary.TRAIN_LOSS: "training loss",
-    vocabulary.TRAIN_ERROR: "training error",
-    vocabulary.VAL_LOSS: "validation loss",
-    vocabulary.VAL_ERROR: "validation error",
-    vocabulary.VAL_ERROR_TOP5: "top-5 validation error",
-    vocabulary.TEST_LOSS: "test loss",
-    vocabulary.TEST_ERROR: "test error",
-    vocabulary.TEST_ERROR_TOP5: "top-5 test error",
-}
+STAGES = {"train": "training", "val": "validation", "test": "test"}
 
 
-def is_error(metric: str) -> bool:
-    """Whether a metric is a fraction between 0 and 1, printed in per cent."""
-    return metric.partition("/")[2].startswith("error")
+def metric_named(key: str, measure: Measure) -> vocabulary.Metric:
+    """What is known of a metric, in a report of that measure.
 
-
-def name_of_metric(metric: str) -> str:
-    """train/error is the training error."""
-    return METRIC_NAMES.get(metric, metric)
+    The curve of a user's val/margin is described by a measure of test/margin: the report itself
+    does not import the user's modules.
+    """
+    measured = measure.described
+    (stage, _, name), (its_stage, _, its_name) = key.partition("/"), measured.key.partition("/")
+    if key == measured.key:
+        return measured
+    if key not in vocabulary.METRICS and name == its_name:
+        printed = measured.printed.replace(STAGES[its_stage], STAGES[stage], 1)
+        return replace(measured, key=key, printed=printed)
+    return vocabulary.METRICS.get(key) or unknown_metric(key)
 
 
 def count(number: float, noun: str) -> str:
@@ -36,7 +34,7 @@ def count(number: float, noun: str) -> str:
 def name_of_measure(measure: Measure) -> str:
     """For example "epochs to 25 % training error"."""
     if measure.kind == "final":
-        return f"final {name_of_metric(measure.metric)}"
+        return f"final {measure.described.printed}"
     return f"epochs to {_threshold(measure)}"
 
 
@@ -46,7 +44,7 @@ def value(number: float | None, measure: Measure) -> str:
         return "-"
     if measure.kind == "epochs_to_error":
         return f"{number:.1f}" if number >= 1 else f"{number:.2f}"
-    return f"{100 * number:.1f} %" if is_error(measure.metric) else f"{number:.3g}"
+    return f"{100 * number:.1f} %" if measure.described.is_fraction else f"{number:.3g}"
 
 
 def values(arm: Arm, measure: Measure) -> str:
@@ -81,7 +79,7 @@ def effect_unit(experiment: Experiment) -> str:
         return "percentage points"
     if experiment.measure.kind == "epochs_to_error":
         return "epochs"
-    return name_of_metric(experiment.measure.metric)
+    return experiment.measure.described.printed
 
 
 def interval(ci95: Interval | None, write: Callable[[float | None], str]) -> str:
@@ -100,7 +98,9 @@ def answer(comparison: Comparison, experiment: Experiment) -> str:
     """The outcome in one sentence, with its numbers and n."""
     if not comparison.claimed:
         return f"{_arms_alone(comparison.arms, experiment.measure)}."
-    sentence = "; ".join(_effect_clause(effect, experiment) for effect in comparison.claimed)
+    sentence = "; ".join(
+        _effect_clause(effect, comparison, experiment) for effect in comparison.claimed
+    )
     paper = experiment.paper
     if comparison.papers_effect is not None and paper is not None:
         sentence += f"; the paper: {paper_value(paper.value, experiment)}"
@@ -111,11 +111,17 @@ def answer(comparison: Comparison, experiment: Experiment) -> str:
     return f"{sentence}."
 
 
-def _effect_clause(effect: Effect, experiment: Experiment) -> str:
+def _what_is_needed(comparison: Comparison, experiment: Experiment) -> str:
+    """What a run must have done to enter an effect, and did not."""
+    is_unmeasured = any(arm.count("unmeasured") for arm in comparison.arms)
+    return f"recorded {experiment.measure.metric}" if is_unmeasured else "finished"
+
+
+def _effect_clause(effect: Effect, comparison: Comparison, experiment: Experiment) -> str:
     other, baseline = (_level_in_words(effect, side) for side in (0, 1))
     pair = f"{other} against {baseline}"
     if effect.n == 0:
-        return f"{pair}: no seed has finished in both arms"
+        return f"{pair}: no seed has {_what_is_needed(comparison, experiment)} in both arms"
     if effect.mean is None:
         why = (
             "runs on both sides never reached the threshold"
@@ -141,14 +147,14 @@ def _comparison_in_words(effect: Effect, baseline: str, bound: str, experiment: 
         number = f"{bound}{effect_value(effect.mean, experiment)} times"
         if is_time:
             return f"took {number} the epochs of {baseline} to reach {_threshold(measure)}"
-        return f"ended at {number} the {name_of_metric(measure.metric)} of {baseline}"
+        return f"ended at {number} the {measure.described.printed} of {baseline}"
     size = effect_value(abs(effect.mean), experiment).lstrip("+")
     if is_time:
         word = "more" if effect.mean >= 0 else "fewer"
         return f"took {bound}{size} epochs {word} than {baseline} to reach {_threshold(measure)}"
     word = "higher" if effect.mean >= 0 else "lower"
     unit = f" {effect_unit(experiment)}" if _is_in_points(experiment) else ""
-    name = name_of_metric(measure.metric)
+    name = measure.described.printed
     return f"ended with a {name} {bound}{size}{unit} {word} than {baseline}"
 
 
@@ -179,10 +185,10 @@ def _arms_alone(arms: Sequence[Arm], measure: Measure) -> str:
 
 def _threshold(measure: Measure) -> str:
     assert measure.threshold is not None
-    metric = measure.metric
-    percent = f"{100 * measure.threshold:g} %" if is_error(metric) else f"{measure.threshold:g}"
-    return f"{percent} {name_of_metric(metric)}"
+    metric, threshold = measure.described, measure.threshold
+    shown = f"{100 * threshold:g} %" if metric.is_fraction else f"{threshold:g}"
+    return f"{shown} {metric.printed}"
 
 
 def _is_in_points(experiment: Experiment) -> bool:
-    return experiment.measure.kind == "final" and is_error(experiment.measure.metric)
+    return experiment.measure.kind == "final" and experiment.measure.described.is_fraction

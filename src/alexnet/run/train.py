@@ -115,7 +115,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         with _what_was_asked_for():
             theirs = [_instantiate(part) for _, part in config.callbacks.items()]
             # Theirs first: the recorder writes a checkpoint of what they have come to.
-            callbacks = [*theirs, recorder, forecast, StopOnSignal(recorder.save)]
+            callbacks = [*theirs, recorder, forecast, StopOnSignal(recorder)]
             trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
         if checkpoint:
             log.info("going on from %s", checkpoint)
@@ -242,8 +242,8 @@ def _trainer(
         default_root_dir=run.path,
         logger=loggers,
         callbacks=callbacks,
-        # The recorder writes checkpoints; the data module's sampler splits batches.
-        enable_checkpointing=False,
+        # The recorder is the callback for checkpoints; the data module's sampler splits batches.
+        enable_checkpointing=True,
         use_distributed_sampler=False,
         enable_progress_bar=False,  # the launcher shows how all runs are doing
         enable_model_summary=False,

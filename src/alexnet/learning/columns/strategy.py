@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.data import extract_batch_size
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torchmetrics import Metric
 from typing_extensions import override
@@ -33,7 +34,7 @@ from alexnet.learning.columns.exchange import (
     padded_to,
 )
 from alexnet.learning.columns.layout import Layout, by
-from alexnet.model import AlexNet, Dropout, crossing_sizes, keep_column, rows_of
+from alexnet.model import AlexNet, BatchNorm, Dropout, crossing_sizes, keep_column, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -45,25 +46,32 @@ class ColumnParallelStrategy(ParallelStrategy):
     """One process for each column of the network (section 3.2), and replicas of all columns.
 
     Every process keeps `chunk(columns, 0)[column]` of every parameter of the AlexNet in the module,
-    and of the optimizer's state. At the inputs of the network's `crossings` the columns' activities
-    are joined (all-gather), and in the backward pass each column receives the sum of all columns'
-    gradients of its own activities (reduce-scatter). The logits are joined for the softmax, whose
-    gradient every column computes for itself: it takes its slice. Nothing else crosses: parameters
-    and their gradients stay where they are.
+    of the running statistics of batch normalization and of the optimizer's state. At the inputs of
+    the network's `crossings` the columns' activities are joined (all-gather), and in the backward
+    pass each column receives the sum of all columns' gradients of its own activities
+    (reduce-scatter). The logits are joined for the softmax, whose gradient every column computes
+    for itself: it takes its slice. Nothing else crosses: parameters and their gradients stay where
+    they are.
 
     With more processes than columns, the mesh has replicas of the network as its other dimension:
     process r * columns + c is column c of replica r. Replicas divide the batch; gradients are
     averaged over them, by the number of rows of each. Metrics are synchronized over replicas only,
-    so that every sample counts once. `columns=1` is data parallelism, for any network.
+    so that every sample counts once, and so are the statistics of BatchNorm. `columns=1` is data
+    parallelism, for any network.
 
     Checkpoints are those of one process: whole tensors, gathered and written by rank 0. All
     processes must build the same module, from the same seed. After `fit` the module of a process
     is still one column.
 
-    Gradients are known in parts, so that Trainer's gradient clipping, gradient accumulation and
-    16-mixed (whose scaler skips steps process by process) are refused: MisconfigurationException.
-    So is a module without an AlexNet, or with one that cannot be divided, and a number of
-    processes that is no multiple of columns. ValueError for a checkpoint of another network.
+    Gradients may be accumulated over several batches. Each process then adds up its own, every
+    batch weighted by its share of the rows, and they are summed over replicas once, before the
+    step.
+
+    A process of several columns knows a part of the gradient alone, so that Trainer's gradient
+    clipping and 16-mixed (whose scaler skips steps process by process) are refused there:
+    MisconfigurationException. So is a module without an AlexNet, or with one that cannot be
+    divided, and a number of processes that is no multiple of columns. ValueError for a checkpoint
+    of another network.
     """
 
     strategy_name = "column_parallel"
@@ -78,7 +86,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         self.traffic = Traffic()
         self._layout_is_told = False
         self._mesh: DeviceMesh | None = None
-        self._whole: dict[str, torch.Size] = {}  # shapes of the divided parameters, by name
+        self._whole: dict[str, torch.Size] = {}  # shapes of what is divided, by name
         self._layout: Layout | None = None
         self._share = 1.0  # of the rows of the global batch
 
@@ -163,14 +171,24 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def setup(self, trainer: pl.Trainer) -> None:
-        _refuse_what_needs_whole_gradients(trainer)
+        if self.columns > 1:
+            _refuse_what_needs_whole_gradients(trainer)
         assert self.lightning_module is not None
         if self.columns > 1 and not self._whole:
             self._divide(*_alexnet_in(self.lightning_module), precision=trainer.precision)
         replicas = self.mesh.get_group(_REPLICAS)
+        unsynchronized = set[str]()
         for module in self.lightning_module.modules():
-            if isinstance(module, Metric):
+            if isinstance(module, Metric | BatchNorm):
                 module.process_group = replicas
+            elif self.num_replicas > 1 and isinstance(module, _BatchNorm):
+                unsynchronized.add(type(module).__name__)
+        if unsynchronized and self.is_global_zero:
+            log.warning(
+                "the statistics of %s are those of each replica's part of the batch, so the number "
+                "of devices changes the results: use alexnet.model.BatchNorm",
+                ", ".join(sorted(unsynchronized)),
+            )
         super().setup(trainer)
 
     def _divide(self, name: str, net: AlexNet, *, precision: str) -> None:
@@ -192,7 +210,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         self._layout = Layout(
             columns=self.columns,
             replicas=self.num_replicas,
-            parameters=whole,
+            parameters={name: whole[name] for name, _ in net.named_parameters()},
             crossings=sizes,
             classes=classes,
             bytes_per_activity=int(precision.split("-")[0].strip("bf")) // 8,
@@ -231,23 +249,33 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def backward(self, closure_loss: Tensor, optimizer: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if self._accumulates:
+            closure_loss = closure_loss * self._share
         with self.traffic.counted(0):
             return super().backward(closure_loss, optimizer, *args, **kwargs)
 
     @override
     def post_backward(self, closure_loss: Tensor) -> None:
         """Average the gradients over the replicas, each by its rows."""
-        if self.num_replicas == 1:
-            return
         assert self.lightning_module is not None
+        trainer = self.lightning_module.trainer
+        if self.num_replicas == 1 or trainer.fit_loop._should_accumulate():
+            return
         group = self.mesh.get_group(_REPLICAS)
         gradients = [p.grad for p in self.lightning_module.parameters() if p.grad is not None]
-        works = [
-            dist.all_reduce(gradient.mul_(self._share), group=group, async_op=True)
-            for gradient in gradients
-        ]
+        if not self._accumulates:
+            for gradient in gradients:
+                gradient.mul_(self._share)
+        works = [dist.all_reduce(gradient, group=group, async_op=True) for gradient in gradients]
         for work in works:
             work.wait()
+
+    @property
+    def _accumulates(self) -> bool:
+        """Whether several batches, of which each has other shares, make one gradient."""
+        assert self.lightning_module is not None
+        trainer = self.lightning_module.trainer
+        return self.num_replicas > 1 and trainer.accumulate_grad_batches > 1
 
     # Checkpoints.
 
@@ -392,13 +420,13 @@ def _alexnet_in(module: nn.Module) -> tuple[str, AlexNet]:
 def _refuse_what_needs_whole_gradients(trainer: pl.Trainer) -> None:
     reasons = {
         "gradient_clip_val": bool(trainer.gradient_clip_val),
-        "accumulate_grad_batches": trainer.accumulate_grad_batches > 1,
         "precision=16-mixed": trainer.precision == "16-mixed",
     }
     if wrong := [name for name, is_asked_for in reasons.items() if is_asked_for]:
         raise MisconfigurationException(
-            f"ColumnParallelStrategy cannot do {', '.join(wrong)}: each process has a part of the "
-            "gradient alone. bf16-mixed needs no scaling of gradients"
+            f"ColumnParallelStrategy cannot do {', '.join(wrong)} with several columns, where each "
+            "process has a part of the gradient alone. Train on one device or in replicas "
+            "(trainer.strategy=auto), without clipping, or in bf16-mixed instead of 16-mixed"
         )
 
 

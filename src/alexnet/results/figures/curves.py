@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alexnet import vocabulary
 from alexnet.config.experiment import Measure
 from alexnet.plotting import GREY, caption
 from alexnet.results import wording
@@ -23,14 +22,15 @@ from alexnet.results.figures.labels import (
     stack_notes,
 )
 from alexnet.results.runs import Sweep
-from alexnet.results.wording import is_error
 
 
 def curves(sweep: Sweep, comparison: Comparison) -> Figure:
     """Error against epochs: thin lines are seeds, thick their mean, the band their range."""
     measure = sweep.experiment.measure
     # The test error is measured once, at the end: its curve is that of the validation error.
-    metric = vocabulary.VAL_ERROR if measure.metric.startswith("test/") else measure.metric
+    stage, _, name = measure.metric.partition("/")
+    metric = f"val/{name}" if stage == "test" else measure.metric
+    shown = wording.metric_named(metric, measure)
     figure = Figure(figsize=(7.2, 4.4))
     axes = figure.subplots()
     is_time = measure.kind == "epochs_to_error"
@@ -49,12 +49,13 @@ def curves(sweep: Sweep, comparison: Comparison) -> Figure:
         crossings.append((arm, style["color"], ends_here))
         last_epoch = max(last_epoch, end[0])
     axes.set_xlim(0, 1.02 * last_epoch or 1)
-    axes.set_ylim(bottom=0)
-    in_percent(axes.yaxis, metric)
+    if axes.dataLim.y0 >= 0:
+        axes.set_ylim(bottom=0)
+    in_percent(axes.yaxis, shown.is_fraction)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("epochs")
-    name = wording.name_of_metric(metric)
-    axes.set_ylabel(f"{name} rate" if is_error(metric) else name)
+    is_error = name.startswith("error")
+    axes.set_ylabel(f"{shown.printed} rate" if is_error else shown.printed)
     if is_time:
         assert measure.threshold is not None
         axes.axhline(measure.threshold, color=GREY, linestyle=(0, (4, 3)), linewidth=1, zorder=1)

@@ -53,7 +53,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
     if measure.kind == "epochs_to_error":
         axes.set_xlim(left=0)
     else:
-        in_percent(axes.xaxis, measure.metric)
+        in_percent(axes.xaxis, measure.described.is_fraction)
         axes.margins(x=0.12)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_title("Arms")

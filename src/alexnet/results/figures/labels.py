@@ -9,7 +9,6 @@ from matplotlib.ticker import FuncFormatter
 
 from alexnet.plotting import COLOURS, HALO
 from alexnet.results.compare import Arm, Fate
-from alexnet.results.wording import is_error
 
 # The paper draws ReLU solid and tanh dashed: the baseline is solid.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
@@ -116,7 +115,7 @@ def counts_of(arms: Sequence[Arm]) -> str:
 
 def lost_in(arm: Arm) -> str:
     """What is not in n, and what of n has no value: "1 diverged, 2 censored"."""
-    fates: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
+    fates: tuple[Fate, ...] = ("diverged", "failed", "unmeasured", "unfinished", "missing")
     counts = [(arm.censored, "censored"), *((arm.count(fate), fate) for fate in fates)]
     return ", ".join(f"{count} {name}" for count, name in counts if count)
 
@@ -146,7 +145,7 @@ def last_point(curve: pd.DataFrame, metric: str) -> tuple[float, float]:
     return float(curve["epoch"].iloc[-1]), float(curve[metric].iloc[-1])
 
 
-def in_percent(axis: Axis, metric: str) -> None:
-    """Label an axis in per cent if the metric is an error."""
-    if is_error(metric):
+def in_percent(axis: Axis, is_fraction: bool) -> None:
+    """Label an axis in per cent if what it shows is a fraction."""
+    if is_fraction:
         axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.4g} %"))

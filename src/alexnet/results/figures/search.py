@@ -57,7 +57,7 @@ def search(comparison: Comparison, experiment: Experiment) -> Figure:
         axes.minorticks_off()
     axes.set_xticks(places, list(map(level_label, levels)))
     axes.set_ylim(bottom=0)
-    in_percent(axes.yaxis, measure.metric if measure.kind == "final" else "")
+    in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
     axes.set_xlabel(search)
     axes.set_ylabel(wording.name_of_measure(measure))
     caption(
