@@ -1,9 +1,12 @@
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -12,6 +15,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
+from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import CONF, PROJECT
 from alexnet.sweep import ExperimentSweep
@@ -40,21 +44,96 @@ def the_sweep(outputs: Path) -> SweepDir:
     return SweepDir(plan_file.parent)
 
 
+def run_python(
+    *words: object, environment: Mapping[str, str] | None = None, **settings: Any
+) -> subprocess.CompletedProcess[str]:
+    """`python *words` in the project, as a user would call it."""
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False,
+        env={**os.environ, **(environment or {})}, **settings,
+    )  # fmt: skip
+
+
 def run_train(
     outputs: Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """`python src/train.py *arguments` as a user would call it, one thread."""
-    command = [sys.executable, "src/train.py", *arguments, f"outputs={outputs}"]
-    return subprocess.run(
-        command, cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False,
-        env={**os.environ, **(environment or {})},
-    )  # fmt: skip
+    """`python src/train.py *arguments`."""
+    return run_python("src/train.py", *arguments, f"outputs={outputs}", environment=environment)
 
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
     """The same, into tmp_path/outputs."""
     return partial(run_train, tmp_path / "outputs")
+
+
+@pytest.fixture
+def train_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Train]:
+    """The same in this process, for commands that are refused before a run starts.
+
+    A wrong command needs no torch; a process for each would spend its time on Hydra's imports.
+    """
+    from alexnet.cli.train import main
+
+    monkeypatch.setattr(sys, "argv", ["src/train.py"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # which the command sets: restored at the end
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+
+    def call(
+        *arguments: str,
+        outputs: Path = tmp_path / "outputs",
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        root.handlers = []  # so that the command installs its own, on standard output
+        with monkeypatch.context() as during:
+            for name, value in (environment or {}).items():
+                during.setenv(name, value)
+            try:
+                code = main([*arguments, f"outputs={outputs}"])
+            except SystemExit as error:
+                code = error.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    yield call
+    root.handlers, root.level = handlers, level
+
+
+class Sweep:
+    """`python src/train.py` under way."""
+
+    def __init__(
+        self, outputs: Path, *arguments: str, by: Sequence[str] = (sys.executable,), **settings: Any
+    ) -> None:
+        self.outputs = outputs
+        environment = settings.pop("environment", {})
+        nowhere = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.process = subprocess.Popen(
+            [*by, "src/train.py", *arguments, f"outputs={outputs}"],
+            cwd=PROJECT, env=os.environ | environment, **nowhere | settings,
+        )  # fmt: skip
+
+    def wait_for(self, is_so: Callable[[RunDir], bool], seconds: float = 120) -> RunDir:
+        """The first run, as soon as something is true of it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for plan in self.outputs.glob("*/*/sweep.json"):
+                for run in SweepDir(plan.parent).runs():
+                    if is_so(run):
+                        return run
+            assert self.process.poll() is None, self.process.communicate()[0]
+            time.sleep(0.002)
+        raise TimeoutError(self.process.communicate()[0])
+
+    def end(self) -> tuple[int, str]:
+        """Exit status, and what was printed."""
+        output = self.process.communicate(timeout=120)[0]
+        return self.process.returncode, output
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

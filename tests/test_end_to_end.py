@@ -13,6 +13,7 @@ from alexnet.results import load_sweep
 from tests.conftest import Train, run_train, the_sweep
 
 QUICK = ("data=synthetic", "data.num_images=256", "data.batch_size=32", "trainer.threads=1")
+THREE_EPOCHS = (*QUICK, "trainer.max_epochs=3", "model.dropout=0.5")
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +103,21 @@ def test_alexnet_trains_on_small_images_and_its_checkpoint_loads_without_the_pro
     assert checkpoint["class_names"] == [str(digit) for digit in range(10)]
 
 
-def test_the_same_command_gives_the_same_numbers(train: Train, tmp_path: Path):
-    command = (*QUICK, "trainer.max_epochs=2", "model.dropout=0.5")
-    train(*command)
-    train(*command, "fresh=true")
+@pytest.fixture(scope="module")
+def three_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Outputs of one run."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    assert run_train(outputs, *THREE_EPOCHS).returncode == 0
+    return outputs
 
-    one, other = sorted((tmp_path / "outputs").glob("train/*/seed-0"))
+
+def test_the_same_command_gives_the_same_numbers(three_epochs: Path, train: Train, tmp_path: Path):
+    train(*THREE_EPOCHS)
+
+    one, other = (
+        run.path for folder in (three_epochs, tmp_path / "outputs")
+        for run in the_sweep(folder).runs()
+    )  # fmt: skip
     first, second = (load_sweep(run.parent).metrics for run in (one, other))
     columns = [name for name in first.columns if "/" in name]
     assert first[columns].equals(second[columns])
@@ -118,10 +128,8 @@ def test_the_same_command_gives_the_same_numbers(train: Train, tmp_path: Path):
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_the_test_set_is_never_used_to_choose(train: Train, tmp_path: Path):
-    train(*QUICK, "trainer.max_epochs=3")
-
-    [run] = the_sweep(tmp_path / "outputs").runs()
+def test_the_test_set_is_never_used_to_choose(three_epochs: Path):
+    [run] = the_sweep(three_epochs).runs()
     assert "test" not in run.metrics.read_text()
     best = torch.load(run.best_checkpoint, weights_only=True)
     errors = [row["val/error"] for row in run.read_metrics()]

@@ -1,6 +1,5 @@
 import re
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -11,11 +10,14 @@ from torch.nn import functional
 
 from alexnet.config.names import confounds
 from alexnet.config.schema import ALEXNET, Config, ConfigError
+from alexnet.data import cifar10
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
 from alexnet.paths import CONF
 from alexnet.sweep.plan import without_hydra
 from tests.conftest import plan as plan_anew
+from tests.data.batches import IMAGES_PER_BATCH, write_cifar10
+from tests.preparation.photographs import class_folders
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
 
@@ -201,15 +203,40 @@ def test_the_rates_of_relu_vs_tanh_are_kept_per_initialization():
         assert (relu.learning.lr, tanh.learning.lr) == (declared["relu"], declared["tanh"])
 
 
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
+    """Where the images of each data set are: a few of those that must be downloaded."""
+    folder = tmp_path_factory.mktemp("data")
+    photographs = class_folders(folder / "imagenet")
+    batches = write_cifar10(folder / "cifar10")
+    return {
+        "cifar10": (f"data.root={batches}", "data.verify=false"),
+        "imagenet": (f"data.root={photographs}", "data.workers=0"),
+        "mnist5k": (),
+        "synthetic": ("data.num_images=16",),
+    }
+
+
 @pytest.mark.parametrize("data", ["cifar10", "imagenet", "mnist5k", "synthetic"])
 @pytest.mark.parametrize(
     "model", ["alexnet", "alexnet_2012", "alexnet_no_crossing", "cifar_net", "cifar_local_net"]
 )
-def test_any_network_runs_on_any_data(model: str, data: str, tmp_path: Path):
-    [run] = plan(f"model={model}", f"data={data}")
-    with torch.device("meta"):
-        net = build_net(run.config)
-    assert run.config.data.image_size == net.image_size
+def test_any_network_runs_on_any_data(
+    model: str, data: str, roots: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cifar10, "IMAGES_PER_BATCH", IMAGES_PER_BATCH)
+    monkeypatch.setattr(cifar10, "NUM_VAL_IMAGES", 20)
+    [run] = plan(f"model={model}", f"data={data}", "data.batch_size=4", *roots[data])
+    config = shrunk(run.config)
+    module = build_data(config)
+    net = build_net(config, module.num_classes)
+
+    images, labels = module.on_after_batch_transfer(next(iter(module.train_dataloader())), 0)
+    logits = net(images)
+
+    assert module.image_size == net.image_size
+    assert logits.shape == (4, module.num_classes)
+    assert functional.cross_entropy(logits, labels).isfinite()
 
 
 NEEDS = {"trainer=two_columns": ["model=alexnet"]}

@@ -1,10 +1,8 @@
 """Columns as processes, as a user runs them: sweeps, torchrun, srun, and what fails."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from alexnet.config.schema import ConfigError
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
-from tests.conftest import Train, plan, run_train, the_sweep
+from tests.conftest import Sweep, Train, plan, run_train, the_sweep
 
 TINY = (
     "model=alexnet", "model.channels=[8,16,16,16,8]", "model.hidden=[16,16]", "model.image_size=67",
@@ -127,30 +125,21 @@ def test_the_arms_of_two_columns_are_rehearsed_and_reported(train: Train, tmp_pa
 # Started from outside.
 
 
-def start(outputs: Path, *command: str, **variables: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*command, f"outputs={outputs}"],
-        cwd=PROJECT,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def assert_all_succeed(processes: list["subprocess.Popen[str]"]) -> None:
+def assert_all_succeed(processes: list[Sweep]) -> None:
     for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output
+        code, output = process.end()
+        assert code == 0, output
 
 
 def test_torchrun_on_two_nodes_makes_one_run(tmp_path: Path):
     port = find_free_network_port()
     nodes = [
-        start(
-            tmp_path, *TORCHRUN, "--nnodes=2", f"--node-rank={node}", "--nproc-per-node=1",
-            "--master-addr=127.0.0.1", f"--master-port={port}", "src/train.py", *TINY,
-            "trainer=two_columns", "trainer.devices=1", "trainer.num_nodes=2",
+        Sweep(
+            tmp_path, *TINY, "trainer=two_columns", "trainer.devices=1", "trainer.num_nodes=2",
+            by=(
+                *TORCHRUN, "--nnodes=2", f"--node-rank={node}", "--nproc-per-node=1",
+                "--master-addr=127.0.0.1", f"--master-port={port}",
+            ),
         )
         for node in range(2)
     ]  # fmt: skip
@@ -166,11 +155,14 @@ def test_torchrun_on_two_nodes_makes_one_run(tmp_path: Path):
 def test_srun_makes_one_run_of_its_tasks(tmp_path: Path):
     port = str(find_free_network_port())
     tasks = [
-        start(
-            tmp_path, sys.executable, "src/train.py", *TINY, "trainer=two_columns",
-            SLURM_JOB_ID="1", SLURM_STEP_ID="0", SLURM_NTASKS="2", SLURM_NTASKS_PER_NODE="2",
-            SLURM_PROCID=str(task), SLURM_LOCALID=str(task), SLURM_NODEID="0", SLURM_JOB_NAME="x",
-            SLURM_NNODES="1", SLURM_NODELIST="127.0.0.1", MASTER_PORT=port,
+        Sweep(
+            tmp_path, *TINY, "trainer=two_columns",
+            environment={
+                **{"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "x"},
+                **{"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1"},
+                **{"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task), "SLURM_NODEID": "0"},
+                **{"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": port},
+            },
         )
         for task in range(2)
     ]  # fmt: skip
@@ -190,10 +182,12 @@ def test_srun_makes_one_run_of_its_tasks(tmp_path: Path):
         (["resume=somewhere"], "leave them out"),
     ],
 )
-def test_under_torchrun_a_sweep_is_refused(tmp_path: Path, arguments: list[str], message: str):
+def test_under_torchrun_a_sweep_is_refused(
+    train_here: Train, tmp_path: Path, arguments: list[str], message: str
+):
     environment = {"TORCHELASTIC_RUN_ID": "none", "RANK": "0", "WORLD_SIZE": "2"}
 
-    done = run_train(tmp_path, *TINY, "trainer=two_columns", *arguments, environment=environment)
+    done = train_here(*TINY, "trainer=two_columns", *arguments, environment=environment)
 
     assert done.returncode == Exit.WRONG
     assert message in done.stderr
@@ -230,16 +224,13 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, devi
         "trainer.max_epochs=6", "data.num_images=250",
     )  # fmt: skip
     assert run_train(tmp_path / "whole", *command).returncode == 0
-    sweep = start(tmp_path / "stopped", sys.executable, "src/train.py", *command)
-    while not list((tmp_path / "stopped").glob("*/*/*/checkpoints/last.ckpt")):
-        assert sweep.poll() is None
-        time.sleep(0.01)
+    sweep = Sweep(tmp_path / "stopped", *command)
+    run = sweep.wait_for(lambda run: run.last_checkpoint.exists())
 
-    sweep.send_signal(signal.SIGTERM)
-    sweep.communicate(timeout=60)
+    sweep.process.send_signal(signal.SIGTERM)
+    code, _ = sweep.end()
 
-    [run] = the_sweep(tmp_path / "stopped").runs()
-    assert sweep.returncode == Exit.STOPPED
+    assert code == Exit.STOPPED
     assert run.read_status()["state"] == "stopped"
     assert not processes_of(run)
     done = run_train(tmp_path / "stopped", *command)
@@ -306,8 +297,8 @@ def test_what_cannot_be_divided_is_refused_before_anything_starts(
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_network_without_columns_is_refused(train: Train, tmp_path: Path):
-    done = train("trainer=two_columns", "data=synthetic")
+def test_a_network_without_columns_is_refused(train_here: Train, tmp_path: Path):
+    done = train_here("trainer=two_columns", "data=synthetic")
 
     assert done.returncode == Exit.WRONG
     assert "CifarNet has no columns that could be processes: choose model=alexnet" in done.stderr

@@ -1,6 +1,5 @@
 """How every figure looks, and how it becomes a PNG and an SVG."""
 
-import os
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+
+from alexnet.files import replacing
 
 # Okabe and Ito's colours, told apart with any colour vision; black and a brown close the row.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D46")
@@ -49,15 +50,14 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
         for name, figure in figures.items():
             for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
                 path = folder / f"{name}.{suffix}"
-                partial = path.with_name(f"{path.name}.partial")
-                figure.savefig(
-                    partial,
-                    format=suffix,
-                    dpi=DOTS_PER_INCH,
-                    bbox_inches="tight",
-                    facecolor="white",
-                    metadata=metadata,
-                )
-                os.replace(partial, path)
+                with replacing(path, "wb") as file:
+                    figure.savefig(
+                        file,
+                        format=suffix,
+                        dpi=DOTS_PER_INCH,
+                        bbox_inches="tight",
+                        facecolor="white",
+                        metadata=metadata,
+                    )
                 files.append(path)
     return files

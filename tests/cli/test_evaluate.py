@@ -361,8 +361,10 @@ def test_a_start_that_cannot_be_is_refused_before_anything_is_trained(
     assert not list(tmp_path.glob("outputs/*/*/*/metrics.csv"))
 
 
-def test_fine_tuning_of_nothing_is_refused_before_anything_starts(train: Train, tmp_path: Path):
-    done = train("+experiment=fine_tuning", "data=synthetic")
+def test_fine_tuning_of_nothing_is_refused_before_anything_starts(
+    train_here: Train, tmp_path: Path
+):
+    done = train_here("+experiment=fine_tuning", "data=synthetic")
 
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == (

@@ -13,7 +13,7 @@ import pytest
 from alexnet.cli import runs
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
-from alexnet.paths import PROJECT
+from tests.conftest import run_python
 
 HERE = os.uname().nodename
 METRICS = {"train/loss": 1.0, "train/error": 0.5, "val/loss": 1.0, "val/error": 0.25, "lr": 0.1}
@@ -118,13 +118,9 @@ def test_a_process_that_nobody_has_waited_for_is_not_alive(tmp_path: Path):
 def test_listing_takes_neither_torch_nor_pandas_nor_hydra(tmp_path: Path):
     write_sweep(tmp_path, good={"state": "finished"})
 
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "src/runs.py", str(tmp_path)],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python("-X", "importtime", "src/runs.py", tmp_path)
+
+    assert done.returncode == 0
 
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "alexnet.folders.run" in imported
@@ -171,14 +167,7 @@ def test_checkpoints_stay_where_the_result_cannot_be_read(tmp_path: Path, conten
 def test_pruning_asks_nobody_where_there_is_nobody(tmp_path: Path):
     sweep = write_sweep(tmp_path, done={"state": "finished"})
 
-    done = subprocess.run(
-        [sys.executable, "src/runs.py", "prune", str(tmp_path)],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("src/runs.py", "prune", tmp_path, stdin=subprocess.DEVNULL)
 
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
@@ -192,14 +181,7 @@ def test_pruning_waits_for_a_yes(tmp_path: Path, answer: str, status: int):
     person, terminal = pty.openpty()
     os.write(person, answer.encode())
 
-    done = subprocess.run(
-        [sys.executable, "src/runs.py", "prune", str(tmp_path)],
-        cwd=PROJECT,
-        stdin=terminal,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_python("src/runs.py", "prune", tmp_path, stdin=terminal)
 
     os.close(person)
     os.close(terminal)

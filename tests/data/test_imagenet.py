@@ -8,7 +8,7 @@ import torch
 
 from alexnet.data import ImageNet, imagenet
 from alexnet.preparation import Request, prepare
-from tests.preparation.photographs import CLASSES, class_folders, images, write
+from tests.preparation.photographs import CLASSES, class_folders, images, prepare_shards, write
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,7 @@ def folders(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def shards(folders, tmp_path_factory) -> Path:
     """The same, prepared."""
-    dest = tmp_path_factory.mktemp("shards")
-    prepare(Request(source=folders, dest=dest, workers=1, shard_images=16), lambda *_: None)
-    return dest
+    return prepare_shards(folders, tmp_path_factory.mktemp("shards"))
 
 
 def all_of(store):

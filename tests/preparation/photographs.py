@@ -8,6 +8,8 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from alexnet.preparation import Request, prepare
+
 CLASSES = ("n01440764", "n01443537", "n02119789")
 
 
@@ -165,6 +167,12 @@ def tar_of_each_class(root: Path) -> Path:
         (root / "train" / name).rmdir()
         write(root / "train" / f"{name}.tar", tar({f"./{file}": files[file] for file in files}))
     return root
+
+
+def prepare_shards(source: Path, dest: Path) -> Path:
+    """What prepare.py makes of a folder of class folders, with 16 images in a shard."""
+    prepare(Request(source=source, dest=dest, workers=1, shard_images=16), lambda *_: None)
+    return dest
 
 
 LAYOUTS = (class_folders, flat_val_and_devkit, tar_files, kaggle, tiny_imagenet, tar_of_each_class)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from alexnet.paths import PROJECT
 from alexnet.sources.shards import ShardImages, check_sizes, read_index, read_sums
+from tests.conftest import run_python
 from tests.preparation.photographs import (
     CLASSES,
     class_folders,
@@ -27,15 +28,9 @@ from tests.preparation.photographs import (
 SHARDS = ["train-00000", "train-00001", "train-00002", "val-00000", "test-00000"]
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "src/prepare.py", *map(str, arguments)]
-
-
 def prepare(*arguments: object) -> subprocess.CompletedProcess[str]:
     """`python src/prepare.py *arguments` as a user would call it."""
-    return subprocess.run(
-        command(*arguments), cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False
-    )
+    return run_python("src/prepare.py", *arguments)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -118,7 +113,7 @@ def test_mean_image_and_covariance_are_those_of_a_slow_loop(prepared):
 
 
 def prepare_with_a_blow(
-    folder: Path, after: int, blow: str, *arguments: object
+    folder: Path, after: int, blow: str, *arguments: object, hangup: str = "SIG_DFL"
 ) -> subprocess.CompletedProcess[str]:
     """prepare.py, on whose process falls a blow as soon as so many shards are whole."""
     program = f"""
@@ -137,7 +132,9 @@ class ShardWriter(job.ShardWriter):
 
 if __name__ == "__main__":
     job.ShardWriter = ShardWriter
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # not that of tests under nohup
+    # Not those of tests under nohup.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.{hangup})
     sys.exit(prepare.main(sys.argv[1:]))
 """
     write(folder / "program.py", program)
@@ -165,7 +162,9 @@ def test_killed_and_said_again_it_gives_the_very_same_files(finished, prepared, 
     assert contents(dest) == contents(prepared)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)]
+)
 def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, tmp_path):
     dest = tmp_path / "dest"
     arguments = (f"source={source}", f"dest={dest}", "workers=2", "shard_images=16")
@@ -178,6 +177,17 @@ def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, t
     assert len(list(dest.glob("*.npz"))) == 2
     assert not list(dest.glob("*.partial"))
     assert prepare(*arguments).returncode == 0
+    assert contents(dest) == contents(prepared)
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(prepared, source, tmp_path):
+    dest = tmp_path / "dest"
+    arguments = (f"source={source}", f"dest={dest}", "workers=2", "shard_images=16")
+    blow = f"os.killpg(0, {int(signal.SIGHUP)})"
+
+    ran = prepare_with_a_blow(tmp_path, 2, blow, *arguments, hangup="SIG_IGN")
+
+    assert (ran.returncode, ran.stderr) == (0, "")
     assert contents(dest) == contents(prepared)
 
 

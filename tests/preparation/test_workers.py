@@ -55,7 +55,7 @@ def test_given_up_in_the_middle_no_thread_stays():
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_group_is_handled_by_the_parent_alone(number, tmp_path):
     program = f"""
 import os, signal, sys, time

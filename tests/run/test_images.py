@@ -13,11 +13,17 @@ from alexnet.data import cifar10 as data
 from alexnet.folders.ending import CANNOT_BE_BUILT, Exit
 from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
-from alexnet.preparation import Request, prepare
 from alexnet.run.images import Images, contradiction, identify
 from alexnet.sources import cifar10
-from tests.conftest import plan, run_train, the_sweep
-from tests.preparation.photographs import LAYOUTS, class_folders, encode, photograph, write
+from tests.conftest import Train, plan, run_python, run_train, the_sweep
+from tests.preparation.photographs import (
+    LAYOUTS,
+    class_folders,
+    encode,
+    photograph,
+    prepare_shards,
+    write,
+)
 
 
 def cifar10_batches(root: Path) -> Path:
@@ -27,10 +33,7 @@ def cifar10_batches(root: Path) -> Path:
 
 
 def prepared(root: Path, *, images: int = 12) -> Path:
-    source = class_folders(root / "raw", images)
-    dest = root / "prepared"
-    prepare(Request(source=source, dest=dest, workers=1, shard_images=16), lambda *_: None)
-    return dest
+    return prepare_shards(class_folders(root / "raw", images), root / "prepared")
 
 
 def fingerprint(data: str, root: Path) -> str:
@@ -224,12 +227,17 @@ def test_a_run_notes_where_its_images_were_and_which(outputs: Path, a: Path):
 @pytest.mark.parametrize("begin", [only_run, half_done])
 @pytest.mark.parametrize("seeds", ["seed=0", "seed=0,1", "seed=1"])
 def test_a_folder_of_runs_on_other_images_is_refused_before_anything_starts(
-    begin: Callable[[Path], RunDir], seeds: str, outputs: Path, a: Path, b: Path
+    begin: Callable[[Path], RunDir],
+    seeds: str,
+    outputs: Path,
+    a: Path,
+    b: Path,
+    train_here: Train,
 ):
     run = begin(outputs)
     files = {file: file.stat().st_mtime_ns for file in outputs.rglob("*.json")}
 
-    done = run_train(outputs, *QUICK, f"data.root={b}", seeds)
+    done = train_here(*QUICK, f"data.root={b}", seeds, outputs=outputs)
 
     assert done.returncode == Exit.WRONG
     assert done.stderr.splitlines()[0] == (
@@ -303,8 +311,7 @@ def test_the_process_of_a_run_does_not_go_on_with_other_images(outputs: Path, a:
     run.config.write_text(run.config.read_text().replace(str(a), str(b)))
     provenance = run.read_provenance()
 
-    command = [sys.executable, "-m", "alexnet.run", str(run.path)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    done = run_python("-m", "alexnet.run", run.path)
 
     status = run.read_status()
     assert done.returncode == Exit.WRONG
@@ -327,8 +334,7 @@ def test_nor_does_it_join_a_sweep_on_other_images(outputs: Path, a: Path, b: Pat
     plan = sweep.read_plan()
     sweep.write_plan({**plan, "runs": {**plan["runs"], "seed-1": {"arm": {}, "seed": 1}}})
 
-    command = [sys.executable, "-m", "alexnet.run", str(run.path)]
-    subprocess.run(command, cwd=PROJECT, capture_output=True, check=False)
+    run_python("-m", "alexnet.run", run.path)
 
     assert "are not those that seed-0 was trained on" in run.read_status()["error"]
 
@@ -354,16 +360,8 @@ def test_resume_takes_the_same_images_from_another_path_and_no_others(
 
 def test_evaluation_on_other_images_says_so(outputs: Path, a: Path, b: Path):
     run = only_run(outputs)
-    command = [sys.executable, "src/evaluate.py", f"checkpoint={run.path}"]
-
     same, other = (
-        subprocess.run(
-            [*command, f"data.root={root}"],
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        run_python("src/evaluate.py", f"checkpoint={run.path}", f"data.root={root}")
         for root in (a, b)
     )
 

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import pty
 import random
 import re
 import shutil
@@ -20,9 +21,8 @@ import torch
 from alexnet.cli import runs
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
-from alexnet.folders.sweep import SweepDir
 from alexnet.paths import PROJECT
-from tests.conftest import run_train, the_sweep
+from tests.conftest import Sweep, run_train, the_sweep
 
 # Dropout and the plateau rule, so that there is something to forget; a checkpoint at every batch.
 COMMAND = (
@@ -64,34 +64,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
     return run
 
 
-class Sweep:
-    """`python src/train.py` under way."""
-
-    def __init__(self, outputs: Path, *arguments: str, **environment: str) -> None:
-        self.outputs = outputs
-        command = [sys.executable, "src/train.py", *arguments, f"outputs={outputs}"]
-        self.process = subprocess.Popen(
-            command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=os.environ | environment,
-        )  # fmt: skip
-
-    def wait_for(self, is_so: Callable[[RunDir], bool], seconds: float = 120) -> RunDir:
-        """The first run, as soon as something is true of it."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            for plan in self.outputs.glob("*/*/sweep.json"):
-                for run in SweepDir(plan.parent).runs():
-                    if is_so(run):
-                        return run
-            assert self.process.poll() is None, self.process.communicate()[0]
-            time.sleep(0.002)
-        raise TimeoutError(self.process.communicate()[0])
-
-    def end(self) -> tuple[int, str]:
-        output = self.process.communicate(timeout=60)[0]
-        return self.process.returncode, output
-
-
 def pid_of(run: RunDir) -> int:
     return run.read_status()["pid"]
 
@@ -115,15 +87,47 @@ def wait_until_gone(pid: int) -> None:
         time.sleep(0.02)
 
 
+def kill_at(outputs: Path, rows: int) -> RunDir:
+    """Start or continue the run, and kill its process as soon as it has so many rows."""
+    sweep = Sweep(outputs, *COMMAND)
+    run = sweep.wait_for(has_rows(rows))
+    os.kill(pid_of(run), signal.SIGKILL)
+    code, output = sweep.end()
+    assert code == Exit.FAILED
+    assert "signal 9" in output
+    return run
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of outputs with a run that was killed in its second epoch."""
+    outputs = tmp_path_factory.mktemp("killed")
+    kill_at(outputs, 17)
+    return outputs
+
+
+@pytest.fixture
+def half_done(killed: Path, tmp_path: Path) -> RunDir:
+    """Such a run, below tmp_path."""
+    shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
+    [run] = the_sweep(tmp_path).runs()
+    return run
+
+
+@pytest.fixture
+def finished(undisturbed: RunDir, tmp_path: Path) -> RunDir:
+    """A copy of the undisturbed run, below tmp_path."""
+    sweep = undisturbed.path.parent
+    shutil.copytree(sweep, tmp_path / sweep.parent.name / sweep.name)
+    [run] = the_sweep(tmp_path).runs()
+    return run
+
+
 def test_a_run_killed_in_an_epoch_ends_in_the_numbers_of_an_undisturbed_one(
-    undisturbed: RunDir, tmp_path: Path
+    undisturbed: RunDir, half_done: RunDir, tmp_path: Path
 ):
-    for rows in (3, 17, 34):
-        sweep = Sweep(tmp_path, *COMMAND)
-        os.kill(pid_of(sweep.wait_for(has_rows(rows))), signal.SIGKILL)
-        code, output = sweep.end()
-        assert code == Exit.FAILED
-        assert "signal 9" in output
+    for rows in (20, 34):
+        kill_at(tmp_path, rows)
 
     assert run_train(tmp_path, *COMMAND).returncode == 0
 
@@ -188,6 +192,39 @@ def test_ctrl_c_stops_after_a_checkpoint_and_starts_no_further_run(tmp_path: Pat
     assert "not started" in output
 
 
+def test_a_closed_terminal_stops_after_a_checkpoint(tmp_path: Path):
+    ours, theirs = pty.openpty()
+    sweep = Sweep(
+        tmp_path, *COMMAND, "seed=0,1", by=("setsid", "--ctty", sys.executable),
+        stdin=theirs, stdout=theirs, stderr=theirs,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # not that of nohup
+    )  # fmt: skip
+    os.close(theirs)
+    run = sweep.wait_for(has_rows(2))
+    os.close(ours)
+
+    code, _ = sweep.end()
+
+    assert code == Exit.STOPPED
+    assert run.last_checkpoint.exists()
+    assert run.read_status()["state"] == "stopped"
+    assert run.read_status()["cause"].startswith("stopped by SIGHUP")
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path):
+    sweep = Sweep(tmp_path, *COMMAND, by=("nohup", sys.executable))
+    run = sweep.wait_for(has_rows(1))
+    sweep.process.send_signal(signal.SIGHUP)
+    os.kill(pid_of(run), signal.SIGHUP)
+    sweep.wait_for(has_rows(len(run.read_progress()) + 3))
+    sweep.process.send_signal(signal.SIGTERM)
+
+    code, _ = sweep.end()
+
+    assert code == Exit.STOPPED
+    assert run.read_status()["cause"].startswith("stopped by SIGTERM")
+
+
 @pytest.mark.slow
 def test_a_second_ctrl_c_kills(tmp_path: Path):
     sweep = Sweep(tmp_path, *COMMAND)
@@ -218,9 +255,10 @@ def test_no_process_outlives_a_killed_sweep(undisturbed: RunDir, tmp_path: Path)
     assert_equal_runs(undisturbed, run)
 
 
-def test_a_run_killed_in_its_test_only_tests_again(undisturbed: RunDir, tmp_path: Path):
-    assert run_train(tmp_path, *COMMAND).returncode == 0
-    [run] = the_sweep(tmp_path).runs()
+def test_a_run_killed_in_its_test_only_tests_again(
+    undisturbed: RunDir, finished: RunDir, tmp_path: Path
+):
+    run = finished
     (run.path / "result.json").unlink()  # as if it had been killed before it was written
     trained = run.last_checkpoint.stat().st_mtime_ns
 
@@ -242,12 +280,9 @@ def flip_a_bit(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("damage", [pytest.param(truncate, marks=pytest.mark.slow), flip_a_bit])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
-    undisturbed: RunDir, tmp_path: Path, damage: Callable[[Path], None]
+    undisturbed: RunDir, half_done: RunDir, tmp_path: Path, damage: Callable[[Path], None]
 ):
-    sweep = Sweep(tmp_path, *COMMAND)
-    run = sweep.wait_for(has_rows(20))
-    os.kill(pid_of(run), signal.SIGKILL)
-    sweep.end()
+    run = half_done
     damage(run.last_checkpoint)
 
     done = run_train(tmp_path, *COMMAND)
@@ -272,13 +307,9 @@ def test_a_run_that_stopped_at_its_threshold_is_not_trained_on(tmp_path: Path):
     assert rows_without_times(run.progress) == rows
 
 
-def test_a_full_disk_fails_the_run_and_leaves_the_last_checkpoint_whole(tmp_path: Path):
+def test_a_full_disk_fails_the_run_and_leaves_the_last_checkpoint_whole(half_done: RunDir):
     # A limit to the size of a file stands for a full disk: both end a write half-way.
-    run_train(tmp_path, *COMMAND, "trainer.max_steps=12")
-    [run] = the_sweep(tmp_path).runs()
-    (run.path / "result.json").unlink()
-    config = run.config.read_text()
-    run.config.write_text(config.replace("max_steps: 12", "max_steps: -1"))
+    run = half_done
     kilobytes = run.last_checkpoint.stat().st_size // 2048
     command = f"ulimit -f {kilobytes}; exec {sys.executable} -m alexnet.run {run.path}"
 
@@ -292,16 +323,16 @@ def test_a_full_disk_fails_the_run_and_leaves_the_last_checkpoint_whole(tmp_path
 
 
 def test_a_clock_that_goes_backwards_between_two_attempts_changes_no_number_and_no_folder(
-    undisturbed: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    undisturbed: RunDir,
+    half_done: RunDir,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ):
-    sweep = Sweep(tmp_path, *COMMAND)
-    run = sweep.wait_for(has_rows(15))
-    os.kill(pid_of(run), signal.SIGKILL)
-    sweep.end()
+    run = half_done
     first = run.read_status()["started"]
 
     yesterday = {"CLOCK": "-86400", "PYTHONPATH": f"{PROJECT}/tests/faults"}
-    sweep = Sweep(tmp_path, *COMMAND, **yesterday)
+    sweep = Sweep(tmp_path, *COMMAND, environment=yesterday)
     sweep.wait_for(lambda run: run.read_status().get("state") == "running")
     sweep.wait_for(has_rows(25))
     while_running = run.state
@@ -418,11 +449,9 @@ def test_a_run_without_a_checkpoint_cannot_be_trained_on(undisturbed: RunDir, tm
 
 
 def test_a_checkpoint_of_another_network_is_refused_before_training(
-    undisturbed: RunDir, tmp_path: Path
+    finished: RunDir, tmp_path: Path
 ):
-    copy = tmp_path / "train" / undisturbed.path.parent.name
-    shutil.copytree(undisturbed.path.parent, copy)
-    run = RunDir(copy / undisturbed.name)
+    run = finished
     checkpoint = torch.load(run.last_checkpoint, weights_only=True)
     checkpoint["state_dict"]["net.conv1.weight"] = torch.zeros(32, 3, 7, 7)
     torch.save(checkpoint, run.last_checkpoint)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,8 +7,9 @@ import pytest
 from alexnet.config.schema import ConfigError
 from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir
+from alexnet.folders.sweep import SweepDir
 from alexnet.sweep.plan import join_plan, spread
-from tests.conftest import Train, plan, the_sweep
+from tests.conftest import Train, plan, run_train, the_sweep
 
 
 def test_a_run_is_named_by_what_is_swept():
@@ -112,6 +114,21 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
 # From here on as a user would: src/train.py in a process of its own.
 
 TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.threads=1")
+ONE_EPOCH = (*TINY, "trainer.max_epochs=1")
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    outputs = tmp_path_factory.mktemp("outputs")
+    assert run_train(outputs, *ONE_EPOCH).returncode == 0
+    return outputs
+
+
+@pytest.fixture
+def finished(made_once: Path, tmp_path: Path) -> SweepDir:
+    """A sweep of one run, seed-0, below tmp_path/outputs: what ONE_EPOCH leaves."""
+    shutil.copytree(made_once, tmp_path / "outputs")
+    return the_sweep(tmp_path / "outputs")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +140,7 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.th
         (["model=alexnte"], "did you mean alexnet"),
         (["+experiment=relu_vs_tan"], "did you mean relu_vs_tanh"),
         (["experiment=relu_vs_tanh"], "+experiment=NAME"),
-        (["-m", "model.nonlinearity=relu,tnah"], "choose relu, tanh or sigmoid"),
+        (["-m", "model.nonlinearity=relu,tnah"], "choose relu, tanh, sigmoid, gelu"),
         (["learning.lr=fast"], "learning.lr=fast is not possible"),
         (["model.nonlinearity"], "model.nonlinearity cannot be read: write key=value"),
         (["model.dropout=[0.1"], "model.dropout=[0.1 cannot be read: write key=value"),
@@ -140,15 +157,30 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.th
     ],
 )
 def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
-    train: Train, tmp_path: Path, arguments: list[str], message: str
+    train_here: Train, tmp_path: Path, arguments: list[str], message: str
 ):
-    done = train(*arguments)
+    done = train_here(*arguments)
 
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len((done.stdout + done.stderr).splitlines()) <= 12
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_wrong_command_is_answered_so_by_a_process_too(train: Train, tmp_path: Path):
+    for arguments, message in (
+        (["+model.activaton=tanh"], "did you mean model.nonlinearity"),
+        (["model.dropout=[0.1"], "model.dropout=[0.1 cannot be read: write key=value"),
+        (["+experiment=lrn_on_off", "+experiment=relu_vs_tanh"], "one experiment at a time"),
+    ):
+        done = train(*arguments)
+
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len((done.stdout + done.stderr).splitlines()) <= 12
+        assert not (tmp_path / "outputs").exists()
 
 
 def test_an_option_of_hydra_may_stand_between_keys(train: Train):
@@ -159,8 +191,8 @@ def test_an_option_of_hydra_may_stand_between_keys(train: Train):
     assert "dropout: 0.25" in done.stdout
 
 
-def test_a_launcher_that_cannot_be_is_refused(train: Train, tmp_path: Path):
-    done = train(*TINY, "hydra.launcher.parallel=0")
+def test_a_launcher_that_cannot_be_is_refused(train_here: Train):
+    done = train_here(*TINY, "hydra.launcher.parallel=0")
 
     assert done.returncode == 2
     assert "hydra.launcher.parallel=0 is not possible" in done.stderr
@@ -175,9 +207,9 @@ def test_help_lists_the_experiments_without_importing_torch(train: Train):
 
 
 def test_a_folder_of_data_that_does_not_exist_is_refused_before_anything_starts(
-    train: Train, tmp_path: Path
+    train_here: Train, tmp_path: Path
 ):
-    done = train("+experiment=relu_vs_tanh", "data.root=/nowhere/at/all")
+    done = train_here("+experiment=relu_vs_tanh", "data.root=/nowhere/at/all")
 
     assert done.returncode == 2
     assert "data.root=/nowhere/at/all is not a folder: set data.root to" in done.stderr
@@ -198,17 +230,16 @@ def test_data_that_are_missing_end_the_sweep_with_status_2_and_a_way_out(
     assert len(list(the_sweep(tmp_path / "outputs").path.glob("*/status.json"))) == 1
 
 
-def test_a_finished_run_is_not_made_again_and_a_new_seed_joins(train: Train, tmp_path: Path):
-    train(*TINY, "trainer.max_epochs=1", "seed=0")
-    first = the_sweep(tmp_path / "outputs").run("seed-0").path / "result.json"
+def test_a_finished_run_is_not_made_again_and_a_new_seed_joins(train: Train, finished: SweepDir):
+    first = finished.run("seed-0").path / "result.json"
     written = first.stat().st_mtime_ns
 
-    done = train(*TINY, "trainer.max_epochs=1", "seed=0,1")
+    done = train(*ONE_EPOCH, "seed=0,1")
 
     assert done.returncode == 0
     assert "finished before: seed-0" in done.stdout
     assert first.stat().st_mtime_ns == written
-    assert the_sweep(tmp_path / "outputs").run("seed-1").is_finished
+    assert finished.run("seed-1").is_finished
 
 
 def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
@@ -224,35 +255,31 @@ def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
 
 
 @pytest.mark.parametrize("name", ["sweep.json", "seed-0/result.json"])
-def test_a_damaged_file_is_named(train: Train, tmp_path: Path, name: str):
-    train(*TINY, "seed=0")
-    (the_sweep(tmp_path / "outputs").path / name).write_text("{")
+def test_a_damaged_file_is_named(train: Train, finished: SweepDir, name: str):
+    (finished.path / name).write_text("{")
 
-    done = train(*TINY, "seed=0,1", "hydra.sweeper.max_runs=1")
+    done = train(*ONE_EPOCH, "seed=0,1", "hydra.sweeper.max_runs=1")
 
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert f"{name} is damaged" in line
 
 
-def test_fresh_starts_over_in_a_new_folder(train: Train, tmp_path: Path):
-    train(*TINY, "trainer.max_epochs=1")
-
-    done = train(*TINY, "trainer.max_epochs=1", "fresh=true")
+def test_fresh_starts_over_in_a_new_folder(train: Train, finished: SweepDir):
+    done = train(*ONE_EPOCH, "fresh=true")
 
     assert done.returncode == 0
-    folders = sorted(path.name for path in (tmp_path / "outputs" / "train").iterdir())
+    folders = sorted(path.name for path in finished.path.parent.iterdir())
     assert len(folders) == 2
     assert folders[1] == f"{folders[0]}-2"
 
 
-def test_another_run_under_the_same_name_gets_a_folder_of_its_own(train: Train, tmp_path: Path):
-    train(*TINY, "trainer.max_epochs=1")
-    [run] = the_sweep(tmp_path / "outputs").runs()
+def test_another_run_under_the_same_name_gets_a_folder_of_its_own(train: Train, finished: SweepDir):
+    [run] = finished.runs()
     # As if a file that the sweep's name does not tell of had been edited since.
     run.config.write_text(run.config.read_text().replace("dropout: 0.0", "dropout: 0.3"))
 
-    done = train(*TINY, "trainer.max_epochs=1")
+    done = train(*ONE_EPOCH)
 
     assert done.returncode == 0
     assert f"{run.path.parent}-2" in done.stdout

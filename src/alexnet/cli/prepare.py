@@ -19,7 +19,8 @@ The same command goes on where it was stopped, and does nothing if all is done. 
 be converted are listed at the end and in bad_images.csv in dest.
 
 Exit status: 0 done; 1 an image could not be converted and strict=true, or the folder is in use, or
-the disk is full; 2 the command was wrong or data are missing; 75 stopped by SIGTERM; 130 Ctrl-C.
+the disk is full; 2 the command was wrong or data are missing; 75 stopped by SIGTERM or SIGHUP;
+130 Ctrl-C.
 """
 
 import io
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from alexnet.config.suggest import did_you_mean
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.files import FolderInUse, hold
+from alexnet.signals import handle
 
 if TYPE_CHECKING:
     from alexnet.preparation import Index
@@ -59,16 +61,15 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     # The processes are as many as the cores; each adds up small matrices, by itself.
     os.environ["OMP_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGTERM, _stop)
+    handle(_stop, (signal.SIGTERM, signal.SIGHUP))
     try:
         code, problems = _prepare(arguments)
     except Stopped as error:
         code, problems = Exit.STOPPED, str(error)
     except KeyboardInterrupt:
         code, problems = Exit.INTERRUPTED, "interrupted; the same command goes on"
-    # Who is impatient, and says it twice, gets the same end.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A second signal must not interrupt the end.
+    handle(signal.SIG_IGN, (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
     for line in problems.splitlines():
         print(f"error: {line}", file=sys.stderr)
     if code is Exit.WRONG:

@@ -1,6 +1,5 @@
 import csv
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import Tensor
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.evaluation.ensemble import Member
 from alexnet.evaluation.errors import TOP, Tally, credits, interval
+from alexnet.files import replacing
 from alexnet.model import SavedNet
 
 
@@ -47,10 +47,9 @@ def predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
         return
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     count = min(TOP, len(names))
     # Names of files need not be Unicode.
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
+    with replacing(path, newline="", encoding="utf-8", errors="surrogateescape") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         best = itertools.chain(*((f"class_{i + 1}", f"probability_{i + 1}") for i in range(count)))
         shared = ("right_top1_ties_shared", "right_top5_ties_shared")
@@ -70,7 +69,6 @@ def predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
                 writer.writerow([image, *truth, *itertools.chain(*pairs)])
 
         yield write
-    os.replace(partial, path)
 
 
 def as_table(config: EvaluationConfig, tally: Tally) -> str:

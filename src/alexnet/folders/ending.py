@@ -1,4 +1,3 @@
-import signal
 from enum import IntEnum
 from typing import Self
 
@@ -12,15 +11,12 @@ class Exit(IntEnum):
     FINISHED = 0  # all of it; also when no run crossed a threshold
     FAILED = 1  # some run failed, or the folder is in use
     WRONG = 2  # the command was wrong or data are missing: nothing was trained
-    STOPPED = 75  # by SIGTERM; the same command goes on
+    STOPPED = 75  # by SIGTERM or SIGHUP; the same command goes on
     INTERRUPTED = 130  # by Ctrl-C; the same command goes on
 
 
-SIGNALS_TO_STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-
-
 class Stopped(BaseException):
-    """The run was told to stop by one of those; it goes on from its last checkpoint.
+    """The process was asked to stop by a signal; the same command goes on where it stopped.
 
     No Exception, which somebody's `except Exception` around an import would swallow.
     """

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alexnet.files import replacing
+
 Row = dict[str, float]
 
 
@@ -22,15 +24,11 @@ class DamagedFile(ValueError):
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace the file at once, so that no reader ever sees half of it."""
+    """Replace the file; a reader sees the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
+    with replacing(path) as file:
         json.dump(content, file, indent=2)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def is_whole(checkpoint: Path) -> bool:
@@ -84,14 +82,10 @@ def _header(path: Path) -> list[str]:
 
 
 def _widen(path: Path, columns: Sequence[str]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with path.open(newline="") as old, partial.open("w", newline="") as new:
+    with path.open(newline="") as old, replacing(path, newline="") as new:
         writer = csv.DictWriter(new, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(csv.DictReader(old))
-        new.flush()
-        os.fsync(new.fileno())
-    os.replace(partial, path)
 
 
 def keep_rows(path: Path, column: str, most: float) -> None:
@@ -126,10 +120,13 @@ def read_rows(path: Path) -> list[Row]:
 def hold(folder: Path) -> Iterator[None]:
     """Keep the folder for this process alone, until the block ends or the process dies.
 
-    Raises FolderInUse if another process has it.
+    Raises FolderInUse if another process has it, OSError if its `.lock` is a link.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as lock:
+    path = folder / ".lock"
+    if path.is_symlink():
+        raise OSError(f"{path} is a link to another file: remove it")
+    with open(path, "a+", opener=_not_through_a_link) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -139,3 +136,7 @@ def hold(folder: Path) -> Iterator[None]:
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+def _not_through_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)

@@ -6,12 +6,13 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
-from alexnet.folders.ending import SIGNALS_TO_STOP, Stopped
+from alexnet.folders.ending import Stopped
 from alexnet.learning.recording import RunRecorder
+from alexnet.signals import handle
 
 
 class StopOnSignal(Checkpoint):
-    """On SIGTERM, Ctrl-C or a scheduler's SIGUSR: a checkpoint at the next batch, then Stopped.
+    """On each of SIGNALS_TO_STOP: a checkpoint at the next batch, then Stopped.
 
     The handler only notes the signal. Processes of one run agree on it between two batches, so that
     they stop together although only one of them received it. While gradients are accumulated the
@@ -30,8 +31,7 @@ class StopOnSignal(Checkpoint):
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning has registered its own by now, which would exit 0 on SIGTERM.
-        for number in SIGNALS_TO_STOP:
-            signal.signal(number, self._note)
+        handle(self._note)
 
     @override
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -275,6 +275,8 @@ class RunRecorder(Checkpoint):
         if self._inside_epoch is None:
             self._count(_task(task))
         partial = self.run.last_checkpoint.with_name("partial.ckpt")
+        if trainer.is_global_zero:
+            partial.unlink(missing_ok=True)  # Lightning would write through a link
         trainer.save_checkpoint(partial)
         self._saved_at = time.monotonic()
         if trainer.is_global_zero:

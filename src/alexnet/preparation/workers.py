@@ -17,8 +17,10 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Generic, TypeVar, cast
 
+from alexnet.signals import handling
+
 _TASKS_PER_WORKER = 4  # under way or waiting to be taken, so that memory is bounded
-_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _SECONDS_BETWEEN_SIGNALS = 0.1
 
 Task = TypeVar("Task")
@@ -92,21 +94,15 @@ def _signals_later() -> Iterator[Callable[[], None]]:
     Not blocked: some library may have threads that would receive them.
     """
     noted: SimpleQueue[int] = SimpleQueue()
-    handlers = {int(number): signal.getsignal(number) for number in _SIGNALS}
 
     def call_handlers() -> None:
         while not noted.empty():
-            number = noted.get()
+            number = signal.Signals(noted.get())
             if callable(handler := handlers[number]):
                 handler(number, None)
 
-    for each in handlers:
-        signal.signal(each, lambda number, frame: noted.put(number))
-    try:
+    with handling(lambda number, frame: noted.put(number), _SIGNALS) as handlers:
         yield call_handlers
-    finally:
-        for each, handler in handlers.items():
-            signal.signal(each, handler)
     call_handlers()  # if nothing was raised
 
 

@@ -2,6 +2,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from alexnet.files import replacing
 from alexnet.results import wording
 from alexnet.results.report import Report, _paper_number, _short_verdict, _table
 
@@ -27,10 +28,8 @@ def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
         for title, members in kinds.items()
         if members
     )
-    path = Path(folder) / "scorecard.md"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(f"{text}\n")
-    os.replace(partial, path)
+    with replacing(Path(folder) / "scorecard.md") as file:
+        file.write(f"{text}\n")
     return text
 
 

@@ -4,17 +4,17 @@ import errno
 import logging
 import os
 import signal
-import stat
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from alexnet.config.schema import ConfigError
-from alexnet.folders.ending import CANNOT_BE_BUILT, SIGNALS_TO_STOP, Exit, Stopped
+from alexnet.folders.ending import CANNOT_BE_BUILT, Exit, Stopped
 from alexnet.folders.run import RunDir
+from alexnet.run.child import end_with_parent
 from alexnet.run.ranks import RankLost, Ranks
+from alexnet.signals import handle
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def attempt(
     status.json always tells how it ended, unless the process is killed outright. The process ends
     with the one that started it.
     """
-    _end_with_parent()
+    end_with_parent()
     code, end = _try(train, run, rank, command)
     try:
         if rank == 0:
@@ -51,7 +51,7 @@ def _try(
         os._exit(Exit.FAILED)
 
     try:
-        _stop_on_signals()
+        handle(_stop)  # until training installs its own
         if rank == 0:
             started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
             run.write_status({**started, "state": "running", "epoch": 0})
@@ -94,23 +94,5 @@ def _explain(error: BaseException) -> dict[str, str]:
     }
 
 
-def _stop_on_signals() -> None:
-    """Until training takes over, a signal to stop ends the process where it is."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped.by(signal.Signals(number).name)
-
-    for number in SIGNALS_TO_STOP:
-        signal.signal(number, stop)
-
-
-def _end_with_parent() -> None:
-    """If standard input is a pipe, the launcher holds its other end: end when it is gone."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    if stat.S_ISFIFO(os.fstat(0).st_mode):
-        threading.Thread(target=wait, daemon=True).start()
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped.by(signal.Signals(number).name)

@@ -4,13 +4,13 @@ Standard library only, so that the others start while torch is still being impor
 """
 
 import os
-import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.run import RunDir
+from alexnet.run.child import Child, what_ended
 
 # Where the ranks of a job read their place, and what Lightning adds. None of it outlives the run.
 VARIABLES = (
@@ -60,14 +61,6 @@ def started_from_outside() -> Outside | None:
     return None
 
 
-def what_ended(code: int) -> str:
-    """What ended a process that could not say so itself, by its return code."""
-    if code >= 0:
-        return f"exit status {code}"
-    hint = " (memory ran out, or somebody killed it)" if code == -signal.SIGKILL else ""
-    return f"signal {-code}{hint}"
-
-
 class Ranks(AbstractContextManager["Ranks"]):
     """All ranks of a run, seen from one of them.
 
@@ -94,7 +87,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         self.command = list(command)
         self.give_up = give_up
         self.are_ours = False  # started by us, not by torchrun or srun
-        self._others: dict[int, subprocess.Popen[bytes]] = {}
+        self._others: dict[int, Child] = {}
         self._is_over = threading.Event()
 
     @override
@@ -120,16 +113,13 @@ class Ranks(AbstractContextManager["Ranks"]):
         }
         for rank in range(1, number):
             self.run.rank_end(rank).unlink(missing_ok=True)
-            with self.run.rank_log(rank).open("w") as printed:
-                self._others[rank] = subprocess.Popen(
-                    [*self.command, "--rank", str(rank)],
-                    env={**os.environ, "LOCAL_RANK": str(rank)},
-                    stdin=subprocess.PIPE,  # closes when this process is gone
-                    stdout=printed,
-                    stderr=printed,
-                    start_new_session=True,  # Ctrl-C is for rank 0, which ends the others
-                )
-            threading.Thread(target=self._watch, args=(rank,), daemon=True).start()
+            self.run.rank_log(rank).unlink(missing_ok=True)
+            self._others[rank] = Child(
+                [*self.command, "--rank", str(rank)],
+                log=self.run.rank_log(rank),
+                environment={**os.environ, "LOCAL_RANK": str(rank)},
+            )
+            self._others[rank].when_ended(partial(self._watch, rank))
 
     @override
     def __exit__(
@@ -157,9 +147,7 @@ class Ranks(AbstractContextManager["Ranks"]):
     def _end(self) -> None:
         for process in self._others.values():
             process.kill()
-            process.wait()
-            assert process.stdin is not None
-            process.stdin.close()
+            process.end()
         if self._others:
             self._port.close()
         for name, value in self._before.items():
@@ -167,8 +155,8 @@ class Ranks(AbstractContextManager["Ranks"]):
             if value is not None:
                 os.environ[name] = value
 
-    def _watch(self, rank: int) -> None:
-        if self._others[rank].wait() and not self._is_over.wait(SECONDS_TO_FOLLOW):
+    def _watch(self, rank: int, code: int) -> None:
+        if code and not self._is_over.wait(SECONDS_TO_FOLLOW):
             self.give_up(self._lost(rank))
 
     def _first_lost(self, before: float) -> BaseException | None:

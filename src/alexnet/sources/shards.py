@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from alexnet.files import PARTIAL, replacing
 from alexnet.sources.photograph import BadImage, decode
 from alexnet.sources.statistics import Sums
 
@@ -37,7 +38,6 @@ FORMAT = 1
 INDEX = "index.json"
 STATISTICS = "statistics.npz"
 PLAN = "plan.json"
-_BEING_WRITTEN = ".partial"
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what numpy makes of it
 
 
@@ -95,7 +95,8 @@ class ShardWriter:
         self._images, self._about = Shard(name=self.name, images=0, bytes=0, sha256="").files(
             self.folder
         )
-        self._file = _partial(self._images).open("wb")
+        self._whole = contextlib.ExitStack()
+        self._file = self._whole.enter_context(replacing(self._images, "wb"))
         self._sha256 = hashlib.sha256()
         self._rows: list[tuple[int, int, int]] = []
         self._labels: list[int] = []
@@ -112,7 +113,7 @@ class ShardWriter:
     def close(self, sums: Sums | None) -> None:
         """Give the files their names, the one that counts last; sums for the training part."""
         size = self._file.tell()
-        _accept(self._file, self._images)
+        self._whole.close()
         about = {
             "bytes": size,
             "sha256": self._sha256.hexdigest(),
@@ -292,16 +293,14 @@ def write_statistics(folder: Path, sums: Sums) -> None:
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Whole or not at all."""
-    file = _partial(path).open("wb")
-    np.savez(file, **arrays)
-    _accept(file, path)
+    with replacing(path, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def write_text(path: Path, text: str) -> None:
     """Whole or not at all. File names need not be Unicode."""
-    file = _partial(path).open("wb")
-    file.write(text.encode(errors="surrogateescape"))
-    _accept(file, path)
+    with replacing(path, "wb") as file:
+        file.write(text.encode(errors="surrogateescape"))
 
 
 @contextlib.contextmanager
@@ -310,7 +309,7 @@ def nothing_half_written(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for path in folder.glob(f"*{_BEING_WRITTEN}"):
+        for path in folder.glob(f"*{PARTIAL}"):
             path.unlink()
 
 
@@ -321,20 +320,8 @@ def is_unfinished(folder: Path) -> bool:
 
 def is_ours(path: Path) -> bool:
     """Whether a file has a name that a preparation writes."""
-    name = path.name.removesuffix(_BEING_WRITTEN)
+    name = path.name.removesuffix(PARTIAL)
     if name in (INDEX, STATISTICS, PLAN, "bad_images.csv", ".lock"):
         return True
     part, _, number = path.with_name(name).stem.partition("-")
     return part in PARTS and number.isdigit() and path.with_name(name).suffix in (".jpegs", ".npz")
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(path.name + _BEING_WRITTEN)
-
-
-def _accept(file: Any, path: Path) -> None:
-    """Flush to the disk, so that a machine that stops leaves no empty file, and rename."""
-    with file:
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(_partial(path), path)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
+from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
 from alexnet.config.check import load
 from alexnet.config.names import NOT_PART_OF_THE_NAME, confounds, name_of_0_1, sweep_name
 from alexnet.config.schema import FORMAT, Config, ConfigError
+from alexnet.files import replacing
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import outputs_folder
@@ -175,6 +176,12 @@ def prepare(planned: PlannedRun, run: RunDir) -> None:
     hydra.sweep.dir, hydra.sweep.subdir = str(run.path.parent), run.name
     hydra.overrides.task = planned.overrides
     hydra.job.override_dirname = MISSING  # as the other things that a job gets when it starts
-    OmegaConf.save(OmegaConf.create(planned.overrides), folder / "overrides.yaml")
-    OmegaConf.save(hydra, folder / "hydra.yaml")
-    OmegaConf.save(planned.told, run.config, resolve=True)
+    write_config(OmegaConf.create(planned.overrides), folder / "overrides.yaml", resolve=False)
+    write_config(hydra, folder / "hydra.yaml", resolve=False)
+    write_config(planned.told, run.config)
+
+
+def write_config(config: Container, path: Path, *, resolve: bool = True) -> None:
+    """Write a configuration, whole or not at all: a run could be started from half of one."""
+    with replacing(path) as file:
+        OmegaConf.save(config, file, resolve=resolve)

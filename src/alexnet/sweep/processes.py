@@ -1,9 +1,7 @@
 import logging
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +14,14 @@ from typing import Self
 
 from omegaconf import OmegaConf
 
-from alexnet.folders.ending import SIGNALS_TO_STOP, Exit, Stopped
+from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.run import RunDir
 from alexnet.paths import python_path
-from alexnet.run.ranks import what_ended
+from alexnet.run.child import Child, what_ended
+from alexnet.signals import SIGNALS_TO_STOP, handling
 from alexnet.sweep.devices import Devices, Share
 from alexnet.sweep.display import Display
-from alexnet.sweep.plan import PlannedRun
+from alexnet.sweep.plan import PlannedRun, write_config
 
 # The jobs behind one that cannot be built would fare no better, and who stops one stops all.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
@@ -86,22 +85,17 @@ class Process:
         self.job = job
         self.share = share
         self._is_killed = False
-        self._popen = start(job.run, share.environment())
-
-        def wait() -> None:
-            self._popen.wait()
-            ended.put(self)
-
-        threading.Thread(target=wait, daemon=True).start()
+        self._child = start(job.run, share.environment())
+        self._child.when_ended(lambda code: ended.put(self))
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal; no matter if it is over."""
         self._is_killed = number == signal.SIGKILL
-        self._popen.send_signal(number)
+        self._child.send_signal(number)
 
     def end(self) -> Exit:
         """How it ended, which is written down if it could not do so itself."""
-        return _end(self._popen, self.job.run, is_ours=self._is_killed)
+        return _end(self._child, self.job.run, is_ours=self._is_killed)
 
 
 def start(
@@ -110,12 +104,10 @@ def start(
     *,
     log_file: Path | None = None,
     arguments: Sequence[str] = (),
-) -> subprocess.Popen[bytes]:
+) -> Child:
     """The run of a folder as a process of its own, all that it prints in the folder's train.log.
 
-    Its standard input is a pipe that this process never writes to: it closes when this process is
-    gone, however that came, and then the run's process ends itself. Of a run that cannot go on from
-    a checkpoint, what it left is cleared away.
+    Of a run that cannot go on from a checkpoint, what it left is cleared away.
     """
     if log_file is None:  # rank 0's process, to whom the folder belongs
         # What an earlier process said of its end is not how this one will end.
@@ -127,15 +119,11 @@ def start(
     variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     variables["PYTHONPATH"] = python_path()
     command = [sys.executable, "-P", "-m", "alexnet.run", str(run.path)]
-    with (log_file or run.log).open("ab") as output:
-        return subprocess.Popen(
-            [*command, *arguments],
-            env={**variables, **(environment or {})},
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return Child(
+        [*command, *arguments],
+        log=log_file or run.log,
+        environment={**variables, **(environment or {})},
+    )
 
 
 def run_process(run: RunDir) -> Exit:
@@ -166,7 +154,7 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     """
     file = run.config.with_name(f"rank-{rank}.yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(planned.told, file, resolve=True)
+    write_config(planned.told, file)
     process = start(run, log_file=run.rank_log(rank), arguments=["--config", str(file)])
     with _told_to_stop() as told:
         while process.poll() is None:
@@ -176,11 +164,9 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
 
-def _end(process: subprocess.Popen[bytes], run: RunDir, *, is_ours: bool = False) -> Exit:
+def _end(process: Child, run: RunDir, *, is_ours: bool = False) -> Exit:
     """How it ended; `is_ours` if it was we who killed it."""
-    code = process.wait()
-    assert process.stdin is not None
-    process.stdin.close()
+    code = process.end()
     status = run.read_status()
     if code and status.get("state") in (None, "running"):
         who = "rank 0" if _has_ranks(run) else "the process"
@@ -238,12 +224,8 @@ def _told_to_stop() -> Iterator[_Told]:
             told.to_kill = True
         told.to_stop = told.to_stop or signal.Signals(number).name
 
-    before = {number: signal.signal(number, note) for number in SIGNALS_TO_STOP}
-    try:
+    with handling(note):
         yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if told.to_stop.startswith("SIG"):
         raise Interrupted(Exit.INTERRUPTED if told.to_stop == "SIGINT" else Exit.STOPPED)
 

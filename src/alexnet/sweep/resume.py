@@ -9,7 +9,7 @@ from alexnet.config.check import check
 from alexnet.config.schema import Config, ConfigError, Part
 from alexnet.folders.run import RunDir
 from alexnet.run.images import contradiction, identify, images_of
-from alexnet.sweep.plan import missing_root
+from alexnet.sweep.plan import missing_root, write_config
 
 # What may change when a run goes on: it must stay the same run.
 MAY_CHANGE = (
@@ -62,7 +62,7 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     problem = _trained_longer(run, config) or missing_root(config)
     if problem := problem or _other_images(run, config.data):
         raise ConfigError(problem)
-    OmegaConf.save(stored, run.config)
+    write_config(stored, run.config, resolve=False)
 
 
 def _trained_longer(run: RunDir, config: Config) -> str | None:

@@ -31,8 +31,8 @@ class LocalLauncher(Launcher):
     run at once as there are devices: with GPUs each run gets as many as it asks for, on a CPU
     `parallel` runs share the cores (auto: one at a time).
 
-    The first Ctrl-C, or a SIGTERM or SIGUSR, lets the running runs write a checkpoint and stop; the
-    second Ctrl-C kills them. No process outlives this one.
+    The first Ctrl-C, or a SIGTERM, SIGHUP or SIGUSR, lets the running runs write a checkpoint and
+    stop; the second Ctrl-C kills them. No process outlives this one.
     """
 
     def __init__(self, parallel: int | str = "auto") -> None:

@@ -1,0 +1,35 @@
+"""Files that are complete or absent. Standard library only."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+PARTIAL = ".partial"
+"""Added to the name of a file that is still being written."""
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "w", **settings: Any) -> Iterator[IO[Any]]:
+    """A new file for the block to write; when the block ends, it takes the place of `path`.
+
+    It is written under another name (PATH.partial), flushed to the disk and renamed. A reader finds
+    the old file or the new one, even after a power failure. If the block raises, the old one stays.
+
+    `mode` is "w" or "wb"; `settings` go to open().
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    # Left by a process that was killed, or a link to some other file: "x" opens neither.
+    partial.unlink(missing_ok=True)
+    opened = partial.open(mode.replace("w", "x"), **settings)
+    try:
+        with opened as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):  # what went wrong first is what must be told
+            partial.unlink(missing_ok=True)
+        raise
