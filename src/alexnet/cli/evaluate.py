@@ -19,7 +19,7 @@ figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, neare
              time after time (section 6.1)
 neighbours_among  Figure 4 shows the nearest of so many training images, evenly spread over all
              (10000; 0 leaves them out), by what the last layer sees: fc7 of AlexNet
-allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.nets.Net
+allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.Net
 --config-dir a folder with configurations of your own: their classes are allowed
 layout       alexnet_lab (default): our checkpoints. torchvision or caffe: see below
 
