@@ -1,20 +1,22 @@
 # The project's commands; `make` alone lists them.
 PYTHON ?= python3
+# A file of exact versions for `make setup`, such as constraints.txt; empty: the newest that pyproject.toml allows.
+CONSTRAINTS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu check clean
+.PHONY: help setup demo test test-slow test-gpu check wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
-setup: $(READY)  ## build .venv with everything that the project needs
+setup: $(READY)  ## build .venv with everything that the project needs; CONSTRAINTS=constraints.txt for the tested versions
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS)) --editable ".[dev]"
 	@touch $(READY)
 	@echo "$(VENV) is ready: source $(BIN)/activate"
 
@@ -39,5 +41,9 @@ check: setup  ## formatting, linters, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-clean:  ## remove the environment and caches, never what runs wrote
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+wheel: setup  ## build the package, into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+clean:  ## remove the environment, caches and built packages, never what runs wrote
+	rm -rf dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

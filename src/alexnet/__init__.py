@@ -7,6 +7,8 @@ section 6. `alexnet.load(RUN_FOLDER)` is a trained network.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.2.0"
+
 if TYPE_CHECKING:
     from alexnet.evaluation.loading import load as load
 

@@ -83,6 +83,7 @@ def fit(
     batch_size: int = 6,
     resume: Path | None = None,
     accelerator: str = "cpu",
+    trainer_settings: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a tiny AlexNet; everything one would like to compare.
 
@@ -103,8 +104,9 @@ def fit(
     strategy: Any = ColumnParallelStrategy(columns=columns) if devices > 1 else "auto"
     gradients = Gradients()
     trainer = make_trainer(
-        strategy, devices, accelerator, precision=precision, max_steps=steps, callbacks=[gradients]
-    )
+        strategy, devices, accelerator, precision=precision, max_steps=steps, callbacks=[gradients],
+        **(trainer_settings or {}),
+    )  # fmt: skip
     trainer.fit(task, datamodule=data, ckpt_path=resume)
     buffers = dict(task.net.named_buffers())
     answer = {
@@ -283,6 +285,30 @@ def _warnings_of_torchs_batch_norm() -> list[str]:
     return messages
 
 
+CLIPPED, ACCUMULATED = {"gradient_clip_val": 0.1}, {"accumulate_grad_batches": 3}
+
+
+@pytest.mark.parametrize("settings", [CLIPPED, ACCUMULATED, CLIPPED | ACCUMULATED], ids=str)
+def test_two_replicas_clip_and_accumulate_gradients_as_one_process_does(settings: dict[str, Any]):
+    # Of 4 batches an epoch, 3 make a step and the last one, shared as 1 + 2 images, another.
+    job = {"columns": 1, "steps": 4, "trainer_settings": settings}
+
+    ranks = run_in_processes(2, _fit, {**job, "replicas": 2})
+
+    whole = fit(**job)
+    assert_same_training(whole, ranks, columns=1)
+    plain = fit(columns=1, steps=4)["parts"]
+    assert not torch.allclose(plain["conv1.weight"], whole["parts"]["conv1.weight"], atol=1e-9)
+
+
+def test_two_columns_accumulate_gradients_as_one_process_does():
+    job = {"steps": 3, "trainer_settings": ACCUMULATED}
+
+    ranks = run_in_processes(2, _fit, {"columns": 2, **job})
+
+    assert_same_training(fit(columns=1, **job), ranks, columns=2)
+
+
 @pytest.mark.parametrize(
     "network", ["as run in 2012", "six, no crossing", "without conv3", "all of these"]
 )
@@ -425,8 +451,11 @@ def train_one_step(net: Any, columns: int, devices: int = 2, **settings: Any) ->
     [
         (CifarNet(image_size=67), {}, "has no network with columns"),
         (AlexNet(**{**TINY, "columns": 1}), {}, "cannot be divided into 2 columns"),
-        (AlexNet(**TINY), {"gradient_clip_val": 1.0}, "cannot do gradient_clip_val"),
-        (AlexNet(**TINY), {"accumulate_grad_batches": 2}, "cannot do accumulate_grad_batches"),
+        (
+            AlexNet(**TINY),
+            {"gradient_clip_val": 1.0},
+            "cannot do gradient_clip_val with several columns",
+        ),
     ],
 )
 def test_what_cannot_be_divided_is_refused(net: Any, settings: dict[str, Any], message: str):

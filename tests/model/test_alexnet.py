@@ -109,6 +109,12 @@ def test_removed_layers_are_gone_and_the_next_layer_sees_what_they_saw(removed, 
     assert net(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 1000)
 
 
+def test_batch_normalization_adds_a_weight_and_a_bias_for_each_map_of_conv1_and_conv2():
+    net = on_paper(normalization="batch")
+    assert num_parameters(net) == 60_965_224 + 2 * (96 + 256)
+    assert net.eval()(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 1000)
+
+
 def test_no_option_that_has_no_weights_changes_their_number():
     options = ("norm1_before_nonlinearity", "same_map_norm", "dropout_is_inverted")
     assert num_parameters(on_paper(**dict.fromkeys(options, True))) == 60_965_224
@@ -144,9 +150,10 @@ def test_layers_have_the_neurons_of_figure_2():
     [
         ("overlapping", {"conv1": 55, "pool1": 27, "conv2": 27, "pool2": 13, "conv5": 13}),
         ("non_overlapping", {"conv1": 55, "pool1": 28, "conv2": 26, "pool2": 13, "conv5": 11}),
+        ("average", {"conv1": 55, "pool1": 27, "conv2": 27, "pool2": 13, "conv5": 13}),
     ],
 )
-def test_either_pooling_leaves_maps_of_6_x_6(pooling, sizes):
+def test_every_pooling_leaves_maps_of_6_x_6(pooling, sizes):
     net = on_paper(pooling=pooling).eval()
     outputs = outputs_by_layer(net, torch.empty(1, 3, 224, 224, device="meta"))
     for layer, size in {**sizes, "conv3": 13, "conv4": 13, "pool5": 6}.items():

@@ -3,16 +3,54 @@
 import sys
 from importlib import import_module
 
-COMMANDS = ("train", "report", "runs", "evaluate", "prepare")
+from alexnet import __version__
+from alexnet.config.suggest import did_you_mean
+from alexnet.folders.ending import Exit
+
+COMMANDS = {
+    "train": "train a network, or all arms of an experiment, and report",
+    "evaluate": "errors, predictions and figures of trained networks",
+    "prepare": "convert raw ImageNet images once, before training on them",
+    "report": "write the reports of finished sweeps again",
+    "runs": "list sweeps and runs, or remove checkpoints",
+}
+"""Each is the function `main` of the module of this name."""
+
+_USAGE = """\
+usage: alexnet-lab COMMAND [arguments]
+
+Experiments of "ImageNet Classification with Deep Convolutional Neural Networks" (2012).
+
+{commands}
+
+  alexnet-lab COMMAND --help    arguments of a command
+  alexnet-lab --version         version of this program"""
 
 
 def main() -> int:
-    """`alexnet-lab COMMAND ...`."""
+    """`alexnet-lab COMMAND ...`. Returns the exit status."""
     name = next(iter(sys.argv[1:]), "")
+    if name in ("-h", "--help"):
+        print(_usage())
+        return Exit.FINISHED
+    if name == "--version":
+        print(f"alexnet-lab {__version__}")
+        return Exit.FINISHED
+    if not name:
+        print(_usage(), file=sys.stderr)
+        return Exit.WRONG
     if name not in COMMANDS:
-        print(f"usage: alexnet-lab {{{','.join(COMMANDS)}}} ...", file=sys.stderr)
-        print("`alexnet-lab COMMAND --help` says what a command does", file=sys.stderr)
-        return 0 if name in ("-h", "--help") else 2
-    sys.argv[:2] = [f"{sys.argv[0]} {name}"]
+        hint = did_you_mean(name, COMMANDS)
+        print(f"error: unknown command {name}: {hint}", file=sys.stderr)
+        print("See alexnet-lab --help", file=sys.stderr)
+        return Exit.WRONG
+    # Hydra reads the arguments from sys.argv and shows the program's name in its messages.
+    sys.argv[:2] = [f"alexnet-lab {name}"]
     code: int = import_module(f"{__name__}.{name}").main(sys.argv[1:])
     return code
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return _USAGE.format(commands="\n".join(lines))

@@ -19,6 +19,8 @@ figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, neare
              time after time (section 6.1)
 neighbours_among  Figure 4 shows the nearest of so many training images, evenly spread over all
              (10000; 0 leaves them out), by what the last layer sees: fc7 of AlexNet
+allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.nets.Net
+--config-dir a folder with configurations of your own: their classes are allowed
 layout       alexnet_lab (default): our checkpoints. torchvision or caffe: see below
 
 The mean image, the class names and the kind of view (data.augmentation, unless given) come out of
@@ -43,10 +45,11 @@ Exit status: 0 done; 1 some files in images=FOLDER were no images, listed at the
 was wrong, or a checkpoint or data are missing.
 """
 
+import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +64,7 @@ from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.config.suggest import explain_hydra
+from alexnet.config.trust import allowed, refuse_strangers, targets_of_files
 from alexnet.folders.ending import Exit
 from alexnet.folders.sweep import find_checkpoint, run_of
 from alexnet.paths import CONF
@@ -82,12 +86,14 @@ def main(arguments: Sequence[str]) -> int:
         return Exit.FINISHED if arguments else Exit.WRONG
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     try:
-        request = compose_request(arguments)
+        arguments, folders = _own_folders(arguments)
+        request = compose_request(arguments, folders)
         # Only now: torch takes seconds; a mistyped command is answered at once.
         from alexnet.evaluation import evaluate
 
-        saved = read_checkpoints(request)
-        config = compose_data(arguments, saved)
+        allow = allowed([*targets_of_files(folders), *request.allow])
+        saved = read_checkpoints(request, allow)
+        config = compose_data(arguments, saved, folders, allow)
         _warn_of_other_images(config, saved)
         bad = evaluate(config, saved)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
@@ -109,13 +115,29 @@ def main(arguments: Sequence[str]) -> int:
     return Exit.WRONG
 
 
-def compose_request(arguments: Sequence[str]) -> EvaluationConfig:
+def _own_folders(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """The other words, and the folders of --config-dir, where configurations of the user's lie."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
+    given, words = parser.parse_known_args(list(arguments))
+    for folder in given.config_dir:
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir {folder} is no folder")
+    return words, [folder.resolve() for folder in given.config_dir]
+
+
+def compose_request(arguments: Sequence[str], folders: Sequence[Path] = ()) -> EvaluationConfig:
     """What is asked, without data: which they are depends on the checkpoints."""
     words = [word for word in map(_in_hydras_grammar, arguments) if not _is_of_data(word)]
-    return _compose(words)
+    return _compose(words, folders)
 
 
-def compose_data(arguments: Sequence[str], saved: Sequence["SavedNet"]) -> EvaluationConfig:
+def compose_data(
+    arguments: Sequence[str],
+    saved: Sequence["SavedNet"],
+    folders: Sequence[Path] = (),
+    allow: Collection[str] = (),
+) -> EvaluationConfig:
     """The same with data: as named, else as the run had them whose folder the checkpoint lies in.
 
     How images are viewed and how large they become is up to the network.
@@ -128,6 +150,9 @@ def compose_data(arguments: Sequence[str], saved: Sequence["SavedNet"]) -> Evalu
         first = saved[0].path
         if run := run_of(first):
             trained_on = OmegaConf.load(run.config)
+            refuse_strangers(
+                OmegaConf.to_container(trained_on.data), allow or allowed(), str(run.config)
+            )
             ConfigStore.instance().store(group="data", name=AS_TRAINED, node=trained_on.data)
         elif "images" not in keys:
             raise ConfigError(f"data=NAME is missing: {first} does not lie in the folder of a run")
@@ -140,16 +165,21 @@ def compose_data(arguments: Sequence[str], saved: Sequence["SavedNet"]) -> Evalu
                 f"{', '.join(sorted(map(str, views)))}: evaluate them one by one"
             )
         words.append(f"data.augmentation={views.pop()}")
-    return _compose([*words, f"data.image_size={saved[0].image_size}"])
+    return _compose([*words, f"data.image_size={saved[0].image_size}"], folders)
 
 
-def read_checkpoints(request: EvaluationConfig) -> list["SavedNet"]:
+def read_checkpoints(request: EvaluationConfig, allow: Collection[str] = ()) -> list["SavedNet"]:
     """The networks, which must be of the same classes."""
     from alexnet.model import read_checkpoint
 
     model = request.model.plain() if request.model else None
     return [
-        read_checkpoint(find_checkpoint(Path(path)), layout=request.layout, model=model)
+        read_checkpoint(
+            find_checkpoint(Path(path)),
+            layout=request.layout,
+            model=model,
+            allow=allow,
+        )
         for path in request.checkpoint
     ]
 
@@ -188,7 +218,9 @@ def _is_of_data(word: str) -> bool:
     return word.lstrip("+~").partition("=")[0].partition(".")[0] == "data"
 
 
-def _compose(words: Sequence[str]) -> EvaluationConfig:
+def _compose(words: Sequence[str], folders: Sequence[Path] = ()) -> EvaluationConfig:
+    paths = ",".join(_quoted(f"file://{folder}") for folder in folders)
+    own = [f"hydra.searchpath=[{paths}]"] if folders else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("evaluate", list(words))
+        composed = compose("evaluate", [*own, *words])
     return check_evaluation(composed)

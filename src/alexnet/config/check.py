@@ -12,6 +12,7 @@ from yaml import YAMLError
 from alexnet.config.experiment import Section
 from alexnet.config.explain import explain
 from alexnet.config.forward import read_forward
+from alexnet.config.learning_rules import refused_settings
 from alexnet.config.schema import (
     ALEXNET,
     Config,
@@ -21,6 +22,7 @@ from alexnet.config.schema import (
     evaluation_schema_for,
     schema_for,
 )
+from alexnet.config.signature import signature_of
 
 S = TypeVar("S", bound=Section)
 
@@ -97,6 +99,17 @@ def _contradiction(config: Config) -> str | None:
     model, trainer, learning = config.model, config.trainer, config.learning
     if model.target == ALEXNET and (problem := _impossible_network(model)):
         return problem
+    if learning.optimizer is not None:
+        target = learning.optimizer.target
+        takes = signature_of(target)
+        names = [*takes.parameters, *(["**"] if takes.takes_any else [])]
+        if problems := refused_settings(names, target, learning.plain()):
+            return "\n".join(problems)
+    if learning.scheduler is not None and learning.schedule != "constant":
+        return (
+            f"learning.scheduler is for learning.schedule=constant, which is {learning.schedule}: "
+            "set learning.schedule=constant, or learning.scheduler=null"
+        )
     if learning.schedule == "by_epoch" and not learning.drops:
         return (
             "learning.schedule=by_epoch without learning.drops is schedule=constant: set "

@@ -32,7 +32,7 @@ from alexnet.vocabulary import (
 )
 
 FORMAT = 2
-"""Of configurations and checkpoints; 1 is that of version 0.1, which had no number."""
+"""Of configurations; 1 is that of version 0.1, which had no number."""
 
 TASK = "alexnet.learning.ClassificationTask"
 TRAINER = "lightning.pytorch.Trainer"
@@ -42,7 +42,7 @@ GIVEN: dict[str, frozenset[str]] = {
     "model": frozenset({"num_classes"}),
     "data": frozenset({"seed", "class_names", "pixels"}),
     "learning": frozenset({"net", "about"}),
-    "optimizer": frozenset({"params", "lr", "momentum"}),
+    "optimizer": frozenset({"params", "lr", "momentum", "weight_decay"}),
     "scheduler": frozenset({"optimizer", "last_epoch"}),
     "logger": frozenset({"run", "experiment", "config"}),
 }

@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint, Timer
+from lightning.pytorch.loops.loop import _Loop
 from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 from typing_extensions import override
@@ -160,6 +161,8 @@ class RunRecorder(Checkpoint):
                     setattr(metric, state, (value * is_first).to(task.device))
             if self.at.step:
                 self._restore_random()  # after the loader, which drew its order long ago
+            else:
+                _begin_next_epoch(trainer)
             if trainer.is_global_zero:
                 self.run.take_back(epochs=self.at.epoch, images=self.at.images)
 
@@ -348,6 +351,20 @@ class RunRecorder(Checkpoint):
 
     def _move(self, **changes: Any) -> None:
         self.at = replace(self.at, **changes)
+
+
+def _begin_next_epoch(trainer: pl.Trainer) -> None:
+    """After the checkpoint at the end of an epoch, begin the next one.
+
+    Where max_steps is set, Lightning takes every checkpoint for one inside an epoch: it would end
+    the epoch a second time, and count it twice.
+    """
+    loop = trainer.fit_loop
+    for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
+        progress.completed = progress.processed  # type: ignore[attr-defined]
+    _Loop.restarting.fset(loop, False)  # type: ignore[attr-defined]
+    loop.reset_restart_stage()
+    loop.epoch_loop.reset_restart_stage()
 
 
 def _is_out_of_time(trainer: pl.Trainer) -> bool:

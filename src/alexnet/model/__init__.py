@@ -2,7 +2,7 @@
 
 from alexnet.model.alexnet import AlexNet
 from alexnet.model.batch_norm import BatchNorm
-from alexnet.model.checkpoint import SavedNet, read_checkpoint, start_from
+from alexnet.model.checkpoint import CHECKPOINT_FORMAT, SavedNet, read_checkpoint, start_from
 from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 from alexnet.model.columns import crossing_sizes, keep_column, rows_of
@@ -14,6 +14,7 @@ from alexnet.model.locally_connected import LocallyConnected
 from alexnet.model.same_map_norm import SameMapNorm
 
 __all__ = [
+    "CHECKPOINT_FORMAT",
     "AlexNet",
     "BatchNorm",
     "CifarLocalNet",

@@ -46,7 +46,6 @@ class BatchNorm(nn.BatchNorm2d):
             )
         super().__init__(channels, eps=eps, momentum=momentum)
         self.columns = columns
-        self.rate = momentum
         self.process_group: dist.ProcessGroup | None = None
 
     @override
@@ -55,11 +54,12 @@ class BatchNorm(nn.BatchNorm2d):
         a = activities.to(torch.promote_types(activities.dtype, torch.float32))
         running = self.running_mean.to(a.dtype), self.running_var.to(a.dtype)
         weight, bias = self.weight.to(a.dtype), self.bias.to(a.dtype)
-        group = self.process_group
+        group, momentum = self.process_group, self.momentum
+        assert momentum is not None  # which torch's allows, for averages over all batches
         if self.training and group is not None and dist.get_world_size(group) > 1:
-            b = self._normalized_by_all(a, running, weight, bias, group)
+            b = self._normalized_by_all(a, running, weight, bias, momentum, group)
         else:
-            b = F.batch_norm(a, *running, weight, bias, self.training, self.rate, self.eps)
+            b = F.batch_norm(a, *running, weight, bias, self.training, momentum, self.eps)
         if self.training:
             self.num_batches_tracked.add_(1)
             for buffer, moved in zip((self.running_mean, self.running_var), running, strict=True):
@@ -73,6 +73,7 @@ class BatchNorm(nn.BatchNorm2d):
         running: tuple[Tensor, Tensor],
         weight: Tensor,
         bias: Tensor,
+        momentum: float,
         group: dist.ProcessGroup,
     ) -> Tensor:
         count = torch.tensor(a[:, 0].numel(), device=a.device)
@@ -83,14 +84,16 @@ class BatchNorm(nn.BatchNorm2d):
         centred = a - mean[:, None, None]
         var = _SumOverProcesses.apply(centred.square().sum((0, 2, 3)), rows, group) / n
         with torch.no_grad():
-            running[0].lerp_(mean, self.rate)
-            running[1].lerp_(var * (n / max(n - 1, 1)), self.rate)
+            running[0].lerp_(mean, momentum)
+            running[1].lerp_(var * (n / max(n - 1, 1)), momentum)
         scale = weight * (var + self.eps).rsqrt()
         return centred * scale[:, None, None] + bias[:, None, None]
 
     @override
     def extra_repr(self) -> str:
-        return f"{self.num_features}, columns={self.columns}, eps={self.eps}, momentum={self.rate}"
+        return (
+            f"{self.num_features}, columns={self.columns}, eps={self.eps}, momentum={self.momentum}"
+        )
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 Layout = Literal["alexnet_lab", "torchvision", "caffe"]
 Model = dict[str, Any]
 
-FORMAT = 2
+CHECKPOINT_FORMAT = 2
 """Of checkpoints that are written now, their entry `format`; files of version 0.1 have none."""
 
 # A file cannot name any other class, unless the caller allows it.
@@ -237,10 +237,10 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     version = content.get("format", 1)
     if not isinstance(version, int) or version < 1:
         raise _odd(path, f"format must be a positive integer, but is {version!r}")
-    if version > FORMAT:
+    if version > CHECKPOINT_FORMAT:
         raise ValueError(
             f"{path} was written by a newer version of this project (format {version}; this one "
-            f"reads up to {FORMAT}): update the project to read it"
+            f"reads up to {CHECKPOINT_FORMAT}): update the project to read it"
         )
     model, mean, names = content["model"], content["mean_image"], content["class_names"]
     steps, augmentation = content.get("global_step"), content.get("augmentation")

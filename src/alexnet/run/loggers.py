@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from alexnet.config.schema import ConfigError, Entries, Part
 from alexnet.config.signature import signature_of
 from alexnet.folders.run import RunDir
+from alexnet.paths import install_command
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -30,7 +31,9 @@ def missing_package(logger: Part) -> str | None:
     package = _PACKAGES.get(logger.target)
     if package is None or find_spec(package) is not None:
         return None
-    return f"{logger.name} needs the package {package}: pip install {package}"
+    known = package in ("wandb", "tensorboard", "mlflow")
+    remedy = install_command(package) if known else f"pip install {package}"
+    return f"{logger.name} needs the package {package}: {remedy}"
 
 
 @contextmanager

@@ -1,26 +1,37 @@
 """Where a run came from."""
 
+import logging
 import os
 import platform
 import shlex
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from alexnet import __version__
 from alexnet.paths import PROJECT
+
+log = logging.getLogger("alexnet.train")
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "mlxtend")
 
 
 def provenance(*, threads: int, command: str) -> dict[str, Any]:
-    """Commit, versions, hardware, threads and command of this process, as plain data."""
+    """Commit, versions, hardware, threads and command of this process, as plain data.
+
+    `commit` is that of the checkout, None without one; `dirty` says whether tracked files differ
+    from it, None if git does not answer. An installed program has no commit, but its `version`.
+    """
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    commit, is_dirty = _commit(PROJECT) if PROJECT else (None, False)
     return {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "version": __version__,
+        "commit": commit,
+        "dirty": is_dirty,
         "versions": {"python": platform.python_version()}
         | {each: version(each) for each in PACKAGES},
         "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus, "host": platform.node()},
@@ -30,18 +41,45 @@ def provenance(*, threads: int, command: str) -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """This process's command, as one would type it."""
-    return shlex.join(["python", *sys.argv])
+    """This process's command, as one would type it.
+
+    From what the interpreter was given: sys.argv has been rearranged for Hydra.
+    """
+    _, *words = sys.orig_argv
+    if words and Path(words[0]).name == "alexnet-lab":
+        return shlex.join(["alexnet-lab", *words[1:]])
+    return shlex.join(["python", *words])
 
 
-def _git(*arguments: str) -> str | None:
-    """What git answers about the project; None where there is no git or no repository."""
-    try:
+def _commit(checkout: Path) -> tuple[str | None, bool | None]:
+    """The commit of a checkout, and whether tracked files differ from it.
+
+    (None, None) without git, without a repository, or if git refuses: log a warning then, because
+    the run cannot be traced to its code.
+    """
+    # Set inside git hooks, and then they name the repository that the hook belongs to.
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
+    environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
+    # A source archive that was unpacked inside another repository does not belong to that one.
+    environment["GIT_CEILING_DIRECTORIES"] = str(checkout.parent)
+    # Git refuses a repository of another user, because its settings may name programs to run. We
+    # are running this checkout's code already.
+    git = ["git", "-c", f"safe.directory={checkout}", "-C", str(checkout)]
+
+    def ask(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=True
+            [*git, *arguments], env=environment, capture_output=True, text=True, check=True
         ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+
+    try:
+        commit = ask("rev-parse", "HEAD")
+        return commit, bool(ask("status", "--porcelain", "--untracked-files=no"))
+    except OSError as error:
+        log.warning("the commit of %s is not recorded: %s", checkout, error)
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.strip().partition("\n")[0]
+        log.warning("the commit of %s is not recorded: %s", checkout, reason)
+    return None, None
 
 
 def _cpu() -> str:

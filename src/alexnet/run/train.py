@@ -13,8 +13,9 @@ import hydra
 
 from alexnet import vocabulary
 from alexnet.config.names import flatten
-from alexnet.config.schema import FORMAT, Config, ConfigError, Entries, Learning, Part
+from alexnet.config.schema import Config, ConfigError, Entries, Learning, Part
 from alexnet.config.signature import signature_of
+from alexnet.config.trust import allowed
 from alexnet.folders.disk import Disk
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_checkpoint
@@ -48,7 +49,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         check_checkpoint,
         checkpoint_bytes,
     )
-    from alexnet.model import read_checkpoint, start_from
+    from alexnet.model import CHECKPOINT_FORMAT, read_checkpoint, start_from
 
     _hush_lightning()
     imported = _peak_memory_megabytes()
@@ -76,7 +77,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         if checkpoint:
             check_checkpoint(checkpoint, net)
         elif config.init_from:
-            saved = read_checkpoint(find_checkpoint(Path(config.init_from)))
+            saved = read_checkpoint(
+                find_checkpoint(Path(config.init_from)), allow=allowed(config.allow)
+            )
             start_from(net, saved, model=config.model.plain())
     if config.trainer.precision == "64-true":
         net.double()  # before a checkpoint is read into it, which would round it to float32
@@ -85,7 +88,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         with _what_was_asked_for():
             disk.check(run.path)
     about = {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "model": {**config.model.plain(), "num_classes": num_classes},
         "image_size": getattr(data, "image_size", None),
         "mean_image": getattr(data, "mean_image", None),
@@ -116,7 +119,10 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
             theirs = [_instantiate(part) for _, part in config.callbacks.items()]
             # Theirs first: the recorder writes a checkpoint of what they have come to.
             callbacks = [*theirs, recorder, forecast, StopOnSignal(recorder)]
-            trainer = _trainer(config, run, ranks, callbacks=callbacks, loggers=loggers)
+            trainer = _trainer(
+                config, run, ranks, callbacks=callbacks, loggers=loggers,
+                shares_batches=hasattr(data, "start_at"),
+            )  # fmt: skip
         if checkpoint:
             log.info("going on from %s", checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -129,7 +135,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     if ranks.rank > 0:
         return
     last = run.read_metrics()[-1]
-    metrics = {name: last[name] for name in last if "/" in name} | tested
+    known = {name: value for name, value in last.items() if "/" in name and value == value}
+    metrics = known | tested
     run.write_result(
         {
             "metrics": metrics,
@@ -181,9 +188,12 @@ def _num_classes(data: Any, config: Config) -> int:
 def _build_net(config: Config, num_classes: int) -> "nn.Module":
     from torch import nn
 
+    from alexnet.model import check_initialized
+
     net = _instantiate(config.model, num_classes=num_classes)
     if not isinstance(net, nn.Module):
         raise ConfigError(f"model: {config.model.target} makes no torch.nn.Module")
+    check_initialized(net, config.model.target)
     if config.trainer.compile:
         net.compile()
     return net
@@ -214,6 +224,7 @@ def _trainer(
     *,
     callbacks: "list[pl.Callback]",
     loggers: list[Any],
+    shares_batches: bool,
 ) -> "pl.Trainer":
     import lightning.pytorch as pl
     from lightning.fabric.plugins.environments import LightningEnvironment
@@ -242,9 +253,9 @@ def _trainer(
         default_root_dir=run.path,
         logger=loggers,
         callbacks=callbacks,
-        # The recorder is the callback for checkpoints; the data module's sampler splits batches.
+        # The recorder is the callback for checkpoints; our data modules split batches.
         enable_checkpointing=True,
-        use_distributed_sampler=False,
+        use_distributed_sampler=not shares_batches,
         enable_progress_bar=False,  # the launcher shows how all runs are doing
         enable_model_summary=False,
         num_sanity_val_steps=0,

@@ -24,12 +24,15 @@ class ExperimentSweeper(Sweeper):
         from hydra.core.plugins import Plugins
 
         from alexnet.config.schema import ConfigError
+        from alexnet.paths import install_command
         from alexnet.sweep import ExperimentSweep
 
         package = ".".join(config.hydra.launcher._target_.split(".")[:2])
         if find_spec(package) is None:
             name = config.hydra.runtime.choices["hydra/launcher"]
-            raise ConfigError(f"hydra/launcher={name} needs {package}: pip install -e '.[cluster]'")
+            raise ConfigError(
+                f"hydra/launcher={name} needs {package}: {install_command('cluster')}"
+            )
         # Not yet: submitit's resolves its folder, hydra.sweep.dir, as soon as it is made.
         make_launcher = partial(
             Plugins.instance().instantiate_launcher,
