@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
-from alexnet.paths import CONF, PROJECT
+from alexnet.paths import CONF, PROJECT, python_path
 from alexnet.sweep import ExperimentSweep
 from alexnet.sweep.plan import PlannedRun
 
@@ -52,6 +52,15 @@ def run_python(
         [sys.executable, *map(str, words)],
         cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False,
         env={**os.environ, **(environment or {})}, **settings,
+    )  # fmt: skip
+
+
+def run_folder(run: RunDir, *, by: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """The process of a run, as a launcher starts it; `by` is a command in front of it."""
+    return subprocess.run(
+        [*by, sys.executable, "-P", "-m", "alexnet.run", str(run.path)],
+        cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False,
+        stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": python_path()},
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -57,13 +57,14 @@ def _after_hangup(handler: Handler) -> Handler:
 
     def discard_output_and_handle(number: int, frame: FrameType | None) -> None:
         for descriptor in (1, 2):
-            is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
-            if is_device and not os.isatty(descriptor):
-                # A terminal that is gone, or /dev/null already. Writing to a terminal that is gone
-                # raises OSError, which would end the process before it has stopped its runs.
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, descriptor)
-                os.close(null)
+            with suppress(OSError):  # it may be closed
+                is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
+                if is_device and not os.isatty(descriptor):
+                    # A terminal that is gone, or /dev/null already. Writing to a terminal that is
+                    # gone raises OSError, which would end the process before its runs have stopped.
+                    null = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(null, descriptor)
+                    os.close(null)
         handler(number, frame)
 
     return discard_output_and_handle

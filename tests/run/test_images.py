@@ -15,7 +15,7 @@ from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
 from alexnet.run.images import Images, contradiction, identify
 from alexnet.sources import cifar10
-from tests.conftest import Train, plan, run_python, run_train, the_sweep
+from tests.conftest import Train, plan, run_folder, run_python, run_train, the_sweep
 from tests.preparation.photographs import (
     LAYOUTS,
     class_folders,
@@ -311,7 +311,7 @@ def test_the_process_of_a_run_does_not_go_on_with_other_images(outputs: Path, a:
     run.config.write_text(run.config.read_text().replace(str(a), str(b)))
     provenance = run.read_provenance()
 
-    done = run_python("-m", "alexnet.run", run.path)
+    done = run_folder(run)
 
     status = run.read_status()
     assert done.returncode == Exit.WRONG
@@ -334,7 +334,7 @@ def test_nor_does_it_join_a_sweep_on_other_images(outputs: Path, a: Path, b: Pat
     plan = sweep.read_plan()
     sweep.write_plan({**plan, "runs": {**plan["runs"], "seed-1": {"arm": {}, "seed": 1}}})
 
-    run_python("-m", "alexnet.run", run.path)
+    run_folder(run)
 
     assert "are not those that seed-0 was trained on" in run.read_status()["error"]
 

@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from alexnet.cli import runs
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
-from tests.conftest import Sweep, run_train, the_sweep
+from tests.conftest import Sweep, run_folder, run_train, the_sweep
 
 # Dropout and the plateau rule, so that there is something to forget; a checkpoint at every batch.
 COMMAND = (
@@ -311,11 +310,8 @@ def test_a_full_disk_fails_the_run_and_leaves_the_last_checkpoint_whole(half_don
     # A limit to the size of a file stands for a full disk: both end a write half-way.
     run = half_done
     kilobytes = run.last_checkpoint.stat().st_size // 2048
-    command = f"ulimit -f {kilobytes}; exec {sys.executable} -m alexnet.run {run.path}"
 
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=PROJECT, capture_output=True, stdin=subprocess.DEVNULL
-    )
+    done = run_folder(run, by=("bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash"))
 
     assert done.returncode == Exit.FAILED
     assert run.read_status()["cause"] == "disk full"
