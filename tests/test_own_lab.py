@@ -1,4 +1,4 @@
-"""What docs/own_question.md shows, from a folder outside the project, with nothing of ours edited."""
+"""What docs/own_question.md shows, run outside the project with nothing of ours edited."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,8 @@ from alexnet.paths import PROJECT
 PAGE = PROJECT / "docs" / "own_question.md"
 
 
-def files_of_the_page() -> Iterator[tuple[str, str]]:
-    for name, text in re.findall(
-        r"^`([\w/.]+)`\n\n```\w+\n(.*?)^```", PAGE.read_text(), re.M | re.S
-    ):
-        yield name, text
+def files_of_the_page() -> list[tuple[str, str]]:
+    return re.findall(r"^`([\w/.]+)`\n\n```\w+\n(.*?)^```", PAGE.read_text(), re.M | re.S)
 
 
 @pytest.fixture(scope="module")
