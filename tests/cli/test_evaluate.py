@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from alexnet.cli import evaluate
+from alexnet.config.names import sweep_name
 from alexnet.data import Synthetic
 from alexnet.folders.ending import Exit
 from alexnet.folders.sweep import SweepDir, find_checkpoint
@@ -383,6 +384,4 @@ def test_fine_tuning_may_start_from_several_networks_in_one_command():
 def test_where_a_run_starts_from_is_part_of_its_name():
     [one], [other] = plan("init_from=a.ckpt"), plan("init_from=b.ckpt")
 
-    assert evaluate.configuration.sweep_name("mnist5k", one.config, ()) != (
-        evaluate.configuration.sweep_name("mnist5k", other.config, ())
-    )
+    assert sweep_name("mnist5k", one.config, ()) != (sweep_name("mnist5k", other.config, ()))

@@ -72,7 +72,7 @@ if __name__ == "__main__":
     for done, _ in in_parallel(repeat, range(50), 2):
         if done == 10:
             os.killpg(0, {int(number)})
-    print(done, noted)
+    print(done, [int(number) for number in noted])
 """
     (tmp_path / "program.py").write_text(program)
     ran = subprocess.run(

@@ -45,7 +45,9 @@ def test_a_measure_carries_what_the_table_says_of_a_users_metric(monkeypatch: py
 
 
 def test_a_measure_of_a_shipped_metric_is_written_as_before():
-    assert Measure(kind="final", metric="val/error").plain() == {
+    measure = Measure(kind="final", metric="val/error")
+
+    assert measure.model_dump(by_alias=True, mode="json") == {
         "kind": "final",
         "metric": "val/error",
         "threshold": None,

@@ -147,7 +147,7 @@ def test_neither_bombs_nor_strips_nor_huge_images_take_much_memory(tmp_path):
     assert (tmp_path / "bomb").stat().st_size < 200_000
     program = f"""
 import pathlib, resource
-from alexnet.preparation.photograph import BadImage, convert
+from alexnet.sources.photograph import BadImage, convert
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in ("bomb", "strip", "huge"):
     try:

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     # Hydra reads sys.argv. argparse wants -m, --cfg job and the like all before or all behind what
     # they stand between.
     words = sorted(arguments, key=lambda word: not _OVERRIDE.match(word))
-    # Hydra would look for conf/arm/LEVEL.yaml; as a choice it is left to our sweeper.
+    # Hydra would look for a group arm; as a choice it is left to our sweeper.
     words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in words]
     sys.argv[1:] = _with_data_of_the_run(words)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)

@@ -82,7 +82,7 @@ def explain(
 def _explain(error: ErrorDetails, schema: type[Section], plain: Mapping[str, Any]) -> str:
     """One line for one error of pydantic's: the key, what is wrong, what was given."""
     # [key] stands behind a key that is wrong itself; members of unions have parts of their own.
-    path = [str(part) for part in error["loc"] if re.fullmatch(r"\w+", str(part))]
+    path = [str(part) for part in error["loc"] if re.fullmatch(r"-?\w+", str(part))]
     while path[1:] and path[-1] in _KINDS:
         path.pop()
     key, given = ".".join(path), error["input"]
