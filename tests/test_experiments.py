@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from torch.nn import functional
 
 from alexnet.config.names import confounds
-from alexnet.config.schema import ALEXNET, Config, ConfigError
+from alexnet.config.schema import ALEXNET, FORMAT, Config, ConfigError
 from alexnet.data import cifar10
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
@@ -253,9 +253,8 @@ def test_every_seed_is_told_what_it_would_be_told_alone():
         [alone] = plan_anew(
             "+experiment=relu_vs_tanh", f"model.nonlinearity={nonlinearity}", f"seed={seed}"
         )
-        assert OmegaConf.to_container(planned.told, resolve=True) == OmegaConf.to_container(
-            without_hydra(alone.composed), resolve=True
-        )
+        composed = OmegaConf.to_container(without_hydra(alone.composed), resolve=True)
+        assert OmegaConf.to_container(planned.told, resolve=True) == {**composed, "format": FORMAT}
         assert (planned.config, planned.overrides) == (alone.config, alone.overrides)
     assert [planned.config.seed for planned in together] == [3, 1, 3, 1]
 
