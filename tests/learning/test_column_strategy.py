@@ -144,6 +144,15 @@ def make_trainer(
     )
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    # As the processes have: several threads add in another order, which float32 shows.
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def logits_and_gradients(
     columns: int, dtype: torch.dtype, all_settings: list[dict[str, Any]], batch_size: int = 4
 ) -> list[dict[str, Tensor]]:

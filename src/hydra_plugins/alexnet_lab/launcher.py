@@ -1,5 +1,4 @@
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,13 +13,6 @@ from alexnet.sweep.devices import Devices
 from alexnet.sweep.processes import Job, run_jobs
 
 log = logging.getLogger("alexnet.sweep")
-
-
-# conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. That Hydra
-# checks them against the plugins' dataclasses is welcome; that it will not, some day, is no news.
-warnings.filterwarnings(
-    "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
-)
 
 
 class LocalLauncher(Launcher):
