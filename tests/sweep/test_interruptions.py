@@ -25,7 +25,7 @@ from tests.conftest import Sweep, run_folder, run_train, the_sweep
 
 # Dropout and the plateau rule, so that there is something to forget; a checkpoint at every batch.
 COMMAND = (
-    "data=synthetic", "data.num_images=480", "data.batch_size=8", "data.augmentation=pad4",
+    "data=synthetic", "data.num_images=240", "data.batch_size=8", "data.augmentation=pad4",
     "model.dropout=0.5", "model.normalization=none", "learning=paper", "learning.patience=1",
     "trainer.max_epochs=4", "trainer.threads=1", "checkpoint.minutes=1e-9",
 )  # fmt: skip
@@ -211,7 +211,7 @@ def test_a_closed_terminal_stops_after_a_checkpoint(tmp_path: Path):
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing(tmp_path: Path):
-    sweep = Sweep(tmp_path, *COMMAND, by=("nohup", sys.executable))
+    sweep = Sweep(tmp_path, *COMMAND, "trainer.max_epochs=40", by=("nohup", sys.executable))
     run = sweep.wait_for(has_rows(1))
     sweep.process.send_signal(signal.SIGHUP)
     os.kill(pid_of(run), signal.SIGHUP)
@@ -373,10 +373,11 @@ def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(tmp_path: Path):
 
 
 def test_two_sweeps_of_the_same_key_do_not_write_into_one_folder(tmp_path: Path):
-    sweep = Sweep(tmp_path, *COMMAND)
+    long = (*COMMAND, "trainer.max_epochs=40")  # until the second command has looked
+    sweep = Sweep(tmp_path, *long)
     sweep.wait_for(has_rows(1))
 
-    second = run_train(tmp_path, *COMMAND)
+    second = run_train(tmp_path, *long)
     sweep.process.send_signal(signal.SIGTERM)
     sweep.end()
 
