@@ -24,7 +24,7 @@ demo: setup  ## ReLU against tanh on 5,000 real digits: figure and verdict in ab
 	$(BIN)/python src/train.py +experiment=relu_vs_tanh data=mnist5k
 
 test: setup  ## the tests, without those that take minutes
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: setup  ## all tests
 	$(BIN)/python -m pytest
