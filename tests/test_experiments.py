@@ -255,8 +255,7 @@ def test_every_seed_is_told_what_it_would_be_told_alone():
         )
         composed = OmegaConf.to_container(without_hydra(alone.composed), resolve=True)
         assert OmegaConf.to_container(planned.told, resolve=True) == {**composed, "format": FORMAT}
-        assert planned.config.plain() == alone.config.plain()
-        assert planned.overrides == alone.overrides
+        assert (planned.config, planned.overrides) == (alone.config, alone.overrides)
     assert [planned.config.seed for planned in together] == [3, 1, 3, 1]
 
 

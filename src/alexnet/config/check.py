@@ -15,6 +15,7 @@ from alexnet.config.forward import read_forward
 from alexnet.config.learning_rules import refused_settings
 from alexnet.config.schema import (
     ALEXNET,
+    PAPER_SGD,
     Config,
     ConfigError,
     EvaluationConfig,
@@ -99,17 +100,11 @@ def _contradiction(config: Config) -> str | None:
     model, trainer, learning = config.model, config.trainer, config.learning
     if model.target == ALEXNET and (problem := _impossible_network(model)):
         return problem
-    if learning.optimizer is not None:
-        target = learning.optimizer.target
-        takes = signature_of(target)
-        names = [*takes.parameters, *(["**"] if takes.takes_any else [])]
-        if problems := refused_settings(names, target, learning.plain()):
-            return "\n".join(problems)
-    if learning.scheduler is not None and learning.schedule != "constant":
-        return (
-            f"learning.scheduler is for learning.schedule=constant, which is {learning.schedule}: "
-            "set learning.schedule=constant, or learning.scheduler=null"
-        )
+    optimizer = learning.optimizer.target if learning.optimizer else PAPER_SGD
+    takes = signature_of(optimizer)
+    names = [*takes.parameters, *(["**"] if takes.takes_any else [])]
+    if problems := refused_settings(names, optimizer, learning.plain()):
+        return "\n".join(problems)
     if learning.schedule == "by_epoch" and not learning.drops:
         return (
             "learning.schedule=by_epoch without learning.drops is schedule=constant: set "
@@ -181,5 +176,5 @@ def _contradiction_of_evaluation(config: EvaluationConfig) -> str | None:
         if config.split != "test" or config.out:
             return f"images={config.images} have no labels: leave split and out away"
         if not config.predictions and not config.figures:
-            return f"images={config.images} need predictions=FILE.csv, where their labels shall go"
+            return f"images={config.images} need predictions=FILE.csv, for their labels"
     return None

@@ -6,9 +6,7 @@ A key that is new has a default in the schema: what was done before there was th
 from collections.abc import Mapping
 from typing import Any
 
-from alexnet.config.schema import FORMAT, ConfigError
-
-_WANDB = "alexnet.run.loggers.WandB"
+from alexnet.config.schema import FORMAT, WANDB, ConfigError
 
 
 def read_forward(stored: Mapping[str, Any], where: str = "the configuration") -> dict[str, Any]:
@@ -29,9 +27,7 @@ def read_forward(stored: Mapping[str, Any], where: str = "the configuration") ->
     plain["arms"] = arms or {}
     plain["callbacks"] = _entries(plain.get("callbacks"))
     plain["logger"] = {
-        name: {"_target_": _WANDB, **entry}
-        if name == "wandb" and "_target_" not in entry
-        else entry
+        name: {"_target_": WANDB, **entry} if name == "wandb" and "_target_" not in entry else entry
         for name, entry in _entries(plain.get("logger")).items()
     }
     return plain

@@ -6,8 +6,7 @@ callback takes is read from its signature (signature.py). Defaults are in conf/;
 come since version 0.1 have one here, too: what was done before there was the key.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,6 +36,8 @@ FORMAT = 2
 TASK = "alexnet.learning.ClassificationTask"
 TRAINER = "lightning.pytorch.Trainer"
 ALEXNET = "alexnet.model.AlexNet"
+PAPER_SGD = "alexnet.learning.PaperSGD"
+WANDB = "alexnet.run.loggers.WandB"
 
 GIVEN: dict[str, frozenset[str]] = {
     "model": frozenset({"num_classes"}),
@@ -47,6 +48,9 @@ GIVEN: dict[str, frozenset[str]] = {
     "logger": frozenset({"run", "experiment", "config"}),
 }
 """Arguments that the program gives by itself, by kind of target."""
+
+_OF_LEARNING = ("optimizer", "scheduler", "loss")
+"""What learning can have with a target."""
 
 OWNED: dict[str, str] = {
     "logger": "choose logger=NAME",
@@ -145,18 +149,13 @@ class Checkpoint(Section):
     minutes: Above0
 
 
-def _as_strings(arm: Any) -> Any:
-    """trainer: two_columns, learning.lr: 0.1: keys may be nested or dotted."""
-    return {str(key): value for key, value in arm.items()} if isinstance(arm, Mapping) else arm
-
-
 def _split(given: Any) -> Any:
     """allow=a.B for one name."""
     return (given,) if isinstance(given, str) else given
 
 
-Arm = Annotated[dict[str, Any], BeforeValidator(lambda arm: _as_strings(arm or {}))]
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda given: _split(given))]
+Arm = Annotated[dict[str, Any], BeforeValidator(lambda arm: arm or {})]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Rates = dict[Initialization, dict[Nonlinearity, Above0]]
 
 
@@ -258,14 +257,12 @@ def learning_schema(
 ) -> type[Learning]:
     """Arguments of the task, whose optimizer, schedule and loss may be targets."""
     fields = _fields(signature_of(TASK), GIVEN["learning"])
-    for key, target in (("optimizer", optimizer), ("scheduler", scheduler), ("loss", loss)):
+    for key, target in zip(_OF_LEARNING, (optimizer, scheduler, loss), strict=True):
         kind: Any = part_schema(target, key) if target else None
         fields[key] = (kind, None)
-    if "drops" in fields:
-        drops = Annotated[dict[Count, Rate], AfterValidator(_by_epoch)]
-        fields["drops"] = (dict[str, drops] | None, None)
-    if "layer_weight_decay" in fields:
-        fields["layer_weight_decay"] = (dict[str, Rate] | None, None)
+    drops = Annotated[dict[Count, Rate], AfterValidator(_by_epoch)]
+    fields["drops"] = (dict[str, drops] | None, None)
+    fields["layer_weight_decay"] = (dict[str, Rate] | None, None)
     schema: type[Learning] = create_model("Learning", __base__=Learning, **fields)
     return schema
 
@@ -284,50 +281,78 @@ def training_schema(profiler: str | None) -> type[Training]:
 def schema_for(plain: Mapping[str, Any]) -> type[Config]:
     """The schema for these targets. Raises ConfigError if one does not exist."""
     learning, trainer = _mapping(plain.get("learning")), _mapping(plain.get("trainer"))
-    targets = {}
-    for key in ("optimizer", "scheduler", "loss"):
-        with _named(f"learning.{key}"):
-            if target := _target(learning.get(key)):
-                part_schema(target, key)
-            targets[key] = target
-    learning_part = learning_schema(**targets)
-    with _named("trainer.profiler"):
-        training_part = training_schema(_target(trainer.get("profiler")))
-    fields: dict[str, Any] = {
-        "model": (_part(plain, "model"), ...),
-        "data": (_part(plain, "data"), ...),
-        "learning": (learning_part, ...),
-        "trainer": (training_part, ...),
-    }
-    for group in ("callbacks", "logger"):
-        fields[group] = (_entries(group, _mapping(plain.get(group))), ...)
-    schema: type[Config] = create_model("Config", __base__=Config, **fields)
+    groups = {group: _mapping(plain.get(group)) for group in ("callbacks", "logger")}
+    return _schema(
+        model=_target(plain.get("model")),
+        data=_target(plain.get("data")),
+        learning=tuple(_target(learning.get(key)) for key in _OF_LEARNING),
+        profiler=_target(trainer.get("profiler")),
+        **{
+            group: tuple((str(name), _target(entry)) for name, entry in entries.items())
+            for group, entries in groups.items()
+        },
+    )
+
+
+@lru_cache(maxsize=64)
+def _schema(
+    *,
+    model: str | None,
+    data: str | None,
+    learning: tuple[str | None, ...],
+    profiler: str | None,
+    callbacks: tuple[tuple[str, str | None], ...],
+    logger: tuple[tuple[str, str | None], ...],
+) -> type[Config]:
+    """One class for the same targets: the runs of a sweep are checked by the same schema."""
+    for key, target in zip(_OF_LEARNING, learning, strict=True):
+        _part(target, key, f"learning.{key}")
+    _part(profiler, "profiler", "trainer.profiler")
+    schema: type[Config] = create_model(
+        "Config",
+        __base__=Config,
+        model=(_part(model, "model"), ...),
+        data=(_part(data, "data"), ...),
+        learning=(learning_schema(*learning), ...),
+        trainer=(training_schema(profiler), ...),
+        callbacks=(_entries("callbacks", callbacks), ...),
+        logger=(_entries("logger", logger), ...),
+    )
     return schema
 
 
 def evaluation_schema_for(plain: Mapping[str, Any]) -> type[EvaluationConfig]:
     """The same for an evaluation, whose network and data may be None."""
     fields: dict[str, Any] = {
-        key: (_part(plain, key), ...) for key in ("model", "data") if plain.get(key) is not None
+        key: (_part(_target(plain[key]), key), ...)
+        for key in ("model", "data")
+        if plain.get(key) is not None
     }
     schema: type[EvaluationConfig] = create_model("Eval", __base__=EvaluationConfig, **fields)
     return schema
 
 
-def _entries(group: str, entries: Mapping[Any, Any]) -> type["Entries"]:
+def _entries(group: str, targets: tuple[tuple[str, str | None], ...]) -> type["Entries"]:
     fields: dict[str, Any] = {
-        f"entry_{number}": (_part(entries, name, group), Field(alias=str(name)))
-        for number, name in enumerate(entries)
+        f"entry_{number}": (_part(target, group, f"{group}.{name}"), Field(alias=name))
+        for number, (name, target) in enumerate(targets)
     }
     schema: type[Entries] = create_model(group.title(), __base__=Entries, **fields)
     return schema
 
 
-def _part(sections: Mapping[Any, Any], key: Any, group: str = "") -> type[Part]:
-    """The schema of a section with a target; Part itself if it has none, which is then missing."""
-    target = _target(sections.get(key))
-    with _named(f"{group}.{key}" if group else str(key)):
-        return part_schema(target, group or str(key)) if target else Part
+def _part(target: str | None, kind: str, section: str = "") -> type[Part]:
+    """The schema of a section with a target; Part itself if it has none, which is then missing.
+
+    Raises ConfigError that names the section (by default that of the kind) if there is no target
+    of that name.
+    """
+    if target is None:
+        return Part
+    try:
+        return part_schema(target, kind)
+    except NoSuchTarget as error:
+        raise ConfigError(f"{section or kind}._target_: {error}") from error
 
 
 def _target(section: Any) -> str | None:
@@ -337,11 +362,3 @@ def _target(section: Any) -> str | None:
 
 def _mapping(section: Any) -> Mapping[Any, Any]:
     return section if isinstance(section, Mapping) else {}
-
-
-@contextmanager
-def _named(section: str) -> Iterator[None]:
-    try:
-        yield
-    except NoSuchTarget as error:
-        raise ConfigError(f"{section}._target_: {error}") from error
