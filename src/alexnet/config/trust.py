@@ -58,9 +58,9 @@ def allowed(names: Iterable[str] = ()) -> set[str]:
     return {*targets_of_files([CONF]), *filter(None, told), *names}
 
 
-def tell_runs(names: Iterable[str]) -> None:
+def tell_runs(*names: Iterable[str]) -> None:
     """Let the processes that this one starts build these."""
-    os.environ[VARIABLE] = ",".join(sorted(set(names)))
+    os.environ[VARIABLE] = ",".join(sorted({each for group in names for each in group}))
 
 
 def refuse_strangers(plain: Any, allow: Collection[str], where: str) -> None:

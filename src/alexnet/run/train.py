@@ -77,9 +77,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         if checkpoint:
             check_checkpoint(checkpoint, net)
         elif config.init_from:
-            saved = read_checkpoint(
-                find_checkpoint(Path(config.init_from)), allow=allowed(config.allow)
-            )
+            # Not what the run's own configuration allows: a folder allows itself nothing.
+            saved = read_checkpoint(find_checkpoint(Path(config.init_from)), allow=allowed())
             start_from(net, saved, model=config.model.plain())
     if config.trainer.precision == "64-true":
         net.double()  # before a checkpoint is read into it, which would round it to float32

@@ -103,6 +103,8 @@ class ExperimentSweep:
         if outside and (problem := refuse_outside(outside, runs)):
             raise ConfigError(problem)
 
+        # Also for another rank, whose process starts below.
+        tell_runs([each for run in runs for each in targets_in(run.config.plain())], base.allow)
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, choice, swept, runs)
         experiment = self._experiment(base, axes, sweep.read_plan().get("experiment", {}))
@@ -334,7 +336,6 @@ class ExperimentSweep:
         """The launcher of the configuration, and what its workers need, which inherit both."""
         # Workers of submitit and Ray import this project by themselves.
         os.environ["PYTHONPATH"] = python_path()
-        tell_runs(self._may_build)
         launcher = self.instantiate_launcher()
         # Workers compose each job once more, for Hydra's sake. Which launcher started them is none
         # of their business: Hydra would warn about its configuration for every run.
@@ -360,7 +361,6 @@ class ExperimentSweep:
         # from files that somebody has edited.
         for run in runs:
             prepare(run, sweep.run(run.name))
-        self._may_build = {each for run in runs for each in targets_in(run.config.plain())}
         launcher = self._make_launcher()
         try:
             returns: Sequence[JobReturn] = launcher.launch(jobs, initial_job_idx=0)
