@@ -12,7 +12,7 @@ import alexnet.data
 import alexnet.learning
 import alexnet.model
 from alexnet.config.check import check
-from alexnet.config.names import confounds, sweep_name
+from alexnet.config.names import confounds, name_of_0_1, sweep_name
 from alexnet.config.schema import OWNED, TASK, ConfigError, Training, learning_schema, part_schema
 from alexnet.config.suggest import did_you_mean, suggest_key
 from alexnet.data.image_module import ImageModule, Settings
@@ -248,6 +248,31 @@ def test_what_does_not_change_the_numbers_does_not_change_the_folder(override: s
 )
 def test_what_changes_the_numbers_changes_the_folder(override: str):
     assert name_of(override) != name_of()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "swept", "name"),
+    [
+        ("seed=0", ("seed",), "7c9838f2"),
+        ("+experiment=two_columns data=synthetic", ("arm", "seed"), "06ee5f11"),
+        ("model=alexnet data=imagenet data.fraction=0.5", ("seed",), "4c403532"),
+    ],
+)
+def test_a_sweep_is_found_under_the_name_that_version_0_1_gave_it(
+    overrides: str, swept: tuple[str, ...], name: str
+):
+    config = plan(*overrides.split())[0].config
+
+    assert name_of_0_1("x", config, swept) == f"x-{name}"  # printed by 0.1
+
+
+@pytest.mark.parametrize(
+    "override", ["learning=adam", "data.fraction=0.5", "callbacks=early_stopping"]
+)
+def test_what_version_0_1_could_not_do_has_no_name_of_it(override: str):
+    [run] = plan(override)
+
+    assert name_of_0_1("x", run.config, ("seed",)) is None
 
 
 def test_a_swept_key_does_not_change_the_folder():

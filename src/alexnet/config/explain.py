@@ -17,6 +17,7 @@ from alexnet.config.schema import (
 )
 from alexnet.config.signature import NoSuchTarget
 from alexnet.config.suggest import suggest_key
+from alexnet.config.trust import targets_of_files
 from alexnet.paths import CONF
 
 _KINDS = ("int", "float", "str", "bool", "list", "dict", "tuple", "none")
@@ -33,7 +34,9 @@ def sections(schema: type[Section] = Config, plain: Mapping[str, Any] | None = N
     known: Sections = {"": keys_of(schema)}
     for group in ("model", "data"):
         chosen = ((plain or {}).get(group) or {}).get("_target_")
-        known[group] = _keys_of_targets([chosen] if chosen else _shipped(group), group)
+        known[group] = _keys_of_targets(
+            [chosen] if chosen else targets_of_files([CONF / group]), group
+        )
     if issubclass(schema, EvaluationConfig):
         return known
     return known | {
@@ -52,19 +55,13 @@ def keys_of(schema: type[Section]) -> set[str]:
     return {field.alias or name for name, field in fields} - {"_target_"}
 
 
-def _shipped(group: str) -> list[str]:
-    """The targets of a group's files."""
-    texts = (file.read_text() for file in (CONF / group).glob("*.yaml"))
-    return sorted({name for text in texts for name in re.findall(r"(?m)^_target_: (\S+)", text)})
-
-
 def _keys_of_targets(targets: Collection[str], kind: str) -> set[str]:
     keys: set[str] = set()
     for target in targets:
         try:
             keys |= keys_of(part_schema(target, kind))
         except NoSuchTarget:
-            continue  # which is told by itself
+            continue  # the section's own check names it
     return keys
 
 

@@ -120,16 +120,15 @@ def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
 
 def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
     """The name that version 0.1 gave the same sweep; None if it could not have run it."""
-    if any(_changed(base, section) for section in _KEYS_OF_0_1) or base.callbacks.items():
-        return None
     plain = base.model_dump(by_alias=True, mode="json")
-    fraction = plain["data"].get("fraction")
     for section in _KEYS_OF_0_1:
-        for key in _since(base, section):
-            plain[section].pop(key, None)
-    if base.data.name == "ImageNet":
-        plain["data"]["fraction"] = fraction
-    for key in ("callbacks", "imports", "allow"):
+        new = _new_keys(base, section)
+        if any(new.values()):
+            return None
+        plain[section] = {key: each for key, each in plain[section].items() if key not in new}
+    if plain.pop("callbacks"):
+        return None
+    for key in ("imports", "allow"):
         del plain[key]
     plain["arms"] = {"lr": plain.pop("rates")}
     of_0_1 = ("kind", "metric", "threshold")
@@ -152,30 +151,24 @@ def _identity(config: Config) -> dict[str, Any]:
     for key in _TEXTS:
         _remove(plain, key)
     for section in _KEYS_OF_0_1:
-        for key in _since(config, section) - _changed(config, section):
-            plain[section].pop(key, None)
+        for key, is_changed in _new_keys(config, section).items():
+            if not is_changed:
+                plain[section].pop(key, None)
     if not plain.get("callbacks"):
         plain.pop("callbacks", None)
     return plain
 
 
-def _since(config: Config, section: str) -> set[str]:
-    """The keys of a section that have come since 0.1."""
-    return set(getattr(config, section).model_dump(by_alias=True)) - {
-        *_KEYS_OF_0_1[section],
-        "_target_",
-    }
-
-
-def _changed(config: Config, section: str) -> set[str]:
-    """Those of them that are not at their default."""
+def _new_keys(config: Config, section: str) -> dict[str, bool]:
+    """The keys of a section that have come since 0.1, and whether each is not at its default."""
     part: Section = getattr(config, section)
-    plain, defaults = part.plain(), defaults_of(type(part))
-    nothing = object()
+    old = {"_target_", *_KEYS_OF_0_1[section]}
+    if config.data.name == "ImageNet":
+        old.add("fraction")  # which other data sets did not have
+    given, defaults, nothing = part.plain(), defaults_of(type(part)), object()
     return {
-        key
-        for key in _since(config, section) & plain.keys()
-        if plain[key] != defaults.get(key, nothing)
+        key: key in given and given[key] != defaults.get(key, nothing)
+        for key in part.model_dump(by_alias=True).keys() - old
     }
 
 

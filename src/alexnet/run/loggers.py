@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from alexnet.config.schema import ConfigError, Entries, Part
+from alexnet.config.schema import WANDB, ConfigError, Entries, Part
 from alexnet.config.signature import signature_of
 from alexnet.folders.run import RunDir
 from alexnet.paths import install_command
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
 _PACKAGES = {
-    "alexnet.run.loggers.WandB": "wandb",
+    WANDB: "wandb",
     "lightning.pytorch.loggers.WandbLogger": "wandb",
     "lightning.pytorch.loggers.TensorBoardLogger": "tensorboard",
     "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
@@ -42,9 +42,8 @@ def loggers_of(
 ) -> "Iterator[list[Logger]]":
     """The loggers of a run, which end with the block; failed if it raises.
 
-    Each is given what it takes of `save_dir` (the run's folder), `run_name` or `name`, `run_id` or
-    `id` (of the folder, so that a run which goes on is the same run there), unless the
-    configuration says otherwise. `config` is logged as flat hyper-parameters.
+    Each is given what it takes of `save_dir` (the run's folder), `run_name`, and `tracking_uri` (in
+    that folder), unless the configuration says otherwise. `config` are its flat hyper-parameters.
     """
     loggers = [_make(part, run, experiment, config) for _, part in entries.items()]
     status = "failed"
@@ -70,17 +69,15 @@ def _make(part: Part, run: RunDir, experiment: str, config: Mapping[str, Any]) -
     of_run = {
         "save_dir": str(run.path),
         "run_name": run.name,
-        "run_id": None,
         "tracking_uri": (run.path / "mlruns").absolute().as_uri(),
     }
-    if part.target == "alexnet.run.loggers.WandB":
-        given |= {"run": run, "experiment": experiment, "config": config}
     for key, value in of_run.items():
         if key in takes and given.get(key) is None:
             given[key] = value
+    if part.target == WANDB:
+        return WandB(**given, run=run, experiment=experiment, config=config)
     logger: Logger = get_method(part.target)(**given)
-    if part.target != "alexnet.run.loggers.WandB":
-        logger.log_hyperparams(dict(config))
+    logger.log_hyperparams(dict(config))
     return logger
 
 
