@@ -20,7 +20,9 @@ from alexnet.learning import ClassificationTask, ColumnParallelStrategy, PaperSG
 from alexnet.learning.schedule import ByEpoch, changes
 from alexnet.model import AlexNet, CifarNet
 from tests.conftest import plan
+from tests.learning import small
 from tests.learning.processes import run_in_processes
+from tests.learning.small import EPOCH_END, weights_of
 from tests.learning.test_column_strategy import TINY
 
 # As logged at the foot of each net's file of parameters in the 2012 program: the epochs of the
@@ -187,34 +189,23 @@ def test_drops_that_one_file_adds_to_anothers_are_put_in_order():
 # From here on in training.
 
 DROPS = {"weights": {1: 0.1, 3: 0.01}, "conv1_weights": {2: 0.0}, "conv1_biases": {2: 0.0}}
-EPOCH_END = -1
 
 
-class Watch(pl.callbacks.Checkpoint):
-    """Keeps the rates and conv1 of every batch, by (epoch, batch). Comes after the recorder."""
+class Watch(small.Watch):
+    """Keeps conv1 after every batch, too, by (epoch, batch)."""
 
     def __init__(self, stop_after: tuple[int, int] | None = None) -> None:
-        self.rates: dict[tuple[int, int], list[float]] = {}
+        super().__init__(stop_after)
         self.conv1: dict[tuple[int, int], tuple[torch.Tensor, ...]] = {}
-        self.stop_after = stop_after
 
     @override
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        at = trainer.current_epoch, batch_idx
-        self.rates[at] = [group["lr"] for group in trainer.optimizers[0].param_groups]
         conv1 = pl_module.net.conv1
+        at = trainer.current_epoch, batch_idx
         self.conv1[at] = conv1.weight.detach().clone(), conv1.bias.detach().clone()
-        if at == self.stop_after:
-            [recorder] = [each for each in trainer.callbacks if isinstance(each, RunRecorder)]
-            recorder.save(trainer, pl_module)
-            raise Stopped
-
-    @override
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        if (trainer.current_epoch, EPOCH_END) == self.stop_after:
-            raise Stopped  # the recorder, who is told first, has written a checkpoint
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
 
 def fit(
@@ -249,10 +240,6 @@ def fit(
     with suppress(Stopped):
         lightning.fit(task, datamodule=data, ckpt_path=run.whole_checkpoint(), weights_only=True)
     return run
-
-
-def weights_of(run: RunDir) -> dict[str, torch.Tensor]:
-    return torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
 
 
 def test_rates_drop_with_the_first_batch_of_an_epoch_and_a_frozen_layer_stays_bit_for_bit(

@@ -138,7 +138,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
     what = f"the checkpoints of {len(finished)} finished {_plural('run', len(finished))}"
     if not yes:
         if not sys.stdin.isatty():
-            return _complain(f"{what}, {total}: nobody to ask here; add --yes to remove them")
+            return _complain(f"{what}, {total}: no terminal to ask on; add --yes to remove them")
         try:
             answer = input(f"Remove {what} and free {total}? They cannot be made again [y/N] ")
         except (EOFError, KeyboardInterrupt):

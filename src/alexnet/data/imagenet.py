@@ -50,9 +50,9 @@ class ImageNet(ImageModule):
     The official validation set is the test part. Validation is cut from the training images, 50 of
     every class but at most a tenth.
 
-    `classes` is how many of the sorted classes there shall be, or which; `fraction` how much of
-    each class's training images. They choose always the same. Of prepared images the mean and the
-    colour components are those of the whole training part, whatever is chosen of it.
+    `classes` is a number, for the first of the sorted classes, or a list of names; `fraction` is how
+    much of each class's training images is used. The choice is always the same. Of prepared images
+    the mean and the colour components are those of the whole training part, whatever is chosen.
 
     Raises FileNotFoundError if there are no images, ValueError for a choice of classes that is not
     possible, for damaged files, and for more images than fit into memory.

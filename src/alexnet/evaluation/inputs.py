@@ -46,9 +46,11 @@ def _load(config: EvaluationConfig, saved: SavedNet) -> ImageModule:
 
 
 def load_neighbours(config: EvaluationConfig, saved: SavedNet) -> ImageModule | None:
-    """The training images for Figure 4, right, if it shall be drawn: now, lest that fails later.
+    """The training images for the right half of Figure 4, if it is drawn.
 
-    It is of one network, because an ensemble has no feature vector.
+    They are loaded before the evaluation, so that missing images are reported at once.
+
+    Figure 4 is of one network, because an ensemble has no feature vector.
     """
     if not config.figures or not config.neighbours_among or len(config.checkpoint) > 1:
         return None

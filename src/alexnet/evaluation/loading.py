@@ -120,7 +120,7 @@ class _OneImage(ImageModule):
 
 
 class _Single:
-    """See ImageStore."""
+    """A store (data.batches.ImageStore) of one image, whatever row is asked for."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         self.pixels = pixels

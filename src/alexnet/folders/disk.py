@@ -65,7 +65,7 @@ class Disk:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Of one run."""
+    """What one run will take: time, memory and disk."""
 
     images_per_second: float
     seconds: float  # to go
@@ -85,7 +85,7 @@ class Cost:
         return asdict(self)
 
     def describe(self) -> str:
-        """In one line."""
+        """The cost of the run in one line."""
         each = f" in each of {self.processes} processes" if self.processes > 1 else ""
         return (
             f"{self.images_per_second:,.0f} images/s, {self._about} {_time(self.seconds)} to go; "

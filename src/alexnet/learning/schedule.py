@@ -86,7 +86,7 @@ class AtPosition:
 
 
 def rates_of(optimizer: Optimizer) -> dict[str, float]:
-    """By group."""
+    """The learning rate of each parameter group, by its name."""
     return {group["name"]: group["lr"] for group in optimizer.param_groups}
 
 

@@ -184,12 +184,12 @@ class ClassificationTask(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the metrics."""
+        """Count a batch of the validation part in the validation metrics."""
         images, labels = batch
         self.val.update(self.net(images), labels)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Update the metrics."""
+        """Count a batch of the test part in the test metrics."""
         images, labels = batch
         self.test.update(self.net(images), labels)
 

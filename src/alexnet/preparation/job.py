@@ -282,7 +282,7 @@ def _convert_all(
     needed, free = left * _USUAL_BYTES, shutil.disk_usage(request.dest).free
     log.info("about %s to write, %s are free", _size(needed), _size(free))
     if needed > free:
-        log.warning("the disk may become full; then make room, and say it again")
+        log.warning("the disk may become full; then make room and run the same command again")
 
     done, num_bad = total - left, len(bad)
     progress(done, total, num_bad)

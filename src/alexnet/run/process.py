@@ -84,9 +84,12 @@ def _explain(error: BaseException) -> dict[str, str]:
     elif isinstance(error, MemoryError) or "out of memory" in text.lower():
         cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        cause, hint = "disk full", "the last checkpoint is whole; free some space and say it again"
+        cause, hint = (
+            "disk full",
+            "the last checkpoint is whole; free some space and run the same command again",
+        )
     elif "address already in use" in text.lower():
-        cause, hint = "port in use", "say it again"
+        cause, hint = "port in use", "run the same command again"
     return {
         "cause": cause,
         "error": f"{text} ({hint})" if hint else text,

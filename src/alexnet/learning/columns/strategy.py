@@ -287,7 +287,7 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """Likewise."""
+        """The whole state of the optimizer on rank 0; elsewhere the parts that are there."""
         return self._each_of_rows(optimizer, super().optimizer_state(optimizer), self._join)
 
     @override
@@ -307,7 +307,7 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Likewise."""
+        """Take this column's rows of the whole state of each optimizer."""
         mine = [
             self._each_of_rows(optimizer, state, self._part)
             for optimizer, state in zip(
