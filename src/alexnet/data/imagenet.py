@@ -50,8 +50,8 @@ class ImageNet(ImageModule):
     The official validation set is the test part. Validation is cut from the training images, 50 of
     every class but at most a tenth.
 
-    `classes` is a number, for the first of the sorted classes, or a list of names; `fraction` is how
-    much of each class's training images is used. The choice is always the same. Of prepared images
+    `classes` is a number, for the first of the sorted classes, or a list of names; `fraction` is
+    how much of each class is used for training. The choice is always the same. Of prepared images
     the mean and the colour components are those of the whole training part, whatever is chosen.
 
     Raises FileNotFoundError if there are no images, ValueError for a choice of classes that is not
