@@ -23,6 +23,7 @@ from alexnet.run.images import REMEDY, Images, contradiction, identify, images_b
 from alexnet.run.loggers import loggers_of
 from alexnet.run.provenance import provenance
 from alexnet.run.ranks import Ranks
+from alexnet.run.start import check_start
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -66,9 +67,11 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         data = _build_data(config)
         data.prepare_data()
         images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
+        start = _its_start(config, run, planned, has_begun=checkpoint is not None)
     if ranks.rank == 0:
         origin = provenance(threads=torch.get_num_threads(), command=planned["command"])
-        run.write_provenance({**origin, "data": asdict(images) if images else None})
+        about_input = {"data": asdict(images) if images else None, "init_from": start}
+        run.write_provenance({**origin, **about_input})
     with _what_was_asked_for():
         ranks.start(config.trainer.devices)
         data.setup("fit")
@@ -214,6 +217,18 @@ def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | Non
     if images and (problem := contradiction(images, before)):
         raise ConfigError(f"{problem}: {REMEDY}")
     return images
+
+
+def _its_start(
+    config: Config, run: RunDir, planned: Mapping[str, Any], *, has_begun: bool
+) -> dict[str, str] | None:
+    """The weights that the run starts from, or has started from, for provenance.json."""
+    if not config.init_from or not planned:
+        return None
+    if has_begun:
+        return run.read_provenance().get("init_from")
+    known = planned.get("init_from", {}).get(config.init_from)
+    return {"path": config.init_from, "fingerprint": check_start(config.init_from, known)}
 
 
 def _trainer(

@@ -1,30 +1,35 @@
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 
 from alexnet.config.schema import ConfigError
 from alexnet.folders.files import DamagedFile
-from alexnet.folders.sweep import SweepDir, find_checkpoint
+from alexnet.folders.sweep import SweepDir
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
 from alexnet.run.ranks import Outside
+from alexnet.run.start import fingerprint_of_start
 from alexnet.sweep.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
 
 
-def refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:
-    """Before anything starts: a run that waits its turn would find out hours later."""
+def starts_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """What the networks that runs start from hold, as fingerprints, by init_from.
+
+    Before anything starts: a run that waits its turn would find out hours later that it is missing.
+    """
+    starts = {}
     for start in dict.fromkeys(run.config.init_from for run in runs):
         if start == "":  # or an empty variable of the shell
             raise ConfigError(
                 f"init_from is missing: {runs[0].config.experiment.name} starts from a trained "
                 "network. Give init_from=RUN_FOLDER or init_from=CHECKPOINT"
             )
-        try:
-            if start is not None:
-                find_checkpoint(Path(start))
-        except FileNotFoundError as error:
-            raise ConfigError(f"init_from={start}: {error}") from error
+        if start is not None:
+            try:
+                starts[start] = fingerprint_of_start(start)
+            except OSError as error:
+                raise ConfigError(f"init_from={start}: {error}") from error
+    return starts
 
 
 def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from alexnet.config.check import check
-from alexnet.config.names import flatten
+from alexnet.config.names import flatten, is_at_or_below
 from alexnet.config.schema import Config, ConfigError
 from alexnet.config.suggest import did_you_mean
 from alexnet.config.trust import allowed, refuse_strangers, targets_in, targets_of_files, tell_runs
@@ -31,6 +32,7 @@ from alexnet.sweep.plan import (
     join_plan,
     levels_of,
     missing_root,
+    named_as_before,
     plain_key,
     prepare,
     run_name,
@@ -39,7 +41,7 @@ from alexnet.sweep.plan import (
     with_seed,
     without_hydra,
 )
-from alexnet.sweep.preflight import refuse_missing_starts, refuse_other_images, refuse_outside
+from alexnet.sweep.preflight import refuse_other_images, refuse_outside, starts_of
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
 from alexnet.sweep.resume import change_run, find_run
 from alexnet.sweep.tell import announce, nothing_could_be_built, summarize, why_wrong
@@ -47,6 +49,7 @@ from alexnet.sweep.tell import announce, nothing_could_be_built, summarize, why_
 log = logging.getLogger("alexnet.sweep")
 
 ARM = "+arm"
+OF_THE_COMMAND = ("outputs", "fresh", "allow", "imports", "arms", "rates", "experiment")
 OUR_PLUGINS = "hydra_plugins.alexnet_lab."
 
 
@@ -90,6 +93,8 @@ class ExperimentSweep:
         for override in self.config.hydra.overrides.hydra:
             if override.startswith(("hydra.sweep.", "hydra.run.")):
                 raise ConfigError(f"{override}: folders are named by what they hold; use outputs=")
+        if self.config.resume == "":  # or an empty variable of the shell
+            raise ConfigError("resume is empty: give resume=RUN_FOLDER, or leave it out")
         if self.config.resume:
             if started_from_outside():
                 raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
@@ -98,7 +103,7 @@ class ExperimentSweep:
         swept = [plain_key(key) for key in axes]
         base = self._compose(fixed)
         runs = self._plan(fixed, axes)
-        refuse_missing_starts(runs)
+        starts = starts_of(runs)
         outside = started_from_outside()
         if outside and (problem := refuse_outside(outside, runs)):
             raise ConfigError(problem)
@@ -106,14 +111,16 @@ class ExperimentSweep:
         # Also for another rank, whose process starts below.
         tell_runs([each for run in runs for each in targets_in(run.config.plain())], base.allow)
         choice = self.config.hydra.runtime.choices["data"]
-        sweep = sweep_folder(base, choice, swept, runs)
-        experiment = self._experiment(base, axes, sweep.read_plan().get("experiment", {}))
+        sweep = sweep_folder(base, choice, swept, runs, starts)
+        before = sweep.read_plan()
+        runs = named_as_before(before, runs)
+        experiment = self._experiment(base, axes, before.get("experiment", {}))
         self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
         refuse_other_images(sweep, runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
-            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
+            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts)
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             announce(sweep, runs, left)
@@ -186,6 +193,12 @@ class ExperimentSweep:
             raise ConfigError("one run at a time: resume=RUN_FOLDER")
         if "+experiment" in axes:
             raise ConfigError("one experiment at a time: +experiment=NAME")
+        for key in axes:
+            if is_at_or_below(plain_key(key), OF_THE_COMMAND):
+                raise ConfigError(
+                    f"{key}={','.join(axes[key])} is not possible: {key} has one value for all "
+                    "runs of a command. Give a command for each"
+                )
         return fixed, axes
 
     def _declared(self) -> dict[str, list[str]]:
@@ -233,8 +246,13 @@ class ExperimentSweep:
                     config=config,
                 )
             )  # fmt: skip
-        if len({run.name for run in runs}) < len(runs):
-            raise ConfigError("two levels or seeds are the same: name each once")
+        names = sorted(run.name for run in runs)
+        if len(set(names)) < len(names):
+            first = next(one for one, other in pairwise(names) if one == other)
+            raise ConfigError(
+                f"two levels or seeds are the same, or cannot be told apart by the name {first}: "
+                "name each once"
+            )
         return runs
 
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
