@@ -1,5 +1,6 @@
 """In which folder a run lies, and what it is called."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,19 @@ def test_the_folder_of_another_run_is_left_with_a_word(
 
     assert sweep_folder(tmp_path).path.name == f"{sweep.path.name}-2"
     assert "has seed-0 with another model.dropout: this is trained in" in caplog.text
+
+
+def test_a_run_whose_configuration_is_damaged_cannot_be_trained_on(
+    train_here: Train, tmp_path: Path
+):
+    [run] = write_sweep(tmp_path / "outputs").runs()
+    run.last_checkpoint.parent.mkdir()
+    with zipfile.ZipFile(run.last_checkpoint, "w"):
+        pass
+    run.config.write_text("seed: [")
+
+    done = train_here(f"resume={run.path}", "trainer.max_epochs=9")
+
+    assert done.returncode == 2
+    assert f"{run.config} is damaged (" in done.stderr
+    assert len(done.stderr.splitlines()) == 2

@@ -235,6 +235,7 @@ class RunRecorder(Checkpoint):
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task, batches = _task(pl_module), int(trainer.num_training_batches)
+        self._refuse_weights_that_are_not_finite(trainer, task)
         if self._inside_epoch is None:
             self._notice_end(trainer)
             if self.at.step < batches:  # by what a validation inside the epoch has shown
@@ -269,6 +270,18 @@ class RunRecorder(Checkpoint):
             round(row["epoch"], 2), trainer.max_epochs, 100 * row[vocabulary.TRAIN_ERROR],
             validation, row["images_per_second"],
         )  # fmt: skip
+
+    def _refuse_weights_that_are_not_finite(
+        self, trainer: pl.Trainer, task: pl.LightningModule
+    ) -> None:
+        """The loss of the last batch was finite, but it is from before the last update."""
+        tensors = (*task.parameters(), *task.buffers())
+        is_finite = all(bool(each.isfinite().all()) for each in tensors)
+        if not trainer.strategy.reduce_boolean_decision(is_finite, all=True):
+            raise Diverged(
+                f"weights are not finite after epoch {trainer.current_epoch + 1} (learning rate "
+                f"{self._lr:g}): try a lower learning.lr"
+            )
 
     def save(self, trainer: pl.Trainer, task: pl.LightningModule, *, is_best: bool = False) -> None:
         """Replace last.ckpt, and best.ckpt if told; the one before is kept until this is whole."""
@@ -387,5 +400,11 @@ def _training_metrics(task: ClassificationTask) -> Mapping[str, Metric]:
 
 
 def _rounded(row: Row) -> Row:
-    """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896."""
-    return {name: float(f"{value:.7g}") for name, value in row.items()}
+    """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896.
+
+    Not counts of images: a run that goes on finds its place by them.
+    """
+    return {
+        name: value if isinstance(value, int) else float(f"{value:.7g}")
+        for name, value in row.items()
+    }

@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import math
 import resource
 import sys
 import time
@@ -17,6 +18,7 @@ from alexnet.config.schema import Config, ConfigError, Entries, Learning, Part
 from alexnet.config.signature import signature_of
 from alexnet.config.trust import allowed
 from alexnet.folders.disk import Disk
+from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.run.images import REMEDY, Images, contradiction, identify, images_before
@@ -44,6 +46,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
 
     from alexnet.learning import (
         ClassificationTask,
+        Diverged,
         Forecast,
         RunRecorder,
         StopOnSignal,
@@ -58,7 +61,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
     # Another number of threads adds in another order: a run that goes on keeps its own.
-    before = run.read_provenance().get("threads") if checkpoint else None
+    before = _noted(run).get("threads") if checkpoint else None
     share = max(1, torch.get_num_threads() // config.trainer.devices)
     torch.set_num_threads(config.trainer.threads or before or share)
 
@@ -131,6 +134,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         began = time.monotonic()
         trainer.test(task, datamodule=data, verbose=False)
         tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
+        if not math.isfinite(loss := tested.get(vocabulary.TEST_LOSS, 0.0)):
+            raise Diverged(f"the loss of the test is {loss}: try a lower learning.lr")
         for logger in loggers:
             logger.log_metrics(tested, step=trainer.global_step)
 
@@ -219,6 +224,17 @@ def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | Non
     return images
 
 
+def _noted(run: RunDir) -> dict[str, Any]:
+    """Its provenance so far. Raises ConfigError if it cannot be read."""
+    try:
+        return run.read_provenance()
+    except DamagedFile as error:
+        raise ConfigError(
+            f"{error}. A run goes on with as many threads as it had: remove the file to go on with "
+            "trainer.threads, or as many as fit"
+        ) from error
+
+
 def _its_start(
     config: Config, run: RunDir, planned: Mapping[str, Any], *, has_begun: bool
 ) -> dict[str, str] | None:
@@ -226,7 +242,7 @@ def _its_start(
     if not config.init_from or not planned:
         return None
     if has_begun:
-        return run.read_provenance().get("init_from")
+        return _noted(run).get("init_from")
     known = planned.get("init_from", {}).get(config.init_from)
     return {"path": config.init_from, "fingerprint": check_start(config.init_from, known)}
 

@@ -2,7 +2,6 @@ import logging
 from collections.abc import Sequence
 
 from alexnet.config.schema import ConfigError
-from alexnet.folders.files import DamagedFile
 from alexnet.folders.sweep import SweepDir
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
 from alexnet.run.ranks import Outside
@@ -44,8 +43,6 @@ def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
         try:
             before = images_before(sweep, run.config.data, run.arm)
             images = identify(run.config.data) if before else None
-        except DamagedFile:
-            raise
         except (ValueError, OSError) as error:
             why = str(error).splitlines()[0]
             log.info("not compared with the images of the runs before: %s", why)

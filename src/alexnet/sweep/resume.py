@@ -5,7 +5,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from alexnet.config.check import check
+from alexnet.config.check import check, read_stored
 from alexnet.config.schema import Config, ConfigError, Part
 from alexnet.folders.run import RunDir
 from alexnet.run.images import contradiction, identify, images_of
@@ -43,7 +43,7 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     `composed` is the command's own configuration, from which a group such as trainer=cpu is read:
     only its keys that may change are taken. Raises ConfigError that names every other change.
     """
-    stored = OmegaConf.load(run.config)
+    stored = read_stored(run.config)
     refused = []
     for override in overrides:
         key = override.get_key_element()

@@ -15,13 +15,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from alexnet.config.check import check
+from alexnet.config.check import check, read_stored
 from alexnet.config.names import flatten, is_at_or_below
 from alexnet.config.schema import Config, ConfigError
 from alexnet.config.suggest import did_you_mean
 from alexnet.config.trust import allowed, refuse_strangers, targets_in, targets_of_files, tell_runs
 from alexnet.folders.ending import Exit
-from alexnet.folders.files import hold
+from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import python_path
@@ -44,7 +44,14 @@ from alexnet.sweep.plan import (
 from alexnet.sweep.preflight import refuse_other_images, refuse_outside, starts_of
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
 from alexnet.sweep.resume import change_run, find_run
-from alexnet.sweep.tell import announce, nothing_could_be_built, summarize, why_wrong
+from alexnet.sweep.tell import (
+    announce,
+    damage,
+    nothing_could_be_built,
+    status_of,
+    summarize,
+    why_wrong,
+)
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -136,6 +143,8 @@ class ExperimentSweep:
                 _report(sweep)
             else:
                 log.info("all of it: %s", sweep.run(runs[0].name).path)
+        if damages := [text for run in runs if (text := damage(sweep.run(run.name), run))]:
+            raise DamagedFile("\n".join(damages))
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
 
     def _train_on(self, arguments: list[str]) -> NoReturn:
@@ -145,9 +154,7 @@ class ExperimentSweep:
         may_build = allowed(
             [*targets_of_files(self._folders()), *check(without_hydra(self.config)).allow]
         )
-        refuse_strangers(
-            OmegaConf.to_container(OmegaConf.load(run.config)), may_build, str(run.path)
-        )
+        refuse_strangers(OmegaConf.to_container(read_stored(run.config)), may_build, str(run.path))
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
@@ -158,8 +165,8 @@ class ExperimentSweep:
             except Interrupted as error:
                 code = error.exit
             if code is Exit.WRONG:
-                raise ConfigError(run.read_status()["error"])
-            status = run.read_status()
+                raise ConfigError(status_of(run)["error"])
+            status = status_of(run)
             why = status.get("error", status.get("cause", ""))
             log.info("%s %s %s", run.name, status["state"], why)
             log.info("all of it: %s", run.path)
