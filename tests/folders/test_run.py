@@ -209,3 +209,15 @@ def test_a_plan_of_other_values_or_of_runs_elsewhere_is_named(tmp_path: Path, co
 
     with pytest.raises(DamagedFile, match=r"sweep\.json is damaged"):
         list(SweepDir(tmp_path).runs())
+
+
+def test_a_checkpoint_that_a_killed_process_was_writing_is_cleared_away(tmp_path: Path):
+    run = RunDir(tmp_path)
+    folder = run.last_checkpoint.parent
+    folder.mkdir()
+    for name in ("partial.ckpt", "best.partial", "last.ckpt", "my_partial.ckpt"):
+        (folder / name).touch()
+
+    run.clear_partial()
+
+    assert {file.name for file in folder.iterdir()} == {"last.ckpt", "my_partial.ckpt"}

@@ -1,4 +1,7 @@
 import math
+import resource
+import signal
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -140,3 +143,32 @@ def test_counts_of_images_are_written_in_full(tmp_path: Path):
         "images": 115_312_345,
         "train/error": 0.3,
     }
+
+
+def test_checkpoints_are_written_beside_their_target_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    nowhere = tmp_path / "no room here"
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+
+    run = fit(tmp_path, max_epochs=1)
+
+    assert run.whole_checkpoint() == run.last_checkpoint
+    assert {file.name for file in run.last_checkpoint.parent.iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_nothing_and_says_so(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        with pytest.raises(OSError, match="File too large"):
+            fit(tmp_path, max_epochs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert not list((tmp_path / "checkpoints").iterdir())

@@ -139,6 +139,12 @@ class RunDir:
             os.replace(self.last_checkpoint, self._previous_checkpoint)
         os.replace(partial, self.last_checkpoint)
 
+    def clear_partial(self) -> None:
+        """Remove the checkpoint that a process was writing when it was killed."""
+        for file in self.checkpoints:
+            if "partial" in file.name:
+                file.unlink()
+
     def whole_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, by the sums in the file; None if there is none.
 

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from alexnet.results import wording
 from alexnet.results.compare import Comparison, Fate, Outcome, compare, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.verdict_file import verdict_content
+
+_SECONDS_TO_WRITE = 3600.0
 
 HOW_TO_READ = """
 - An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
@@ -79,6 +83,7 @@ def write_report(folder: str | Path) -> Report:
     target = SweepDir(sweep.path).report
     partial = target.with_name(f".report-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    _clear_partial(sweep.path)
     partial.mkdir()
     try:
         draw = _draw(sweep, comparison, partial)
@@ -89,6 +94,14 @@ def write_report(folder: str | Path) -> Report:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Report(folder=target, sweep=sweep, comparison=comparison)
+
+
+def _clear_partial(folder: Path) -> None:
+    """Remove what was being written by processes that have been killed; a report takes seconds."""
+    for left in folder.glob(".report-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _SECONDS_TO_WRITE and not left.is_symlink():
+                shutil.rmtree(left)
 
 
 def _draw(sweep: Sweep, comparison: Comparison, folder: Path) -> list[str]:

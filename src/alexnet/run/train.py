@@ -58,6 +58,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     _hush_lightning()
     imported = _peak_memory_megabytes()
     planned = SweepDir(run.path.parent).read_plan() if ranks.rank == 0 else {}
+    if ranks.rank == 0:
+        run.clear_partial()
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
     # Another number of threads adds in another order: a run that goes on keeps its own.

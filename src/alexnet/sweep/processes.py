@@ -166,7 +166,7 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     with _told_to_stop() as told:
         while process.poll() is None:
             if told.to_stop:
-                process.send_signal(told.word)
+                process.send_signal(signal.SIGKILL if told.to_kill else told.word)
             time.sleep(SECONDS_BETWEEN_LOOKS)
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
@@ -227,7 +227,7 @@ def _told_to_stop() -> Iterator[_Told]:
     told = _Told()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if told.to_stop == "SIGINT" and number == signal.SIGINT:
+        if told.to_stop and number == signal.SIGINT:
             told.to_kill = True
         told.to_stop = told.to_stop or signal.Signals(number).name
 
