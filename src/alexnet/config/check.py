@@ -73,6 +73,15 @@ def read_stored(file: Path) -> DictConfig:
     return stored
 
 
+def refuse_16_bits_of_a_cpu(config: Config) -> None:
+    """For who knows that the run would be on a CPU, which has bfloat16 alone."""
+    if config.trainer.precision == "16-mixed":
+        raise ConfigError(
+            "trainer.precision=16-mixed needs a GPU: a CPU would train in bfloat16 instead. Choose "
+            "trainer.precision=bf16-mixed or 32-true"
+        )
+
+
 def _resolved(composed: Any) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(composed, resolve=True)

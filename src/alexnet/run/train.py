@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from alexnet import vocabulary
+from alexnet.config.check import refuse_16_bits_of_a_cpu
 from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError, Entries, Learning, Part
 from alexnet.config.signature import signature_of
@@ -130,6 +131,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
                 config, run, ranks, callbacks=callbacks, loggers=loggers,
                 shares_batches=hasattr(data, "start_at"),
             )  # fmt: skip
+            if trainer.strategy.root_device.type == "cpu":
+                refuse_16_bits_of_a_cpu(config)
         if checkpoint:
             log.info("going on from %s", checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)

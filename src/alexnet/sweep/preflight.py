@@ -1,11 +1,17 @@
 import logging
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 
-from alexnet.config.schema import ConfigError
+from alexnet.config.check import refuse_16_bits_of_a_cpu
+from alexnet.config.schema import Config, ConfigError
 from alexnet.folders.sweep import SweepDir
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
+from alexnet.run.loggers import missing_package
 from alexnet.run.ranks import Outside
 from alexnet.run.start import fingerprint_of_start
+from alexnet.sweep.devices import gpus_here
 from alexnet.sweep.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
@@ -71,3 +77,38 @@ def refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
             f"{processes}"
         )
     return None
+
+
+def refuse_missing_packages(configs: Sequence[Config]) -> None:
+    """Before anything starts: a logger that cannot be had."""
+    parts = [part for config in configs for _, part in config.logger.items()]
+    if problems := dict.fromkeys(filter(None, map(missing_package, parts))):
+        raise ConfigError("\n".join(problems))
+
+
+def refuse_what_is_not_here(configs: Sequence[Config]) -> None:
+    """What these runs need and this machine, on which they are to run, does not have."""
+    has_gpu = any(config.trainer.accelerator != "cpu" for config in configs) and bool(gpus_here())
+    for config in configs:
+        trainer, uses_gpu = config.trainer, has_gpu and config.trainer.accelerator != "cpu"
+        if trainer.num_nodes > 1:
+            raise ConfigError(
+                f"trainer.num_nodes={trainer.num_nodes} needs torchrun or srun, which start the "
+                "processes of all machines: run the same command under one of them"
+            )
+        if not uses_gpu and sys.platform != "darwin":  # which may have MPS
+            refuse_16_bits_of_a_cpu(config)
+        if trainer.compile and (name := _missing_compiler(uses_gpu=uses_gpu)):
+            raise ConfigError(
+                f"trainer.compile=true needs the compiler {name}, which is not on this machine: "
+                "install it, or set trainer.compile=false"
+            )
+
+
+def _missing_compiler(*, uses_gpu: bool) -> str | None:
+    """torch.compile writes C++ for a CPU; for a GPU its kernels are started from C."""
+    if uses_gpu:
+        names = [os.environ.get("CC") or "gcc", "clang"]
+    else:
+        names = [os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")]
+    return None if any(map(shutil.which, names)) else names[0]

@@ -10,6 +10,7 @@ from alexnet.config.schema import Config, ConfigError, Part
 from alexnet.folders.run import RunDir
 from alexnet.run.images import contradiction, identify, images_of
 from alexnet.sweep.plan import missing_root, write_config
+from alexnet.sweep.preflight import refuse_missing_packages, refuse_what_is_not_here
 
 # What may change when a run goes on: it must stay the same run.
 MAY_CHANGE = (
@@ -17,6 +18,7 @@ MAY_CHANGE = (
     "trainer.max_steps",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.num_nodes",
     "trainer.strategy",
     "trainer.threads",
     "data.workers",
@@ -62,6 +64,8 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     problem = _trained_longer(run, config) or missing_root(config)
     if problem := problem or _other_images(run, config.data):
         raise ConfigError(problem)
+    refuse_missing_packages([config])
+    refuse_what_is_not_here([config])
     write_config(stored, run.config, resolve=False)
 
 

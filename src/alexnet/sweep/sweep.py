@@ -41,7 +41,13 @@ from alexnet.sweep.plan import (
     with_seed,
     without_hydra,
 )
-from alexnet.sweep.preflight import refuse_other_images, refuse_outside, starts_of
+from alexnet.sweep.preflight import (
+    refuse_missing_packages,
+    refuse_other_images,
+    refuse_outside,
+    refuse_what_is_not_here,
+    starts_of,
+)
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
 from alexnet.sweep.resume import change_run, find_run
 from alexnet.sweep.tell import (
@@ -88,6 +94,11 @@ class ExperimentSweep:
         self.max_runs = max_runs
         self.max_seeds = max_seeds
 
+    @property
+    def is_local(self) -> bool:
+        """Whether runs are started here, and not by another launcher, perhaps elsewhere."""
+        return bool(self.config.hydra.launcher._target_.startswith(OUR_PLUGINS))
+
     def plan_runs(self, arguments: list[str]) -> list[PlannedRun]:
         """Every arm with every seed; `arguments` is the command line without Hydra's own keys.
 
@@ -111,7 +122,12 @@ class ExperimentSweep:
         base = self._compose(fixed)
         runs = self._plan(fixed, axes)
         starts = starts_of(runs)
+        configs = [run.config for run in runs]
+        refuse_missing_packages(configs)
         outside = started_from_outside()
+        if not outside and self.is_local:
+            self._refuse_what_is_not_applied()
+            refuse_what_is_not_here(configs)
         if outside and (problem := refuse_outside(outside, runs)):
             raise ConfigError(problem)
 
@@ -347,9 +363,18 @@ class ExperimentSweep:
                     f"{', '.join(sorted(theirs))}"
                 )
 
+    def _refuse_what_is_not_applied(self) -> None:
+        """Settings of Hydra's own launchers, which start no process of their own for a run."""
+        for key in ("env_set", "env_copy"):
+            if self.config.hydra.job.get(key):
+                raise ConfigError(
+                    f"hydra.job.{key} is for other launchers: set variables before the command, as "
+                    "in NAME=VALUE python src/train.py"
+                )
+
     def _refuse_missing_data(self, runs: Sequence[PlannedRun]) -> None:
         """Before anything starts; other launchers' workers may see folders that are not here."""
-        if self.config.hydra.launcher._target_.startswith(OUR_PLUGINS):
+        if self.is_local:
             problems = [problem for run in runs if (problem := missing_root(run.config))]
             if problems:
                 raise ConfigError("\n".join(dict.fromkeys(problems)))
