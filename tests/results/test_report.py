@@ -345,3 +345,22 @@ def test_what_a_killed_process_was_writing_is_cleared_away(three_seeds: Path):
 
     assert not left.exists()
     assert under_way.exists()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        ({"commit": None, "dirty": False, "version": "9.8.7"}, "none (installed, version 9.8.7)"),
+        ({"commit": None, "dirty": None, "version": "9.8.7"}, "unknown"),
+        ({"commit": "0123abc", "dirty": True}, "0123abc (with uncommitted changes)"),
+    ],
+)
+def test_the_code_of_an_installed_program_is_its_version(
+    three_seeds: Path, recorded: dict[str, object], shown: str
+):
+    for file in three_seeds.glob("*/provenance.json"):
+        file.write_text(json.dumps(recorded))
+
+    write_report(three_seeds)
+
+    assert f"- commit: {shown}\n" in readme(three_seeds)

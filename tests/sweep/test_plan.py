@@ -1,11 +1,15 @@
 """In which folder a run lies, and what it is called."""
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
+from alexnet.config.check import load
 from alexnet.config.schema import ConfigError
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
@@ -14,6 +18,7 @@ from alexnet.run.start import check_start
 from alexnet.sweep.plan import join_plan, named_as_before, prepare, run_name
 from alexnet.sweep.plan import sweep_folder as find_folder
 from alexnet.sweep.preflight import starts_of
+from alexnet.sweep.resume import change_run
 from tests.conftest import Train, plan
 
 
@@ -253,3 +258,37 @@ def test_a_run_whose_configuration_is_damaged_cannot_be_trained_on(
     assert done.returncode == 2
     assert f"{run.config} is damaged (" in done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("total", "follows"), [("${trainer.max_epochs}", 9), ("3", 3)])
+def test_a_cosine_that_was_to_end_with_the_run_does_so_when_it_is_trained_on(
+    tmp_path: Path, total: str, follows: int
+):
+    cosine = ("learning=cosine", "trainer.max_epochs=5", f"learning.scheduler.total={total}")
+    [run] = write_sweep(tmp_path, *cosine).runs()
+    longer = OverridesParser.create().parse_overrides(["trainer.max_epochs=9"])
+
+    change_run(run, longer, OmegaConf.create({"trainer": {"max_epochs": 9}}))
+
+    config = load(run.config)
+    assert config.trainer.max_epochs == 9
+    assert config.learning.scheduler.total == follows
+
+
+def test_a_result_of_another_seed_is_not_believed_and_costs_one_run(
+    train_here: Train, tmp_path: Path
+):
+    sweep = write_sweep(tmp_path / "outputs", "seed=0,1")
+    for seed, run in enumerate(sweep.runs()):
+        run.write_status({"state": "finished"})
+        if seed == 0:
+            run.write_result({"metrics": {"test/error": 0.25}, "seed": 0, "arm": {}})
+
+    done = train_here("seed=0,1")  # that of seed 1 says that it is of seed 0
+
+    assert done.returncode == 1
+    assert re.search(r"seed-0 +finished before +test error 25.0 %", done.stdout)
+    assert re.search(r"seed-1 +unreadable", done.stdout)
+    [line] = done.stderr.splitlines()
+    assert "seed-1/result.json is damaged: its seed is 0, that of the run 1. Remove" in line
+    assert "1 unreadable" in (sweep.report / "README.md").read_text()

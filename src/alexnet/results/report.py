@@ -344,11 +344,7 @@ def _provenance(sweep: Sweep) -> str:
     """Command, commit, versions, hardware, threads: each distinct value with its number of runs."""
     known = [provenance for provenance in sweep.provenance.values() if provenance]
     lines = [f"- command: `{sweep.command}`"] if sweep.command else []
-    commits = [
-        f"{each.get('commit') or 'unknown'} ({'with' if each.get('dirty') else 'without'} "
-        "uncommitted changes)"
-        for each in known
-    ]
+    commits = [_code(each) for each in known]
     texts = {
         "commit": commits,
         "versions": [_listed(each.get("versions")) for each in known],
@@ -363,6 +359,15 @@ def _provenance(sweep: Sweep) -> str:
         )
         lines.append(f"- {name}: {'; '.join(shown) or 'not recorded'}")
     return "\n".join(lines)
+
+
+def _code(provenance: Mapping[str, Any]) -> str:
+    """Which code a run was made by: a commit, or without a checkout the version."""
+    commit, version = provenance.get("commit"), provenance.get("version")
+    if not commit and version and provenance.get("dirty") is False:  # installed
+        return f"none (installed, version {version})"
+    changes = "with" if provenance.get("dirty") else "without"
+    return f"{commit} ({changes} uncommitted changes)" if commit else "unknown"
 
 
 def _listed(content: Any) -> str:

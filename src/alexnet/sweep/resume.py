@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,10 @@ from alexnet.folders.run import RunDir
 from alexnet.run.images import contradiction, identify, images_of
 from alexnet.sweep.plan import missing_root, write_config
 from alexnet.sweep.preflight import refuse_missing_packages, refuse_what_is_not_here
+
+log = logging.getLogger("alexnet.sweep")
+
+COSINE = "alexnet.learning.cosine_with_warmup"
 
 # What may change when a run goes on: it must stay the same run.
 MAY_CHANGE = (
@@ -46,6 +51,7 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     only its keys that may change are taken. Raises ConfigError that names every other change.
     """
     stored = read_stored(run.config)
+    before = OmegaConf.select(stored, "trainer.max_epochs")
     refused = []
     for override in overrides:
         key = override.get_key_element()
@@ -60,6 +66,7 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     if refused:
         raise ConfigError("\n".join(refused))
     OmegaConf.update(stored, "resume", None)
+    _follow_max_epochs(stored, before)
     config = check(stored)
     problem = _trained_longer(run, config) or missing_root(config)
     if problem := problem or _other_images(run, config.data):
@@ -67,6 +74,19 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     refuse_missing_packages([config])
     refuse_what_is_not_here([config])
     write_config(stored, run.config, resolve=False)
+
+
+def _follow_max_epochs(stored: DictConfig, before: int) -> None:
+    """The cosine ends where the run does: conf/learning/cosine.yaml derives one from the other."""
+    scheduler, now = OmegaConf.select(stored, "learning.scheduler"), stored.trainer.max_epochs
+    if now == before or not scheduler or scheduler.get("_target_") != COSINE:
+        return
+    if scheduler.total == before:
+        scheduler.total = now
+        log.warning(
+            "learning.scheduler.total=%s follows trainer.max_epochs: the learning rate rises to "
+            "where it would be in a run of that length", now,
+        )  # fmt: skip
 
 
 def _trained_longer(run: RunDir, config: Config) -> str | None:
