@@ -32,7 +32,7 @@ class Devices:
     @classmethod
     def of_this_machine(cls, parallel: int | str) -> "Devices":
         """Its GPUs, or CUDA_VISIBLE_DEVICES of them; its cores, if `parallel` runs are to share."""
-        gpus = _gpus()
+        gpus = gpus_here()
         if parallel == "auto":
             return cls(gpus=gpus, places=max(1, len(gpus)))
         places, cores = int(parallel), os.cpu_count() or 1
@@ -58,7 +58,8 @@ class Devices:
         self._free = [*self._free, *share.gpus]
 
 
-def _gpus() -> list[str]:
+def gpus_here() -> list[str]:
+    """The GPUs of this machine that may be used, by index."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu for gpu in visible.split(",") if gpu and gpu != "-1"]
     try:
