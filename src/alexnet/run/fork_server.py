@@ -85,6 +85,8 @@ class ForkedChild:
             "arguments": command[len(RUN) - 1 :],
             "environment": {**environment, VARIABLE: address},
             "folder": os.getcwd(),
+            # As after exec: what is ignored stays ignored, for example SIGHUP under nohup.
+            "ignored": [n for n in SIGNALS_TO_STOP if signal.getsignal(n) is signal.SIG_IGN],
         }
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -212,7 +214,8 @@ class _Server:
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._running: dict[int, socket.socket] = {}
-        self._stopping = {each: signal.signal(each, signal.SIG_IGN) for each in SIGNALS_TO_STOP}
+        for number in SIGNALS_TO_STOP:  # which a batch system sends to every process of a job
+            signal.signal(number, signal.SIG_IGN)
 
     def serve(self) -> None:
         """Fork processes until standard input closes and all are over.
@@ -260,8 +263,6 @@ class _Server:
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for number, handler in self._stopping.items():
-                signal.signal(number, handler)
             self._ready.close()
             for opened in (self._listener, connection, *self._running.values()):
                 opened.close()
@@ -307,6 +308,7 @@ class _Request:
     arguments: list[str]
     environment: dict[str, str]
     folder: str
+    ignored: list[int]
     descriptors: list[int]  # standard input and output
 
     @classmethod
@@ -322,6 +324,12 @@ class _Request:
 
     def become(self) -> None:
         """Turn this process into the one that was asked for."""
+        for number in SIGNALS_TO_STOP:
+            ignored = number in self.ignored
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        # As Python does when it starts.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         os.setsid()
         stdin, output = self.descriptors
         for descriptor, standard in ((stdin, 0), (output, 1), (output, 2)):
