@@ -7,10 +7,12 @@ its own, with its own signals, output, environment and exit status.
 Linux only. Elsewhere, on GPUs, and with ALEXNET_LAB_FORK_SERVER=0, each run imports by itself.
 """
 
+import atexit
 import gc
 import hashlib
 import importlib
 import json
+import logging
 import os
 import secrets
 import selectors
@@ -344,21 +346,39 @@ class _Request:
 def main() -> int | str:
     """Import, serve; in each process that is forked: the run, as by `python -m alexnet.run`."""
     server = _Server(socket.socket(fileno=int(sys.argv[1])))
+    codes: list[int] = []
+    atexit.register(_leave, codes)  # the first to be registered is the last to be called
     # Read by torch when it takes its first memory: see alexnet.run.__main__.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for module in _NEEDED_BY_RUNS:
         importlib.import_module(module)
     import numpy
 
+    from alexnet.config.schema import training_schema
     from alexnet.run.__main__ import main as run
 
-    if len(os.listdir("/proc/self/task")) > 1:  # a lock that another thread holds stays locked
+    training_schema(None)  # is kept, and reads half of Lightning's source
+    # A lock that another thread holds stays locked in a fork. OpenBLAS starts threads when it is
+    # loaded, but ends them before a fork and starts them again when they are needed.
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    if len(os.listdir("/proc/self/task")) > 1:
         return "an import has started a thread: nothing can be forked from here"
     gc.collect()
     gc.freeze()  # the pages of what is imported stay shared
     server.serve()
     numpy.random.seed()  # from the system, as in a new process; `random` sees to itself
-    return run()
+    codes.append(run())
+    return codes[0]
+
+
+def _leave(codes: Sequence[int]) -> None:
+    """End a process whose run has ended, without taking apart what was imported: half a second."""
+    if codes:
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(codes[0])
 
 
 if __name__ == "__main__":
