@@ -356,7 +356,9 @@ def main() -> int | str:
 
     from alexnet.config.schema import training_schema
     from alexnet.run.__main__ import main as run
+    from alexnet.run.provenance import code_in_use
 
+    code_in_use()
     training_schema(None)  # is kept, and reads half of Lightning's source
     # A lock that another thread holds stays locked in a fork. OpenBLAS starts threads when it is
     # loaded, but ends them before a fork and starts them again when they are needed.
