@@ -2,9 +2,9 @@
 
     python benchmarks/sweep.py [runs]
 
-Compares the seconds per run of a sweep (the slope between two sweeps of different length, so that
-composing and reporting, once per sweep, do not count) with the bare `python -m alexnet.run FOLDER`
-of the same runs, both on this machine in one go; and the memory of the sweep's process.
+Compares what a run of a sweep takes beyond its training (from the end of the run before it to its
+own end, less the `seconds` of its result) with the bare `python -m alexnet.run FOLDER`, which
+imports torch and Lightning, and with these imports alone; and the memory of the sweep's process.
 """
 
 import itertools
@@ -30,13 +30,12 @@ from alexnet.paths import PROJECT
 TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.max_epochs=1")
 
 
-def sweep(outputs: Path, runs: int) -> tuple[float, list[float], list[int]]:
-    """Seconds in all, seconds between the ends of runs, and KiB of the sweep's process.
+def sweep(outputs: Path, runs: int) -> tuple[list[float], list[int]]:
+    """Seconds of each run but the first beyond its training, and KiB of the sweep's process.
 
     Memory twice a second until the last run has ended: what follows is the report, with matplotlib.
     """
     command = ["src/train.py", *TINY, f"seed=range({runs})", f"outputs={outputs}"]
-    began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *command], cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
@@ -54,15 +53,23 @@ def sweep(outputs: Path, runs: int) -> tuple[float, list[float], list[int]]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     process.wait()
-    seconds = time.perf_counter() - began
     watcher.join()
-    ends = sorted(file.stat().st_mtime for file in results())
-    assert len(ends) == runs
-    return seconds, [b - a for a, b in itertools.pairwise(ends)], memory
+    ended = sorted(results(), key=lambda file: file.stat().st_mtime)
+    assert len(ended) == runs
+    beyond = [
+        after.stat().st_mtime - before.stat().st_mtime - training_seconds(RunDir(after.parent))
+        for before, after in itertools.pairwise(ended)
+    ]
+    return beyond, memory
+
+
+def training_seconds(run: RunDir) -> float:
+    """What its trainings, validations and test have taken."""
+    return run.read_result()["seconds"]
 
 
 def bare_run(finished: RunDir, folder: Path) -> float:
-    """Seconds of the process of a run alone, started from a copy of a run's folder."""
+    """Seconds of the process of a run alone beyond its training, from a copy of a run's folder."""
     run = RunDir(folder / finished.path.parent.name / finished.name)
     shutil.copytree(finished.path / ".hydra", run.path / ".hydra")
     shutil.copy(finished.path.parent / "sweep.json", run.path.parent)
@@ -71,7 +78,20 @@ def bare_run(finished: RunDir, folder: Path) -> float:
         [sys.executable, "-m", "alexnet.run", str(run.path)],
         cwd=PROJECT, check=True, capture_output=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
+    return time.perf_counter() - began - training_seconds(run)
+
+
+def imports() -> float:
+    """Seconds of a process that imports torch and Lightning."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch, lightning.pytorch"], check=True)
     return time.perf_counter() - began
+
+
+def in_words(seconds: list[float]) -> str:
+    """Median and range."""
+    low, high = min(seconds), max(seconds)
+    return f"{statistics.median(seconds):.2f} s ({low:.2f} to {high:.2f}, n = {len(seconds)})"
 
 
 def checkpoint_seconds(folder: Path, repeats: int = 5) -> list[float]:
@@ -102,22 +122,18 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        short, _, _ = sweep(folder / "short", 2)
-        [plan] = (folder / "short").glob("*/*/sweep.json")
+        beyond, memory = sweep(folder / "sweep", runs)
+        [plan] = (folder / "sweep").glob("*/*/sweep.json")
         finished = next(SweepDir(plan.parent).runs())
-        bare = [bare_run(finished, folder / f"bare{i}") for i in range(5)]
-        long, gaps, memory = sweep(folder / "long", runs)
-        bare += [bare_run(finished, folder / f"bare{i}") for i in range(5, 10)]
-        per_run, alone = (long - short) / (runs - 2), statistics.median(bare)
-        half = len(gaps) // 2
+        alone = [bare_run(finished, folder / f"bare{i}") for i in range(5)]
+        imported = [imports() for _ in range(5)]
+        half = len(beyond) // 2
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {runs} runs")
-        print(
-            f"a run in the sweep {per_run:.2f} s, alone {alone:.2f} s (median of {len(bare)}, ",
-            end="",
-        )
-        print(f"{min(bare):.2f} to {max(bare):.2f}): {100 * (per_run / alone - 1):+.1f} %")
-        print(f"between ends of runs: first half {statistics.median(gaps[:half]):.2f} s, ", end="")
-        print(f"second half {statistics.median(gaps[half:]):.2f} s (medians)")
+        print(f"a run after the first, beyond its training: {in_words(beyond)}")
+        print(f"  first half of the sweep: {in_words(beyond[:half])}")
+        print(f"  second half: {in_words(beyond[half:])}")
+        print(f"the process of a run alone, beyond its training: {in_words(alone)}")
+        print(f"importing torch and Lightning alone: {in_words(imported)}")
         third = max(1, len(memory) // 3)
         print(
             f"memory of the sweep: {max(memory[:third]) / 1024:.0f} MiB in the first third, ",
@@ -125,11 +141,7 @@ def main() -> None:
         )
         print(f"{max(memory[third:]) / 1024:.0f} MiB later, before the report")
         saves = checkpoint_seconds(folder / "alexnet")
-        print(
-            f"a checkpoint of AlexNet: {statistics.median(saves):.2f} s (median of {len(saves)}, ",
-            end="",
-        )
-        print(f"{min(saves):.2f} to {max(saves):.2f})")
+        print(f"a checkpoint of AlexNet: {in_words(saves)}")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import CONF, PROJECT, python_path
+from alexnet.run.fork_server import VARIABLE, ForkServer
 from alexnet.sweep import ExperimentSweep
 from alexnet.sweep.plan import PlannedRun
 
@@ -44,6 +45,17 @@ def the_sweep(outputs: Path) -> SweepDir:
     return SweepDir(plan_file.parent)
 
 
+@cache
+def fork_server() -> ForkServer:
+    """The server from which the runs of all tests are forked, so that torch is imported once."""
+    return ForkServer({**os.environ, "PYTHONPATH": python_path()})
+
+
+def as_a_user(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a command."""
+    return {**os.environ, VARIABLE: fork_server().address, **(environment or {})}
+
+
 def run_python(
     *words: object, environment: Mapping[str, str] | None = None, **settings: Any
 ) -> subprocess.CompletedProcess[str]:
@@ -51,7 +63,7 @@ def run_python(
     return subprocess.run(
         [sys.executable, *map(str, words)],
         cwd=PROJECT, capture_output=True, text=True, timeout=240, check=False,
-        env={**os.environ, **(environment or {})}, **settings,
+        env=as_a_user(environment), **settings,
     )  # fmt: skip
 
 
@@ -124,7 +136,7 @@ class Sweep:
         nowhere = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         self.process = subprocess.Popen(
             [*by, "src/train.py", *arguments, f"outputs={outputs}"],
-            cwd=PROJECT, env=os.environ | environment, **nowhere | settings,
+            cwd=PROJECT, env=as_a_user(environment), **nowhere | settings,
         )  # fmt: skip
 
     def wait_for(self, is_so: Callable[[RunDir], bool], seconds: float = 120) -> RunDir:

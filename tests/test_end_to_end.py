@@ -10,6 +10,7 @@ import torch
 from alexnet.folders.sweep import SweepDir
 from alexnet.model import AlexNet
 from alexnet.results import load_sweep
+from alexnet.run.fork_server import VARIABLE
 from tests.conftest import Train, run_train, the_sweep
 
 QUICK = ("data=synthetic", "data.num_images=256", "data.batch_size=32", "trainer.threads=1")
@@ -111,8 +112,10 @@ def three_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
-def test_the_same_command_gives_the_same_numbers(three_epochs: Path, train: Train, tmp_path: Path):
-    train(*THREE_EPOCHS)
+def test_the_same_command_gives_the_same_numbers_forked_or_not(
+    three_epochs: Path, train: Train, tmp_path: Path
+):
+    train(*THREE_EPOCHS, environment={VARIABLE: "0"})
 
     one, other = (
         run.path for folder in (three_epochs, tmp_path / "outputs")

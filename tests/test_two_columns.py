@@ -14,6 +14,7 @@ from alexnet.config.schema import ConfigError
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
+from alexnet.run.fork_server import VARIABLE
 from tests.conftest import Sweep, Train, plan, run_train, the_sweep
 
 TINY = (
@@ -60,15 +61,20 @@ def test_in_a_sweep_two_columns_before_and_after_one_process_give_its_numbers(
     assert not before.rank_log(1).exists()
 
 
+def faults_of(named: str) -> dict[str, str]:
+    """Variables that processes read when they start, which forked ones do not (tests/faults)."""
+    return {"FAULTS": named, "PYTHONPATH": f"{PROJECT}/tests/faults", VARIABLE: "0"}
+
+
 def run_with_faults(outputs: Path, *faults: str) -> list[RunDir]:
-    """A run for each fault (see tests/faults), and a sound one; two at a time."""
+    """A run for each fault, and a sound one; two at a time."""
     named = [
         f"seed-{seed}:{each}" for seed, fault in enumerate(faults) for each in fault.split("+")
     ]
     seeds = ",".join(map(str, range(len(faults) + 1)))
     done = run_train(
         outputs, *TINY, "trainer=two_columns", f"seed={seeds}", "hydra.launcher.parallel=2",
-        environment={"FAULTS": ",".join(named), "PYTHONPATH": f"{PROJECT}/tests/faults"},
+        environment=faults_of(",".join(named)),
     )  # fmt: skip
 
     *failed, sound = the_sweep(outputs).runs()
@@ -261,7 +267,7 @@ def test_resume_goes_on_in_one_process_and_in_two_again(tmp_path: Path):
 @pytest.mark.two_gpu
 def test_two_gpus_run_two_columns_and_a_killed_rank_ends_the_run(tmp_path: Path):
     on_gpus = ("trainer=two_columns", "trainer.accelerator=gpu", "seed=0,1")
-    faults = {"FAULTS": "seed-0:1:kill", "PYTHONPATH": f"{PROJECT}/tests/faults"}
+    faults = faults_of("seed-0:1:kill")
 
     done = run_train(tmp_path, *TINY[:-1], *on_gpus, environment=faults)
 

@@ -80,8 +80,8 @@ def test_every_image_comes_once_whatever_the_batches():
         by_size.append(all_of([Member(net=net, to_input=data.to_input)], data, views=1))
 
     assert all(len(found) == 25 for found in by_size)
-    torch.testing.assert_close(by_size[0], by_size[1])
-    torch.testing.assert_close(by_size[0], by_size[2])
+    for other in by_size[1:]:  # the networks compute in float32
+        torch.testing.assert_close(by_size[0], other, rtol=1e-5, atol=1e-6)
 
 
 def test_outputs_in_another_order_are_put_in_order():

@@ -21,6 +21,7 @@ from alexnet.cli import runs
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.paths import PROJECT
+from alexnet.run.fork_server import VARIABLE
 from tests.conftest import Sweep, run_folder, run_train, the_sweep
 
 # Dropout and the plateau rule, so that there is something to forget; a checkpoint at every batch.
@@ -156,6 +157,13 @@ def test_a_run_killed_at_twenty_random_moments_does_too(undisturbed: RunDir, tmp
     assert_equal_runs(undisturbed, run)
 
 
+def is_pending(number: signal.Signals, pid: int) -> bool:
+    """Whether a process that is suspended has been sent the signal."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    [pending] = (line.split()[1] for line in lines if line.startswith("ShdPnd:"))
+    return bool(int(pending, 16) >> (number - 1) & 1)
+
+
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
 )
@@ -165,7 +173,11 @@ def test_a_run_told_to_stop_writes_a_checkpoint_and_goes_on_exactly(
     rarely = (*COMMAND[:-1], "checkpoint.minutes=60")
     sweep = Sweep(tmp_path, *rarely)
     run = sweep.wait_for(has_rows(16))
+    pid = run.read_status()["pid"]
+    os.kill(pid, signal.SIGSTOP)  # here, however fast it is
     sweep.process.send_signal(number)
+    sweep.wait_for(lambda run: is_pending(number, pid))
+    os.kill(pid, signal.SIGCONT)
 
     code, _ = sweep.end()
 
@@ -327,7 +339,7 @@ def test_a_clock_that_goes_backwards_between_two_attempts_changes_no_number_and_
     run = half_done
     first = run.read_status()["started"]
 
-    yesterday = {"CLOCK": "-86400", "PYTHONPATH": f"{PROJECT}/tests/faults"}
+    yesterday = {"CLOCK": "-86400", "PYTHONPATH": f"{PROJECT}/tests/faults", VARIABLE: "0"}
     sweep = Sweep(tmp_path, *COMMAND, environment=yesterday)
     sweep.wait_for(lambda run: run.read_status().get("state") == "running")
     sweep.wait_for(has_rows(25))

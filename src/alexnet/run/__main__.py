@@ -13,6 +13,7 @@ from alexnet.config.check import load
 from alexnet.config.trust import allowed, refuse_strangers
 from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
+from alexnet.run.fork_server import RUN
 from alexnet.run.process import attempt
 from alexnet.run.ranks import Ranks, started_from_outside
 from alexnet.run.train import train
@@ -32,7 +33,6 @@ def main() -> Exit:
     rank = outside.rank if outside else given.rank
     run = RunDir(given.folder)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
-    command = [sys.executable, "-P", "-m", "alexnet.run", str(run.path)]
 
     def train_it(ranks: Ranks) -> None:
         file = given.config or run.config
@@ -41,7 +41,7 @@ def main() -> Exit:
         refuse_strangers(config.plain(), may_build, str(file))
         train(config, run, ranks)
 
-    return attempt(train_it, run, rank=rank, command=command)
+    return attempt(train_it, run, rank=rank, command=[*RUN, str(run.path)])
 
 
 if __name__ == "__main__":

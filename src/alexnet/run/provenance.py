@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def provenance(*, threads: int, command: str) -> dict[str, Any]:
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    commit, is_dirty = _commit(PROJECT) if PROJECT else (None, False)
+    commit, is_dirty = code_in_use()
     return {
         "version": __version__,
         "commit": commit,
@@ -38,6 +39,15 @@ def provenance(*, threads: int, command: str) -> dict[str, Any]:
         "threads": threads,
         "command": command,
     }
+
+
+@cache
+def code_in_use() -> tuple[str | None, bool | None]:
+    """The commit of this program and whether tracked files differ from it, as `provenance` says.
+
+    Asked once: a forked run has the code that was imported, whatever has been edited since.
+    """
+    return _commit(PROJECT) if PROJECT else (None, False)
 
 
 def command_line() -> str:

@@ -19,6 +19,7 @@ from typing_extensions import override
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.run import RunDir
 from alexnet.run.child import Child, what_ended
+from alexnet.run.fork_server import ForkedChild, start_child
 
 # Where the ranks of a job read their place, and what Lightning adds. None of it outlives the run.
 VARIABLES = (
@@ -87,7 +88,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         self.command = list(command)
         self.give_up = give_up
         self.are_ours = False  # started by us, not by torchrun or srun
-        self._others: dict[int, Child] = {}
+        self._others: dict[int, Child | ForkedChild] = {}
         self._is_over = threading.Event()
 
     @override
@@ -114,7 +115,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         for rank in range(1, number):
             self.run.rank_end(rank).unlink(missing_ok=True)
             self.run.rank_log(rank).unlink(missing_ok=True)
-            self._others[rank] = Child(
+            self._others[rank] = start_child(
                 [*self.command, "--rank", str(rank)],
                 log=self.run.rank_log(rank),
                 environment={**os.environ, "LOCAL_RANK": str(rank)},
@@ -174,7 +175,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         return None
 
     def _lost(self, rank: int) -> BaseException:
-        code, end = self._others[rank].returncode, self.run.read_rank_end(rank)
+        code, end = self._others[rank].wait(), self.run.read_rank_end(rank)
         if code == Exit.STOPPED:
             return Stopped(f"rank {rank}: {end['cause']}")
         if "error" in end:

@@ -1,7 +1,6 @@
 import logging
 import os
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +17,9 @@ from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.run import RunDir
 from alexnet.paths import python_path
 from alexnet.run.child import Child, what_ended
+from alexnet.run.fork_server import RUN, ForkedChild, start_child
 from alexnet.signals import SIGNALS_TO_STOP, handling
-from alexnet.sweep.devices import Devices, Share
+from alexnet.sweep.devices import Devices, Share, gpus_here
 from alexnet.sweep.display import Display
 from alexnet.sweep.plan import PlannedRun, write_config
 from alexnet.sweep.tell import status_of
@@ -111,7 +111,7 @@ def start(
     *,
     log_file: Path | None = None,
     arguments: Sequence[str] = (),
-) -> Child:
+) -> Child | ForkedChild:
     """The run of a folder as a process of its own, all that it prints in the folder's train.log.
 
     Of a run that cannot go on from a checkpoint, what it left is cleared away.
@@ -125,11 +125,15 @@ def start(
             file.unlink(missing_ok=True)
     variables = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
     variables["PYTHONPATH"] = python_path()
-    command = [sys.executable, "-P", "-m", "alexnet.run", str(run.path)]
-    return Child(
-        [*command, *arguments],
+    # A fork can use a GPU that its parent has not touched; this has not been tried on one yet.
+    fork = log_file is None and (
+        OmegaConf.load(run.config).trainer.accelerator == "cpu" or not gpus_here()
+    )
+    return start_child(
+        [*RUN, str(run.path), *arguments],
         log=log_file or run.log,
         environment={**variables, **(environment or {})},
+        fork=fork,
     )
 
 
@@ -171,7 +175,7 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
 
-def _end(process: Child, run: RunDir, *, is_ours: bool = False) -> Exit:
+def _end(process: Child | ForkedChild, run: RunDir, *, is_ours: bool = False) -> Exit:
     """How it ended; `is_ours` if it was we who killed it."""
     code = process.end()
     status = status_of(run)
