@@ -82,6 +82,15 @@ def refuse_16_bits_of_a_cpu(config: Config) -> None:
         )
 
 
+def refuse_several_machines(config: Config) -> None:
+    """For who knows that nobody starts the processes of the others, which would be waited for."""
+    if config.trainer.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes={config.trainer.num_nodes} needs torchrun or srun, which start the "
+            "processes of all machines: run the same command under one of them"
+        )
+
+
 def _resolved(composed: Any) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(composed, resolve=True)

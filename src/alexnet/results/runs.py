@@ -53,7 +53,11 @@ class Sweep:
     @property
     def is_rehearsal(self) -> bool:
         """Whether some run saw only the first batches of each epoch, as under +debug=smoke."""
-        trainers = [config.get("trainer") or {} for config in self.configs.values()]
+        trainers = [
+            trainer
+            for config in self.configs.values()
+            if isinstance(trainer := config.get("trainer"), dict)
+        ]
         limits = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
         return any(each.get(limit) is not None for each in trainers for limit in limits)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from alexnet import vocabulary
-from alexnet.config.check import refuse_16_bits_of_a_cpu
+from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
 from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError, Entries, Learning, Part
 from alexnet.config.signature import signature_of
@@ -25,7 +25,7 @@ from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.run.images import REMEDY, Images, contradiction, identify, images_before
 from alexnet.run.loggers import loggers_of
 from alexnet.run.provenance import provenance
-from alexnet.run.ranks import Ranks
+from alexnet.run.ranks import Ranks, started_from_outside
 from alexnet.run.start import check_start
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         about_input = {"data": asdict(images) if images else None, "init_from": start}
         run.write_provenance({**origin, **about_input})
     with _what_was_asked_for():
+        if started_from_outside() is None:
+            refuse_several_machines(config)
         ranks.start(config.trainer.devices)
         data.setup("fit")
         num_classes = _num_classes(data, config)

@@ -4,7 +4,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from alexnet.config.check import refuse_16_bits_of_a_cpu
+from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
 from alexnet.config.schema import Config, ConfigError
 from alexnet.folders.sweep import SweepDir
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
@@ -91,11 +91,7 @@ def refuse_what_is_not_here(configs: Sequence[Config]) -> None:
     has_gpu = any(config.trainer.accelerator != "cpu" for config in configs) and bool(gpus_here())
     for config in configs:
         trainer, uses_gpu = config.trainer, has_gpu and config.trainer.accelerator != "cpu"
-        if trainer.num_nodes > 1:
-            raise ConfigError(
-                f"trainer.num_nodes={trainer.num_nodes} needs torchrun or srun, which start the "
-                "processes of all machines: run the same command under one of them"
-            )
+        refuse_several_machines(config)
         if not uses_gpu and sys.platform != "darwin":  # which may have MPS
             refuse_16_bits_of_a_cpu(config)
         if trainer.compile and (name := _missing_compiler(uses_gpu=uses_gpu)):

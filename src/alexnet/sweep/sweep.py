@@ -166,7 +166,7 @@ class ExperimentSweep:
     def _train_on(self, arguments: list[str]) -> NoReturn:
         """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
-        run = find_run(Path(self.config.resume).resolve())
+        run = find_run(Path(self.config.resume).expanduser().resolve())
         may_build = allowed(
             [*targets_of_files(self._folders()), *check(without_hydra(self.config)).allow]
         )
