@@ -97,7 +97,7 @@ class Display:
                 100 * row[vocabulary.TRAIN_ERROR], 100 * row[vocabulary.VAL_ERROR],
                 row["images_per_second"], self._left(run, row["epoch"]),
             )  # fmt: skip
-        self._rows[run.name] = max(len(rows), self._rows[run.name])
+        self._rows[run.name] = len(rows)  # fewer, where a run that goes on has taken some back
 
     def _cells(self, run: RunDir) -> list[str]:
         progress, metrics = _read(run.read_progress), _read(run.read_metrics)
