@@ -103,12 +103,15 @@ def test_predictions_hold_every_image_once_and_give_the_errors_again(run: Path, 
         assert (row["class_1"] == row["true_class"]) == (row["right_top1_ties_shared"] == "1")
 
 
+ENTRY = {"arm": {}, "seed": 0}  # of a run in a plan
+
+
 @pytest.mark.parametrize(("where", "what"), [("..", "a sweep"), ("../..", "a folder of sweeps")])
 def test_a_sweep_is_refused_with_one_of_its_runs(
     run: Path, where: str, what: str, capsys: pytest.CaptureFixture[str]
 ):
     folder = (run / where).resolve()
-    SweepDir(run.parent).write_plan({"runs": {"not-begun": {}, run.name: {}}})
+    SweepDir(run.parent).write_plan({"runs": {"not-begun": ENTRY, run.name: ENTRY}})
 
     assert evaluate.main([f"checkpoint={folder}"]) == Exit.WRONG
 
@@ -116,7 +119,7 @@ def test_a_sweep_is_refused_with_one_of_its_runs(
 
 
 def test_a_sweep_without_checkpoints_has_no_run_to_name(run: Path):
-    SweepDir(run.parent).write_plan({"runs": {"not-begun": {}}})
+    SweepDir(run.parent).write_plan({"runs": {"not-begun": ENTRY}})
 
     with pytest.raises(FileNotFoundError, match="no run in it has checkpoints"):
         find_checkpoint(run.parent)

@@ -1,5 +1,6 @@
 import os
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +10,14 @@ from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.sweep.devices import Devices
 from alexnet.sweep.processes import Interrupted, Job, _told_to_stop, run_jobs
+
+
+@pytest.fixture(autouse=True)
+def _sighup_is_not_ignored() -> Iterator[None]:
+    """As it would be under nohup, also for the tests."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
