@@ -33,14 +33,19 @@ def check(composed: Any) -> Config:
 
     Raises ConfigError that names every wrong key and value, with suggestions.
     """
-    plain = read_forward(_resolved(composed))
+    return check_resolved(resolved(composed))
+
+
+def check_resolved(plain: Mapping[str, Any]) -> Config:
+    """The same for plain data without interpolations."""
+    plain = read_forward(plain)
     _import(plain.get("imports") or ())
     return _checked(plain)
 
 
 def check_evaluation(composed: Any) -> EvaluationConfig:
     """The same for what Hydra composed for src/evaluate.py."""
-    plain = _resolved(composed)
+    plain = resolved(composed)
     config = _validated(evaluation_schema_for(plain), plain)
     if problem := _contradiction_of_evaluation(config):
         raise ConfigError(problem)
@@ -54,14 +59,15 @@ def load(file: Path, *, allow: Collection[str] = ()) -> Config:
     Raises ConfigError with the name of the file.
     """
     try:
-        plain = read_forward(_resolved(OmegaConf.load(file)), where=str(file))
+        plain = read_forward(resolved(OmegaConf.load(file)), where=str(file))
         _import([name for name in plain.get("imports") or () if name in allow])
         return _checked(plain)
     except (ConfigError, YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {error}") from error
 
 
-def _resolved(composed: Any) -> dict[str, Any]:
+def resolved(composed: Any) -> dict[str, Any]:
+    """What Hydra composed, as plain data. Raises ConfigError if it cannot be resolved."""
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
