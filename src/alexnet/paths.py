@@ -15,8 +15,8 @@ CONF = PROJECT / "conf" if PROJECT else _PACKAGE / "conf"
 
 
 def outputs_folder(name: str) -> Path:
-    """`outputs`, below the checkout, or without one below the current folder."""
-    return (PROJECT or Path.cwd()) / name
+    """`outputs`, below the checkout, or without one below the current folder; ~ is one's home."""
+    return (PROJECT or Path.cwd()) / Path(name).expanduser()
 
 
 def python_path() -> str:

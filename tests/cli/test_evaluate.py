@@ -17,6 +17,7 @@ from alexnet.data import Synthetic
 from alexnet.folders.ending import Exit
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.model import CifarNet
+from alexnet.paths import PROJECT
 from tests.conftest import Train, plan, the_sweep
 
 MODEL = {"_target_": "alexnet.model.CifarNet", "num_classes": 6, "init": "he", "image_size": 24}
@@ -345,7 +346,7 @@ def test_a_run_starts_from_a_checkpoint_in_all_layers_but_the_last(train: Train,
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("nowhere.ckpt", "init_from=nowhere.ckpt: nowhere.ckpt does not exist"),
+        ("nowhere.ckpt", f"init_from={PROJECT}/nowhere.ckpt: {PROJECT}/nowhere.ckpt does not"),
         ("a.ckpt", "conv1.weight is 32 x 3 x 5 x 5 there and 96 x 3 x 11 x 11 here"),
     ],
 )
@@ -378,7 +379,8 @@ def test_fine_tuning_of_nothing_is_refused_before_anything_starts(
 def test_fine_tuning_may_start_from_several_networks_in_one_command():
     runs = plan("+experiment=fine_tuning", "init_from=a.ckpt,b.ckpt")
 
-    assert [run.config.init_from for run in runs] == ["a.ckpt", "b.ckpt"]
+    starts = [run.config.init_from for run in runs]
+    assert starts == [str(Path(name).absolute()) for name in ("a.ckpt", "b.ckpt")]
 
 
 def test_where_a_run_starts_from_is_part_of_its_name():

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from alexnet.cli import runs
+from alexnet.folders.files import hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from tests.conftest import run_python
@@ -36,7 +37,7 @@ def write_run(folder: Path, *, status: dict[str, Any], epochs: int = 2) -> RunDi
 def write_sweep(outputs: Path, **statuses: dict[str, Any]) -> SweepDir:
     """A sweep of runs with these statuses."""
     sweep = SweepDir(outputs / "relu_vs_tanh" / "mnist5k-0123abcd")
-    sweep.write_plan({"runs": {name: {} for name in statuses}})
+    sweep.write_plan({"runs": {name: {"arm": {}, "seed": 0} for name in statuses}})
     for name, status in statuses.items():
         if status:
             write_run(sweep.path / name, status=status)
@@ -213,3 +214,78 @@ def test_one_file_that_cannot_be_read_hides_no_other_run(
     assert status == 0
     assert lines["done"].startswith("finished")
     assert lines["torn"].startswith("unreadable")
+
+
+def test_one_sweep_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_sweep(tmp_path / "good", done={"state": "finished"})
+    for number, content in enumerate(('{"runs": 3}', '{"runs": {"../x": {}}}', "[]", "\0")):
+        bad = tmp_path / str(number) / "x" / "sweep.json"
+        bad.parent.mkdir(parents=True)
+        bad.write_text(content)
+    bad.unlink()
+    bad.mkdir()
+
+    _, lines = shown(capsys, str(tmp_path / "good"))
+    shown(capsys, str(tmp_path))
+
+    assert lines["done"].startswith("finished")
+
+
+def test_pruning_leaves_what_training_has_not_written(tmp_path: Path):
+    run = write_sweep(tmp_path, done={"state": "finished"}).run("done")
+    mine = run.last_checkpoint.with_name("mine.ckpt")
+    mine.write_text("precious")
+    partial = run.last_checkpoint.with_name("partial.ckpt")
+    partial.touch()
+
+    assert runs.main(["prune", str(tmp_path), "--yes"]) == 0
+
+    assert list(run.last_checkpoint.parent.iterdir()) == [mine]
+
+
+@pytest.mark.parametrize("link", ["done", "done/checkpoints"])
+def test_pruning_follows_no_link(tmp_path: Path, link: str):
+    sweep = write_sweep(tmp_path / "sweeps", done={"state": "finished"})
+    elsewhere = tmp_path / "elsewhere"
+    (sweep.path / link).rename(elsewhere)
+    (sweep.path / link).symlink_to(elsewhere)
+
+    runs.main(["prune", str(tmp_path / "sweeps"), "--yes"])
+
+    assert sweep.run("done").last_checkpoint.exists()
+
+
+def test_pruning_stays_inside_the_sweep(tmp_path: Path):
+    sweep = write_sweep(tmp_path / "sweeps", done={"state": "finished"})
+    other = write_run(tmp_path / "other", status={"state": "finished"})
+    name = os.path.relpath(other.path, sweep.path)
+    sweep.write_plan({"runs": {name: {"arm": {}, "seed": 0}}})
+
+    runs.main(["prune", str(tmp_path / "sweeps"), "--yes"])
+
+    assert other.last_checkpoint.exists()
+
+
+@pytest.mark.parametrize("held", ["", "done"])
+def test_pruning_leaves_a_sweep_alone_in_which_something_is_trained(
+    tmp_path: Path, held: str, capsys: pytest.CaptureFixture[str]
+):
+    sweep = write_sweep(tmp_path, done={"state": "finished"})
+
+    with hold(sweep.path / held):  # resume= is just starting: the result is still the old one
+        status = runs.main(["prune", str(tmp_path), "--yes"])
+
+    assert status == 1
+    assert "done is left alone: " in capsys.readouterr().err
+    assert sweep.run("done").last_checkpoint.exists()
+
+
+def test_pruning_leaves_a_run_alone_whose_result_is_of_another_seed(tmp_path: Path):
+    run = write_sweep(tmp_path, done={"state": "finished"}).run("done")
+    run.write_result({"metrics": {"test/error": 0.5}, "seed": 1})
+
+    runs.main(["prune", str(tmp_path), "--yes"])
+
+    assert run.last_checkpoint.exists()

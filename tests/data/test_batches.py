@@ -1,7 +1,11 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from alexnet.data import batches
 from alexnet.data.augmentation import Augmenter
 from alexnet.data.batches import Batches, EpochSampler, LabelledImages, Share, make_loader
 
@@ -99,3 +103,24 @@ def test_a_loader_can_start_in_the_middle_of_an_epoch_and_goes_on_with_whole_one
     sampler.set_epoch(2)
     assert list(sampler) == [8, 9, 10, 11]
     assert len(sampler) == 4
+
+
+def test_shared_memory_that_is_too_small_is_refused_with_the_size_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    room = SimpleNamespace(free=64_000_000)  # the default of Docker
+    monkeypatch.setattr(batches, "_SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(batches, "disk_usage", lambda folder: room)
+    batch = 128 * 3 * 256 * 256
+
+    with pytest.raises(ValueError, match=r"needs 126 MB of shared memory .* 64 MB free.*size=1g"):
+        batches.check_shared_memory(batch, workers=2)
+
+    batches.check_shared_memory(batch, workers=0)
+    batches.check_shared_memory(batch // 4, workers=2)
+
+
+def test_a_worker_that_gives_nothing_is_not_waited_for_without_end():
+    loader = make_loader(make_batches(), workers=1)
+
+    assert 60 <= loader.timeout <= 600

@@ -1,5 +1,6 @@
 """A run that was killed anywhere and goes on is the run that never stopped, bit for bit."""
 
+import itertools
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,49 @@ def test_a_signal_waits_for_accumulated_gradients_if_a_checkpoint_can_be_written
     assert max(watch.batches) == (1, done - 1)
     saved = torch.load(run.last_checkpoint, weights_only=True)
     assert saved["global_step"] == (3 if done == 2 else 2)
+
+
+class SignalledInValidation(StopOnSignal):
+    """Receives SIGTERM during the first validation batch of the second epoch, once."""
+
+    validated = 0
+
+    def __init__(self) -> None:
+        super().__init__(recorder=None)  # type: ignore[arg-type]  # it is not asked for anything
+
+    @override
+    def _is_told(self, trainer: pl.Trainer) -> bool:
+        self.validated += trainer.validating
+        return trainer.validating and trainer.current_epoch == 1
+
+
+def test_a_signal_stops_a_validation_at_its_next_batch_and_the_run_goes_on_exactly(
+    tmp_path: Path,
+):
+    def data() -> Synthetic:  # with two batches of validation
+        return Synthetic(num_images=64, batch_size=8, size=8, image_size=8, num_classes=10)
+
+    signalled = SignalledInValidation()
+    expected = fit(tmp_path / "whole", data=data())
+
+    fit(tmp_path / "stopped", data=data(), callbacks=[signalled])
+    assert signalled.validated == 2 + 1
+    run = fit(tmp_path / "stopped", data=data())
+
+    assert_same_run(run, expected)
+
+
+def test_a_run_that_is_stopped_in_a_validation_has_one_batch_to_do_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = itertools.count(0, 61)  # a minute between any two looks
+    monkeypatch.setattr("alexnet.learning.recording.time.monotonic", lambda: next(clock))
+
+    fit(tmp_path, max_epochs=2, callbacks=[SignalledInValidation()])
+
+    saved = torch.load(RunDir(tmp_path).last_checkpoint, weights_only=True)
+    position = saved["callbacks"]["RunRecorder"]["position"]
+    assert (position["epoch"], position["step"]) == (1, BATCHES - 1)
 
 
 @pytest.mark.parametrize("stop_after", [(0, 1), (0, EPOCH_END), (1, 2), (1, 3)])

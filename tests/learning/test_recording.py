@@ -1,3 +1,7 @@
+import math
+import resource
+import signal
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ import torch
 from alexnet.data import Synthetic
 from alexnet.folders.run import RunDir
 from alexnet.learning import ClassificationTask, Diverged, RunRecorder
+from alexnet.learning.recording import _rounded
 from alexnet.model import CifarNet
 
 STEPS = 20  # of an epoch: 80 images in batches of 4
@@ -20,6 +25,7 @@ def fit(
     lr: float = 0.01,
     stop_at: float | None = None,
     num_images: int = 80,
+    callback: pl.Callback | None = None,
     **trainer: Any,
 ) -> RunDir:
     run = RunDir(folder)
@@ -33,7 +39,10 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[RunRecorder(run, stop_at_train_error=stop_at)],
+        callbacks=[
+            *([callback] if callback else []),
+            RunRecorder(run, stop_at_train_error=stop_at),
+        ],
         **trainer,
     ).fit(task, datamodule=data)
     return run
@@ -109,3 +118,57 @@ def test_a_loss_that_is_not_finite_ends_the_run_at_once(tmp_path: Path):
         fit(tmp_path, max_epochs=3, lr=1e12)
 
     assert len(RunDir(tmp_path).read_progress()) < 20
+
+
+class BreakLastUpdate(pl.Callback):
+    """After the last update of the epoch, weights are not finite: no loss has seen it yet."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, task: pl.LightningModule, *_: Any) -> None:
+        if trainer.is_last_batch:
+            next(task.parameters()).data.fill_(math.nan)
+
+
+def test_weights_that_are_not_finite_after_the_last_update_end_the_run(tmp_path: Path):
+    run = RunDir(tmp_path)
+
+    with pytest.raises(Diverged, match="weights are not finite after epoch 1"):
+        fit(tmp_path, max_epochs=1, callback=BreakLastUpdate())
+
+    assert not run.read_metrics()
+    assert not run.last_checkpoint.exists()
+
+
+def test_counts_of_images_are_written_in_full(tmp_path: Path):
+    assert _rounded({"images": 115_312_345, "train/error": 0.30000001192092896}) == {
+        "images": 115_312_345,
+        "train/error": 0.3,
+    }
+
+
+def test_checkpoints_are_written_beside_their_target_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    nowhere = tmp_path / "no room here"
+    monkeypatch.setattr(tempfile, "tempdir", str(nowhere))
+
+    run = fit(tmp_path, max_epochs=1)
+
+    assert run.whole_checkpoint() == run.last_checkpoint
+    assert {file.name for file in run.last_checkpoint.parent.iterdir()} == {
+        "best.ckpt",
+        "last.ckpt",
+    }
+
+
+def test_a_checkpoint_that_finds_no_room_leaves_nothing_and_says_so(tmp_path: Path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        with pytest.raises(OSError, match="File too large"):
+            fit(tmp_path, max_epochs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert not list((tmp_path / "checkpoints").iterdir())

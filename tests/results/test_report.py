@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -332,3 +333,34 @@ def test_reporting_needs_neither_torch_nor_lightning_nor_hydra():
         [sys.executable, "-c", check], cwd=SRC, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(three_seeds: Path):
+    left, under_way = three_seeds / ".report-1", three_seeds / ".report-2"
+    for folder in (left, under_way):
+        folder.mkdir()
+    os.utime(left, (0, 0))
+
+    write_report(three_seeds)
+
+    assert not left.exists()
+    assert under_way.exists()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [
+        ({"commit": None, "dirty": False, "version": "9.8.7"}, "none (installed, version 9.8.7)"),
+        ({"commit": None, "dirty": None, "version": "9.8.7"}, "unknown"),
+        ({"commit": "0123abc", "dirty": True}, "0123abc (with uncommitted changes)"),
+    ],
+)
+def test_the_code_of_an_installed_program_is_its_version(
+    three_seeds: Path, recorded: dict[str, object], shown: str
+):
+    for file in three_seeds.glob("*/provenance.json"):
+        file.write_text(json.dumps(recorded))
+
+    write_report(three_seeds)
+
+    assert f"- commit: {shown}\n" in readme(three_seeds)

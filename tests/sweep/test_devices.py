@@ -1,5 +1,6 @@
 import pytest
 
+from alexnet.sweep import devices
 from alexnet.sweep.devices import Devices, Share
 
 
@@ -46,9 +47,36 @@ def test_a_share_is_what_torch_reads():
     assert Share().environment() == {}
 
 
-def test_the_gpus_of_the_machine_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+@pytest.mark.parametrize(
+    ("visible", "there", "gpus"),
+    [
+        (None, 2, ["0", "1"]),
+        ("2,5", 8, ["2", "5"]),
+        ("0,1", 0, []),  # set by a habit, on a machine that has none
+        ("0,1,2", 2, ["0", "1"]),
+        ("1,-1,0", 2, ["1"]),  # -1 hides those after it
+        ("-1", 2, []),
+        ("", 2, []),
+        ("GPU-8932f937,MIG-1", 2, ["GPU-8932f937", "MIG-1"]),
+    ],
+)
+def test_the_gpus_of_the_machine_are_those_that_are_there_and_visible(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, there: int, gpus: list[str]
+):
+    monkeypatch.setattr(devices, "_count", lambda: there)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
-    devices = Devices.of_this_machine("auto")
+    assert devices.gpus_here() == gpus
 
-    assert of(devices.take(2)) == (("2", "5"), 0)
+
+def test_a_machine_without_gpus_runs_one_at_a_time_whatever_is_visible(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(devices, "_count", lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    machine = Devices.of_this_machine("auto")
+
+    assert of(machine.take(1)) == ((), 0)
+    assert machine.take(1) is None

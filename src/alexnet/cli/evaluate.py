@@ -60,7 +60,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.check import check_evaluation
+from alexnet.config.check import check_evaluation, read_stored
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.config.suggest import explain_hydra
@@ -149,7 +149,7 @@ def compose_data(
     if "data" not in keys:
         first = saved[0].path
         if run := run_of(first):
-            trained_on = OmegaConf.load(run.config)
+            trained_on = read_stored(run.config)
             refuse_strangers(
                 OmegaConf.to_container(trained_on.data), allow or allowed(), str(run.config)
             )

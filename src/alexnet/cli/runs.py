@@ -18,12 +18,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alexnet import vocabulary
-from alexnet.folders.files import DamagedFile
+from alexnet.folders.files import DamagedFile, FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_sweeps
 from alexnet.paths import outputs_folder
@@ -31,6 +32,7 @@ from alexnet.paths import outputs_folder
 # Standard library only: rich alone would take longer than everything here.
 
 OUTPUTS = outputs_folder("outputs")
+_BLOCK = 512  # bytes of st_blocks, whatever the disk's are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +81,7 @@ def _main(arguments: Sequence[str]) -> int:
             "outputs/relu_vs_tanh/cifar10-0123abcd"
         )
     if prunes:
-        try:
-            return prune(sweeps, yes=parsed.yes)
-        except DamagedFile as error:
-            return _complain(str(error))
+        return prune(sweeps, yes=parsed.yes)
     damaged = 0
     for sweep in sweeps:
         try:
@@ -92,10 +91,11 @@ def _main(arguments: Sequence[str]) -> int:
     return damaged
 
 
-def _is_finished(run: RunDir) -> bool:
-    """And its result can be read: else its checkpoints are all there is."""
+def _is_finished(sweep: SweepDir, run: RunDir) -> bool:
+    """Whether its result can be read, too; otherwise its checkpoints are all there is."""
     try:
-        return run.state == "finished" and "metrics" in run.read_result()
+        planned = sweep.read_plan().get("runs", {}).get(run.name)
+        return run.state == "finished" and bool(run.read_result(planned=planned))
     except (OSError, ValueError):
         return False
 
@@ -124,17 +124,17 @@ def describe(sweep: SweepDir) -> Iterator[str]:
 def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
     """Remove the checkpoints of finished runs, and of no others, after asking."""
     finished = [
-        (run, size)
+        (sweep, run, size)
         for sweep in sweeps
         for run in _runs(sweep)
-        if _is_finished(run) and (size := _measure(_checkpoints(run))[0])
+        if _is_finished(sweep, run) and (size := _size(run.checkpoints))
     ]
     if not finished:
         print("no finished run has checkpoints")
         return 0
-    for run, size in finished:
-        print(f"  {_size_in_words(size):>8}  {_checkpoints(run)}")
-    total = _size_in_words(sum(size for _, size in finished))
+    for _, run, size in finished:
+        print(f"  {_size_in_words(size):>8}  {run.last_checkpoint.parent}")
+    total = _size_in_words(sum(size for *_, size in finished))
     what = f"the checkpoints of {len(finished)} finished {_plural('run', len(finished))}"
     if not yes:
         if not sys.stdin.isatty():
@@ -149,21 +149,30 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
             return 1
 
     freed, failures = 0, []
-    for run, size in finished:
-        if not _is_finished(run):  # somebody may be training it on by now
-            failures.append(f"{run.path} is {run.state} by now: left alone")
-            continue
+    for sweep, run, size in finished:
         try:
-            for file in _checkpoints(run).iterdir():
-                file.unlink()
-            _checkpoints(run).rmdir()
-        except OSError as error:
-            failures.append(str(error))
-        freed += size - _measure(_checkpoints(run))[0]
+            # The sweep's is that of train.py, the run's that of another launcher's worker.
+            with hold(sweep.path), hold(run.path):
+                if not _is_finished(sweep, run):  # it was trained on meanwhile
+                    failures.append(f"{run.path} is no longer finished: left alone")
+                    continue
+                for file in run.checkpoints:
+                    file.unlink()
+        except (FolderInUse, OSError) as error:
+            failures.append(f"{run.path} is left alone: {error}")
+        freed += size - _size(run.checkpoints)
+        with suppress(OSError):  # there may be files of somebody else
+            run.last_checkpoint.parent.rmdir()
     print(f"freed {_size_in_words(freed)}")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _size(files: Sequence[Path]) -> int:
+    """Bytes that they take on the disk; a file with two names counts once."""
+    stats = {stat.st_ino: stat for stat in (file.lstat() for file in files)}
+    return sum(_BLOCK * stat.st_blocks for stat in stats.values())
 
 
 def _runs(sweep: SweepDir) -> Iterator[RunDir]:
@@ -226,10 +235,6 @@ def _remark(run: RunDir, state: str, status: dict[str, Any]) -> str:
     return ""
 
 
-def _checkpoints(run: RunDir) -> Path:
-    return run.last_checkpoint.parent
-
-
 def _measure(folder: Path) -> tuple[int, float]:
     """Bytes on the disk below a folder, and when anything in it was last written; 0 if nothing.
 
@@ -253,7 +258,7 @@ def _measure(folder: Path) -> tuple[int, float]:
                 continue
             if (stat.st_dev, stat.st_ino) not in seen:
                 seen.add((stat.st_dev, stat.st_ino))
-                size += 512 * stat.st_blocks  # blocks are of 512 bytes here, whatever the disk's
+                size += _BLOCK * stat.st_blocks
             written = max(written, stat.st_mtime)
     return size, written
 

@@ -22,10 +22,11 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import alexnet.config.help  # noqa: F401  (registers what the help text is made of)
+from alexnet.config.check import read_stored
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
 from alexnet.config.suggest import explain_hydra
@@ -105,7 +106,10 @@ def _with_data_of_the_run(words: list[str]) -> list[str]:
     names_another = any(word.startswith("data=") for word in words)
     if folder is None or names_another or not (file := RunDir(Path(folder)).config).is_file():
         return words
-    node = OmegaConf.load(file).data
+    try:
+        node = read_stored(file).data
+    except ConfigError:  # resume= says so
+        return words
     ConfigStore.instance().store(group="data", name="as_trained", node=node)
     return ["data=as_trained", *words]
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
@@ -58,12 +58,42 @@ def load(file: Path, *, allow: Collection[str] = ()) -> Config:
     Nothing is imported that the file names, but for modules of `imports` that `allow` names.
     Raises ConfigError with the name of the file.
     """
+    stored = read_stored(file)
     try:
-        plain = read_forward(resolved(OmegaConf.load(file)), where=str(file))
+        plain = read_forward(resolved(stored), where=str(file))
         _import([name for name in plain.get("imports") or () if name in allow])
         return _checked(plain)
-    except (ConfigError, YAMLError, UnicodeDecodeError) as error:
+    except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def read_stored(file: Path) -> DictConfig:
+    """What a run folder holds, unchecked. Raises ConfigError with the name of the file."""
+    try:
+        stored = OmegaConf.load(file)
+    except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{file} is damaged ({' '.join(str(error).split())})") from error
+    if not isinstance(stored, DictConfig) or not stored:
+        raise ConfigError(f"{file} is damaged: it holds no configuration")
+    return stored
+
+
+def refuse_16_bits_of_a_cpu(config: Config) -> None:
+    """For who knows that the run would be on a CPU, which has bfloat16 alone."""
+    if config.trainer.precision == "16-mixed":
+        raise ConfigError(
+            "trainer.precision=16-mixed needs a GPU: a CPU would train in bfloat16 instead. Choose "
+            "trainer.precision=bf16-mixed or 32-true"
+        )
+
+
+def refuse_several_machines(config: Config) -> None:
+    """For who knows that nobody starts the processes of the others, which would be waited for."""
+    if config.trainer.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes={config.trainer.num_nodes} needs torchrun or srun, which start the "
+            "processes of all machines: run the same command under one of them"
+        )
 
 
 def resolved(composed: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Written in conf/experiment, kept in sweep.json, read by the report.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -133,6 +134,13 @@ class Experiment(Section):
     search: str | None = None
     notes: str | None = None
     baseline: str | dict[str, Any] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w .+-]*", name) or len(name.encode()) > 100:
+            raise ValueError("it names a folder: give letters, digits, _ and -, at most 100")
+        return name
 
     @property
     def no_effect(self) -> float:

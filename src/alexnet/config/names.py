@@ -115,7 +115,10 @@ def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     folder. Of a swept group (trainer=cpu,two_columns) it holds the default's values, and those of
     the command line, which tell trainer.max_epochs=2 from 3.
     """
-    return _name(data, _identity(base), swept)
+    plain = _identity(base)
+    if beside := swept_beside_the_name(swept):
+        plain["swept"] = sorted(beside)
+    return _name(data, plain, swept)
 
 
 def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
@@ -135,6 +138,16 @@ def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
     plain["experiment"].pop("baseline", None)
     plain["experiment"]["measure"] = {key: plain["experiment"]["measure"][key] for key in of_0_1}
     return _name(data, plain, swept)
+
+
+def swept_beside_the_name(swept: Collection[str]) -> set[str]:
+    """The swept keys whose values no name tells of: their arms need a folder of their own."""
+    return {key for key in swept if is_at_or_below(key, NOT_PART_OF_THE_NAME)}
+
+
+def is_at_or_below(key: str, keys: Collection[str]) -> bool:
+    """Whether one of these keys is this one, or a section that holds it."""
+    return any(f"{key}.".startswith(f"{each}.") for each in keys)
 
 
 def _name(data: str, plain: dict[str, Any], swept: Collection[str]) -> str:

@@ -6,6 +6,7 @@ callback takes is read from its signature (signature.py). Defaults are in conf/;
 come since version 0.1 have one here, too: what was done before there was the key.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -87,6 +88,15 @@ def _by_epoch(drops: dict[int, float]) -> dict[int, float]:
     return dict(sorted(drops.items()))
 
 
+def _folder(name: str) -> str:
+    """The name of a folder of this machine."""
+    if not name.strip():  # or an empty variable of the shell
+        raise ValueError("give a folder, such as outputs=outputs")
+    if not name.isprintable() or re.match(r"[A-Za-z][\w+.-]*:/", name):
+        raise ValueError("give a folder of this machine")
+    return name
+
+
 class Part(Section):
     """A class or function, `_target_`, with its arguments."""
 
@@ -163,7 +173,7 @@ class Config(Section):
     """All of it. The sections that have targets are made by `schema_for`."""
 
     seed: Count
-    outputs: str
+    outputs: Annotated[str, AfterValidator(_folder)]
     fresh: bool
     resume: str | None
     init_from: str | None

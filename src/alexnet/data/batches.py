@@ -4,8 +4,11 @@ So a run that was killed goes on exactly, arms of equal seeds see equal batches,
 number of workers nor the number of replicas matters.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from shutil import disk_usage
 from typing import Literal, Protocol
 
 import numpy as np
@@ -16,6 +19,10 @@ from alexnet.data.augmentation import Augmenter
 
 Batch = tuple[torch.Tensor, ...]
 """Images, labels, and where there is colour noise each image's colour (N, 3)."""
+
+_SHARED_MEMORY = Path("/dev/shm")
+_PREFETCHED = 2  # batches that each worker has ready
+_SECONDS_TO_WAIT = 300  # for a batch: the slowest disk is faster
 
 # NumPy pads seeds with zeros: without a name of its own, the order of an epoch would share its
 # random numbers with the views of step 0.
@@ -151,14 +158,37 @@ class EpochSampler(DistributedSampler[int]):
         return self.steps
 
 
+def check_shared_memory(batch_bytes: int, *, workers: int) -> None:
+    """See that workers can hand over their batches, which they do in shared memory.
+
+    A worker that finds no room there says so nowhere: its batch would be waited for. Raises
+    ValueError with the room that is needed.
+    """
+    if not workers or not _SHARED_MEMORY.is_dir():
+        return
+    needed, free = (workers * _PREFETCHED + 1) * batch_bytes, disk_usage(_SHARED_MEMORY).free
+    if needed > free:
+        raise ValueError(
+            f"data.workers={workers} needs {needed / 1e6:.0f} MB of shared memory for batches of "
+            f"{batch_bytes / 1e6:.0f} MB, but {_SHARED_MEMORY} has {free / 1e6:.0f} MB free: set "
+            "data.workers=0, a smaller data.batch_size, or give a container more, such as docker "
+            f"run --shm-size={math.ceil(needed / 1e9)}g"
+        )
+
+
 def make_loader(batches: Batches, *, workers: int, first_batch: int = 0) -> DataLoader[Batch]:
-    """A loader of ready-made batches, in the order of their numbers."""
+    """A loader of ready-made batches, in the order of their numbers.
+
+    It raises RuntimeError if a worker has given nothing for some minutes, and will not.
+    """
     return DataLoader(
         batches,
         batch_size=None,
         sampler=EpochSampler(batches, first_batch),
         num_workers=workers,
         persistent_workers=workers > 0,
+        prefetch_factor=_PREFETCHED if workers else None,
+        timeout=_SECONDS_TO_WAIT if workers else 0,
         pin_memory=torch.cuda.is_available(),
         # The loader draws a seed for its workers, and must not take it from the global generator.
         generator=torch.Generator(),

@@ -18,7 +18,15 @@ from alexnet.data.augmentation import (
     ColorNoise,
     ColorNoiseScale,
 )
-from alexnet.data.batches import Batch, Batches, ImageStore, LabelledImages, Share, make_loader
+from alexnet.data.batches import (
+    Batch,
+    Batches,
+    ImageStore,
+    LabelledImages,
+    Share,
+    check_shared_memory,
+    make_loader,
+)
 from alexnet.sources.split import first_of_each_class
 from alexnet.sources.statistics import ColorComponents, Sums
 from alexnet.vocabulary import Count, Fraction, Positive, Rate
@@ -187,7 +195,9 @@ class ImageModule(pl.LightningDataModule, ABC):
                     coefficient=self.color_noise,
                     scale=self.color_noise_scale,
                 )
-            self._subtract(self.measure_mean(), noise)
+            mean = self.measure_mean()
+            check_shared_memory(self.batch_size * mean.size, workers=self.workers)  # of bytes
+            self._subtract(mean, noise)
         if stage == "test" and self._test is None:
             self._test = self.load_test()
 

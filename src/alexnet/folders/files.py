@@ -5,14 +5,18 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from alexnet.files import replacing
 
 Row = dict[str, float]
+Kind = Callable[[Any], bool]
+
+
+_REMEDY = "Restore it, or remove the folder of the run to train it again"
 
 
 class FolderInUse(RuntimeError):
@@ -40,17 +44,44 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Content of a file, {} if there is none. Raises DamagedFile if it is not a JSON object."""
+def read_json(path: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Any]:
+    """Content of a file, {} if there is none.
+
+    `kinds` say of keys what values they may have. Raises DamagedFile if the file is not a JSON
+    object, or one of its values is of another kind.
+    """
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError, IsADirectoryError) as error:
         raise DamagedFile(f"{path} is damaged ({error})") from error
     if not isinstance(content, dict):
         raise DamagedFile(f"{path} is not what a run has written")
+    for key, is_possible in (kinds or {}).items():
+        if key in content and not is_possible(content[key]):
+            raise DamagedFile(f"{path} is damaged: {key} is {str(content[key])[:60]}")
     return content
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is one; infinity and NaN are, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number from 0 that a machine can hold."""
+    return is_number(value) and isinstance(value, int) and 0 <= value < 2**63
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a text."""
+    return isinstance(value, str)
+
+
+def is_mapping(value: Any) -> bool:
+    """Whether it is a JSON object."""
+    return isinstance(value, dict)
 
 
 def append_row(path: Path, columns: Sequence[str], row: Mapping[str, float]) -> None:
@@ -73,6 +104,12 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, float]) -> 
         writer.writerow(row)
 
 
+def flush_to_disk(path: Path) -> None:
+    """Wait until the file would outlive a power failure, if there is one."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _header(path: Path) -> list[str]:
     try:
         with path.open(newline="") as file:
@@ -89,31 +126,49 @@ def _widen(path: Path, columns: Sequence[str]) -> None:
 
 
 def keep_rows(path: Path, column: str, most: float) -> None:
-    """Remove the rows from the first on whose column exceeds `most`, or that is cut short."""
+    """Remove the rows from the first on whose column exceeds `most`, or that is cut short.
+
+    The last of the others must have reached it: raises DamagedFile if rows are missing, and leaves
+    the file as it is then.
+    """
+    # Until 0.1 long numbers were written with seven digits, perhaps rounded up.
+    most, reached, kept = max(most, float(f"{most:.7g}")), 0.0, 0
     try:
+        place = header.index(column) if (header := _header(path)) else 0
         lines = path.read_bytes().splitlines(keepends=True)
+        for line in lines:
+            cells = line.decode().rstrip("\n").split(",")
+            is_header = kept == 0
+            value = 0.0 if is_header else float(cells[place])
+            if not line.endswith(b"\n") or value > most:
+                break
+            reached = max(reached, value)
+            kept += len(line)
     except FileNotFoundError:
-        return
-    place, kept = _header(path).index(column) if lines else 0, 0
-    for line in lines:
-        cells = line.decode().rstrip("\n").split(",")
-        is_header = kept == 0
-        if not line.endswith(b"\n") or not (is_header or float(cells[place]) <= most):
-            break
-        kept += len(line)
-    os.truncate(path, kept)
+        lines = []
+    except (ValueError, IndexError, csv.Error, IsADirectoryError) as error:
+        raise DamagedFile(f"{path} is damaged ({error}): {_REMEDY}") from error
+    if float(f"{reached:.7g}") != float(f"{most:.7g}"):
+        raise DamagedFile(
+            f"{path} has lost rows: the checkpoint counts {column} {most:g}, the file goes up to "
+            f"{reached:g}. {_REMEDY}"
+        )
+    if lines:
+        os.truncate(path, kept)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Those that are whole: the file may be appended to meanwhile."""
+    """Those that are whole: the file may be appended to meanwhile. Raises DamagedFile."""
     try:
         whole = path.read_text().rpartition("\n")[0]
+        return [
+            {key: float(value) if value else math.nan for key, value in row.items()}
+            for row in csv.DictReader(whole.splitlines())
+        ]
     except FileNotFoundError:
         return []
-    return [
-        {key: float(value) if value else math.nan for key, value in row.items()}
-        for row in csv.DictReader(whole.splitlines())
-    ]
+    except (ValueError, TypeError, csv.Error, IsADirectoryError) as error:
+        raise DamagedFile(f"{path} is damaged ({error})") from error
 
 
 @contextmanager

@@ -15,8 +15,14 @@ from typing import Any
 
 from alexnet import vocabulary
 from alexnet.folders.files import (
+    DamagedFile,
     Row,
     append_row,
+    flush_to_disk,
+    is_count,
+    is_mapping,
+    is_number,
+    is_text,
     is_whole,
     keep_rows,
     read_json,
@@ -26,6 +32,34 @@ from alexnet.folders.files import (
 from alexnet.folders.liveness import process_state
 
 log = logging.getLogger(__name__)
+
+_STATUS = {
+    "state": lambda value: value in ("running", "stopped", "finished", "failed"),
+    "pid": lambda value: is_count(value) and 0 < value < 2**31,
+    "host": is_text,
+    "started": is_number,
+    "updated": is_number,
+    "epoch": is_number,
+    "cause": is_text,
+    "error": is_text,
+    "traceback": is_text,
+    "cost": is_mapping,
+}
+_RESULT = {
+    "metrics": lambda value: is_mapping(value) and all(map(is_number, value.values())),
+    "epochs": is_number,
+    "seconds": is_number,
+    "images_per_second": is_number,
+    "peak_memory_megabytes": is_number,
+    "seed": is_count,
+    "arm": is_mapping,
+}
+_CHECKPOINTS = ("last.ckpt", "best.ckpt", "previous.ckpt", "partial.ckpt", "best.partial")
+_PROVENANCE = {
+    "threads": is_count,
+    "data": lambda value: value is None or is_mapping(value),
+    "init_from": lambda value: value is None or is_mapping(value),
+}
 
 PROGRESS_COLUMNS = ("epoch", "images", vocabulary.TRAIN_LOSS, vocabulary.TRAIN_ERROR)
 
@@ -87,8 +121,12 @@ class RunDir:
 
         The last.ckpt before it stays as previous.ckpt, so that there is a whole one at any instant.
         """
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        for file in (
+            self.metrics,
+            self.progress,
+            partial,
+        ):  # rows first: the checkpoint counts them
+            flush_to_disk(file)
         if is_best:
             second_name = partial.with_name("best.partial")
             second_name.unlink(missing_ok=True)
@@ -101,6 +139,12 @@ class RunDir:
             os.replace(self.last_checkpoint, self._previous_checkpoint)
         os.replace(partial, self.last_checkpoint)
 
+    def clear_partial(self) -> None:
+        """Remove the checkpoint that a process was writing when it was killed."""
+        for file in self.checkpoints:
+            if "partial" in file.name:
+                file.unlink()
+
     def whole_checkpoint(self) -> Path | None:
         """The newest checkpoint that is whole, by the sums in the file; None if there is none.
 
@@ -112,6 +156,17 @@ class RunDir:
             if checkpoint.exists():
                 log.warning("%s is damaged: going on from the one before it", checkpoint)
         return None
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The files that training has written there; none if the folder is a link.
+
+        Whatever else lies in the folder is somebody else's.
+        """
+        folder = self.last_checkpoint.parent
+        if any(each.is_symlink() for each in (self.path, folder)):
+            return []
+        return [file for name in _CHECKPOINTS if os.path.lexists(file := folder / name)]
 
     @property
     def _previous_checkpoint(self) -> Path:
@@ -195,7 +250,10 @@ class RunDir:
         append_row(self.progress, PROGRESS_COLUMNS, row)
 
     def take_back(self, *, epochs: int, images: int) -> None:
-        """Remove the rows that were written after so many whole epochs and images of progress."""
+        """Remove the rows that were written after so many whole epochs and images of progress.
+
+        Raises DamagedFile if there are fewer, before anything is removed of that file.
+        """
         keep_rows(self.metrics, "epoch", epochs)
         keep_rows(self.progress, "images", images)
 
@@ -212,8 +270,8 @@ class RunDir:
         write_json(self.status, status)
 
     def read_status(self) -> dict[str, Any]:
-        """Content of status.json, {} if the run has not started."""
-        return read_json(self.status)
+        """Content of status.json, {} if the run has not started. Raises DamagedFile."""
+        return read_json(self.status, _STATUS)
 
     def write_rank_end(self, rank: int, end: Mapping[str, Any]) -> None:
         """Replace rank-K.json: as status.json at the end of a failed run, and the time."""
@@ -228,14 +286,28 @@ class RunDir:
         write_json(self.path / "provenance.json", provenance)
 
     def read_provenance(self) -> dict[str, Any]:
-        """Content of provenance.json, {} if the run has not started."""
-        return read_json(self.path / "provenance.json")
+        """Content of provenance.json, {} if the run has not started. Raises DamagedFile."""
+        return read_json(self.path / "provenance.json", _PROVENANCE)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, which declares the run finished; previous.ckpt has served."""
         write_json(self.path / "result.json", result)
         self._previous_checkpoint.unlink(missing_ok=True)
 
-    def read_result(self) -> dict[str, Any]:
-        """Content of result.json, {} unless the run is finished."""
-        return read_json(self.path / "result.json")
+    def read_result(self, *, planned: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Content of result.json, {} unless the run is finished.
+
+        Raises DamagedFile if it is not what a run has written, or is of another arm or seed than
+        the sweep has planned.
+        """
+        path = self.path / "result.json"
+        result = read_json(path, _RESULT)
+        if "metrics" not in result and path.exists():
+            raise DamagedFile(f"{path} is damaged: it has no metrics")
+        for key in ("seed", "arm"):
+            if planned and key in result and result[key] != planned[key]:
+                raise DamagedFile(
+                    f"{path} is damaged: its {key} is {result[key]}, that of the run "
+                    f"{planned[key]}. Remove the file to test the run again"
+                )
+        return result

@@ -3,8 +3,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.folders.files import read_json, write_json
+from alexnet.folders.files import is_count, is_mapping, is_text, read_json, write_json
 from alexnet.folders.run import RunDir
+
+
+def _are_runs(value: Any) -> bool:
+    return is_mapping(value) and all(
+        Path(name).name == name and name not in ("", "..") and "\0" not in name and _is_run(run)
+        for name, run in value.items()
+    )
+
+
+def _is_run(value: Any) -> bool:
+    return is_mapping(value) and is_mapping(value.get("arm")) and is_count(value.get("seed"))
+
+
+_PLAN = {
+    "runs": _are_runs,
+    "experiment": is_mapping,
+    "command": is_text,
+    "swept": lambda value: isinstance(value, list) and all(map(is_text, value)),
+    "init_from": lambda value: is_mapping(value) and all(map(is_text, value.values())),
+}
 
 
 @dataclass(frozen=True)
@@ -23,8 +43,11 @@ class SweepDir:
         write_json(self.path / "sweep.json", plan)
 
     def read_plan(self) -> dict[str, Any]:
-        """Content of sweep.json, {} if the folder is no sweep."""
-        return read_json(self.path / "sweep.json")
+        """Content of sweep.json, {} if the folder is no sweep.
+
+        Raises DamagedFile if it is not what a command has written; no run lies outside the folder.
+        """
+        return read_json(self.path / "sweep.json", _PLAN)
 
     def run(self, name: str) -> RunDir:
         """The run of that name, whether or not it exists yet."""

@@ -18,8 +18,8 @@ class StopOnSignal(Checkpoint):
     they stop together although only one of them received it. While gradients are accumulated the
     run goes on until they are applied. Without a checkpoint inside the epoch, because the data
     module could not go on from there, the run stops at once and goes on from the end of the last
-    epoch. During the validation after an epoch it stops when its checkpoint is written; during the
-    test at once, for nothing is lost.
+    epoch. During a validation, which may take long, it stops at once, too, and goes on from the
+    checkpoint before it; during the test at once, for nothing is lost.
 
     Must come after its recorder in the list of callbacks.
     """
@@ -46,7 +46,7 @@ class StopOnSignal(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        # The last batch is followed by a validation and a checkpoint.
+        # The last batch is followed by a validation, or a checkpoint.
         if not self._is_told(trainer) or trainer.is_last_batch or trainer.should_stop:
             return
         if self._recorder.can_save_after(trainer, batch_idx):
@@ -57,6 +57,19 @@ class StopOnSignal(Checkpoint):
 
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._is_told(trainer):
+            self._stop()
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         if self._is_told(trainer):
             self._stop()
 

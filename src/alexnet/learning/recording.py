@@ -1,15 +1,18 @@
 import logging
 import math
+import os
 import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint, Timer
 from lightning.pytorch.loops.loop import _Loop
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 from typing_extensions import override
@@ -55,6 +58,28 @@ class Position:
         return replace(position, is_over=position.is_over or position.has_crossed)
 
 
+class _WrittenInPlace(TorchCheckpointIO):
+    """Writes a checkpoint where it is to lie; none is left if that fails.
+
+    Lightning's own writes it into $TMPDIR first, which may be small, and is not cleared after a
+    kill.
+    """
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(path, "xb") as file:
+                torch.save(checkpoint, file)
+        except BaseException as error:
+            Path(path).unlink(missing_ok=True)  # the disk may be full
+            if isinstance(cause := error.__context__, OSError):
+                raise cause from None  # torch's writer hides it behind a RuntimeError
+            raise
+
+
 class RunRecorder(Checkpoint):
     """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
 
@@ -64,10 +89,11 @@ class RunRecorder(Checkpoint):
     checkpoints.
 
     A checkpoint is written at the end of every epoch, and inside one when `checkpoint_minutes` have
-    passed since the last, where no gradients are accumulated. A run that goes on from it ends in
-    the same files and weights, bit for bit, as one that never stopped: what the dead process wrote
-    after the checkpoint is taken back. A data module without `start_at` cannot go on inside an
-    epoch, so that checkpoints are written at the ends of epochs only.
+    passed since the last, where no gradients are accumulated; before the last batch of an epoch, a
+    minute is enough. A run that goes on from it ends in the same files and weights, bit for bit, as
+    one that never stopped: what the dead process wrote after the checkpoint is taken back. A data
+    module without `start_at` cannot go on inside an epoch, so that checkpoints are written at the
+    ends of epochs only.
 
     As a Checkpoint it comes after every other callback (Trainer(enable_checkpointing=False) refuses
     it), so that the state of callbacks such as EarlyStopping is saved as it is after the epoch. A
@@ -95,6 +121,10 @@ class RunRecorder(Checkpoint):
         # What to go on from if the run ends inside an epoch but is given more epochs later: the
         # states of all callbacks, and of the loop.
         self._inside_epoch: tuple[dict[str, Any], dict[str, Any]] | None = None
+
+    @override
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        trainer.strategy.checkpoint_io = _WrittenInPlace()
 
     # --- what a checkpoint holds of this
 
@@ -209,8 +239,12 @@ class RunRecorder(Checkpoint):
             trainer.should_stop = True
         if trainer.should_stop and trainer.fit_loop._can_stop_early:
             self._end_inside_epoch(trainer, task)
-        elif self.can_save_after(trainer, batch_idx) and self._is_due(trainer):
-            self.save(trainer, task)
+        elif self.can_save_after(trainer, batch_idx):
+            # A run that is stopped in the validation goes on from the checkpoint before it.
+            is_before_the_last = done == batches - 1
+            minutes = min(self.checkpoint_minutes, 1.0) if is_before_the_last else None
+            if self._is_due(trainer, minutes or self.checkpoint_minutes):
+                self.save(trainer, task)
 
     def _notice_end(self, trainer: pl.Trainer) -> None:
         """Note that a callback, or the training error, has ended the run."""
@@ -235,6 +269,7 @@ class RunRecorder(Checkpoint):
     @override
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         task, batches = _task(pl_module), int(trainer.num_training_batches)
+        self._refuse_weights_that_are_not_finite(trainer, task)
         if self._inside_epoch is None:
             self._notice_end(trainer)
             if self.at.step < batches:  # by what a validation inside the epoch has shown
@@ -270,6 +305,18 @@ class RunRecorder(Checkpoint):
             validation, row["images_per_second"],
         )  # fmt: skip
 
+    def _refuse_weights_that_are_not_finite(
+        self, trainer: pl.Trainer, task: pl.LightningModule
+    ) -> None:
+        """The loss of the last batch was finite, but it is from before the last update."""
+        tensors = (*task.parameters(), *task.buffers())
+        is_finite = all(bool(each.isfinite().all()) for each in tensors)
+        if not trainer.strategy.reduce_boolean_decision(is_finite, all=True):
+            raise Diverged(
+                f"weights are not finite after epoch {trainer.current_epoch + 1} (learning rate "
+                f"{self._lr:g}): try a lower learning.lr"
+            )
+
     def save(self, trainer: pl.Trainer, task: pl.LightningModule, *, is_best: bool = False) -> None:
         """Replace last.ckpt, and best.ckpt if told; the one before is kept until this is whole."""
         if self._inside_epoch is None:
@@ -300,9 +347,9 @@ class RunRecorder(Checkpoint):
             and not is_validated
         )
 
-    def _is_due(self, trainer: pl.Trainer) -> bool:
+    def _is_due(self, trainer: pl.Trainer, minutes: float) -> bool:
         """Whether it is time for a checkpoint; all processes of a run agree on it."""
-        is_due = time.monotonic() - self._saved_at > 60 * self.checkpoint_minutes
+        is_due = time.monotonic() - self._saved_at > 60 * minutes
         return trainer.strategy.reduce_boolean_decision(is_due, all=False)
 
     def _count(self, task: ClassificationTask) -> None:
@@ -387,5 +434,11 @@ def _training_metrics(task: ClassificationTask) -> Mapping[str, Metric]:
 
 
 def _rounded(row: Row) -> Row:
-    """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896."""
-    return {name: float(f"{value:.7g}") for name, value in row.items()}
+    """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896.
+
+    Not counts of images: a run that goes on finds its place by them.
+    """
+    return {
+        name: value if isinstance(value, int) else float(f"{value:.7g}")
+        for name, value in row.items()
+    }

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from alexnet.results import wording
 from alexnet.results.compare import Comparison, Fate, Outcome, compare, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.verdict_file import verdict_content
+
+_SECONDS_TO_WRITE = 3600.0
 
 HOW_TO_READ = """
 - An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
@@ -79,6 +83,7 @@ def write_report(folder: str | Path) -> Report:
     target = SweepDir(sweep.path).report
     partial = target.with_name(f".report-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    _clear_partial(sweep.path)
     partial.mkdir()
     try:
         draw = _draw(sweep, comparison, partial)
@@ -89,6 +94,14 @@ def write_report(folder: str | Path) -> Report:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Report(folder=target, sweep=sweep, comparison=comparison)
+
+
+def _clear_partial(folder: Path) -> None:
+    """Remove what was being written by processes that have been killed; a report takes seconds."""
+    for left in folder.glob(".report-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _SECONDS_TO_WRITE and not left.is_symlink():
+                shutil.rmtree(left)
 
 
 def _draw(sweep: Sweep, comparison: Comparison, folder: Path) -> list[str]:
@@ -331,11 +344,7 @@ def _provenance(sweep: Sweep) -> str:
     """Command, commit, versions, hardware, threads: each distinct value with its number of runs."""
     known = [provenance for provenance in sweep.provenance.values() if provenance]
     lines = [f"- command: `{sweep.command}`"] if sweep.command else []
-    commits = [
-        f"{each.get('commit') or 'unknown'} ({'with' if each.get('dirty') else 'without'} "
-        "uncommitted changes)"
-        for each in known
-    ]
+    commits = [_code(each) for each in known]
     texts = {
         "commit": commits,
         "versions": [_listed(each.get("versions")) for each in known],
@@ -350,6 +359,15 @@ def _provenance(sweep: Sweep) -> str:
         )
         lines.append(f"- {name}: {'; '.join(shown) or 'not recorded'}")
     return "\n".join(lines)
+
+
+def _code(provenance: Mapping[str, Any]) -> str:
+    """Which code a run was made by: a commit, or without a checkout the version."""
+    commit, version = provenance.get("commit"), provenance.get("version")
+    if not commit and version and provenance.get("dirty") is False:  # installed
+        return f"none (installed, version {version})"
+    changes = "with" if provenance.get("dirty") else "without"
+    return f"{commit} ({changes} uncommitted changes)" if commit else "unknown"
 
 
 def _listed(content: Any) -> str:

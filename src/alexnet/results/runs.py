@@ -53,7 +53,11 @@ class Sweep:
     @property
     def is_rehearsal(self) -> bool:
         """Whether some run saw only the first batches of each epoch, as under +debug=smoke."""
-        trainers = [config.get("trainer") or {} for config in self.configs.values()]
+        trainers = [
+            trainer
+            for config in self.configs.values()
+            if isinstance(trainer := config.get("trainer"), dict)
+        ]
         limits = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
         return any(each.get(limit) is not None for each in trainers for limit in limits)
 
@@ -160,7 +164,7 @@ def load_sweep(folder: str | Path) -> Sweep:
         name: {"run": name, **{key: arm.get(key) for key in swept}, "seed": seeds[name]}
         for name, arm in planned.items()
     }
-    loaded = {name: _load_run(sweep.run(name)) for name in planned}
+    loaded = {name: _load_run(sweep.run(name), each) for name, each in plan["runs"].items()}
     return Sweep(
         path=path,
         experiment=experiment,
@@ -198,7 +202,7 @@ class _Run:
     provenance: Mapping[str, Any]
 
 
-def _load_run(run: RunDir) -> _Run:
+def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
     damage: list[str] = []  # spoils a run that would count, explains one that would not
     remarks: list[str] = []  # only worth telling: these files say nothing about the outcome
 
@@ -212,7 +216,7 @@ def _load_run(run: RunDir) -> _Run:
             return kind()
         return content
 
-    result = read("result.json", run.read_result, dict)
+    result = read("result.json", lambda: run.read_result(planned=planned), dict)
     status = read("status.json", run.read_status, dict)
     metrics = read("metrics.csv", run.read_metrics, list)
     progress = read("progress.csv", run.read_progress, list)

@@ -5,6 +5,7 @@ it found there, and what would come together in one folder is compared: results 
 already, seeds that join them, a run that goes on. Without torch, because a sweep asks too.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 
 from alexnet.config.schema import Part
 from alexnet.config.signature import constant_of
+from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.sources import cifar10
 from alexnet.sources.fingerprints import fingerprint_of_files
+
+log = logging.getLogger("alexnet.train")
 
 _MOST_NAMED = 6
 _DIGITS = 16
@@ -63,9 +67,13 @@ def identify(data: Part) -> Images | None:
 
 
 def images_of(run: RunDir) -> Images | None:
-    """Those that it was trained on, as it has noted; None if it has not."""
-    noted = run.read_provenance().get("data")
-    return Images(**noted) if noted else None
+    """Those that it was trained on, as it has noted; None if it has not, or nobody can read it."""
+    try:
+        noted = run.read_provenance().get("data")
+        return Images(**noted) if noted else None
+    except (DamagedFile, TypeError) as error:
+        log.warning("%s: which images it is of is not known (%s)", run.path, error)
+        return None
 
 
 def images_before(sweep: SweepDir, data: Part, arm: Mapping[str, Any]) -> dict[str, Images]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from alexnet.config.schema import ConfigError
 from alexnet.folders.ending import CANNOT_BE_BUILT, Exit, Stopped
+from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.run.child import end_with_parent
 from alexnet.run.ranks import RankLost, Ranks
@@ -34,7 +35,7 @@ def attempt(
             run.write_status({**run.read_status(), **end, "updated": time.time()})
         elif code is not Exit.FINISHED:
             run.write_rank_end(rank, {**end, "time": time.monotonic()})
-    except OSError as error:  # the folder has become read-only: the log is open, and tells
+    except (OSError, DamagedFile) as error:  # a read-only folder: the log is open, and tells
         log.error("the end of the run cannot be written down: %s", error)
     return code
 
@@ -81,6 +82,8 @@ def _explain(error: BaseException) -> dict[str, str]:
         text, cause = str(error), error.cause
     elif isinstance(error, Diverged):
         cause = "diverged"
+    elif isinstance(error, DamagedFile):
+        cause = "damaged file"
     elif isinstance(error, MemoryError) or "out of memory" in text.lower():
         cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

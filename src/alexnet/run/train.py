@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import math
 import resource
 import sys
 import time
@@ -12,17 +13,20 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from alexnet import vocabulary
+from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
 from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError, Entries, Learning, Part
 from alexnet.config.signature import signature_of
 from alexnet.config.trust import allowed
 from alexnet.folders.disk import Disk
+from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.run.images import REMEDY, Images, contradiction, identify, images_before
 from alexnet.run.loggers import loggers_of
 from alexnet.run.provenance import provenance
-from alexnet.run.ranks import Ranks
+from alexnet.run.ranks import Ranks, started_from_outside
+from alexnet.run.start import check_start
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -43,6 +47,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
 
     from alexnet.learning import (
         ClassificationTask,
+        Diverged,
         Forecast,
         RunRecorder,
         StopOnSignal,
@@ -54,10 +59,12 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     _hush_lightning()
     imported = _peak_memory_megabytes()
     planned = SweepDir(run.path.parent).read_plan() if ranks.rank == 0 else {}
+    if ranks.rank == 0:
+        run.clear_partial()
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
     # Another number of threads adds in another order: a run that goes on keeps its own.
-    before = run.read_provenance().get("threads") if checkpoint else None
+    before = _noted(run).get("threads") if checkpoint else None
     share = max(1, torch.get_num_threads() // config.trainer.devices)
     torch.set_num_threads(config.trainer.threads or before or share)
 
@@ -66,10 +73,14 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         data = _build_data(config)
         data.prepare_data()
         images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
+        start = _its_start(config, run, planned, has_begun=checkpoint is not None)
     if ranks.rank == 0:
         origin = provenance(threads=torch.get_num_threads(), command=planned["command"])
-        run.write_provenance({**origin, "data": asdict(images) if images else None})
+        about_input = {"data": asdict(images) if images else None, "init_from": start}
+        run.write_provenance({**origin, **about_input})
     with _what_was_asked_for():
+        if started_from_outside() is None:
+            refuse_several_machines(config)
         ranks.start(config.trainer.devices)
         data.setup("fit")
         num_classes = _num_classes(data, config)
@@ -122,12 +133,16 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
                 config, run, ranks, callbacks=callbacks, loggers=loggers,
                 shares_batches=hasattr(data, "start_at"),
             )  # fmt: skip
+            if trainer.strategy.root_device.type == "cpu":
+                refuse_16_bits_of_a_cpu(config)
         if checkpoint:
             log.info("going on from %s", checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         began = time.monotonic()
         trainer.test(task, datamodule=data, verbose=False)
         tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
+        if not math.isfinite(loss := tested.get(vocabulary.TEST_LOSS, 0.0)):
+            raise Diverged(f"the loss of the test is {loss}: try a lower learning.lr")
         for logger in loggers:
             logger.log_metrics(tested, step=trainer.global_step)
 
@@ -214,6 +229,29 @@ def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | Non
     if images and (problem := contradiction(images, before)):
         raise ConfigError(f"{problem}: {REMEDY}")
     return images
+
+
+def _noted(run: RunDir) -> dict[str, Any]:
+    """Its provenance so far. Raises ConfigError if it cannot be read."""
+    try:
+        return run.read_provenance()
+    except DamagedFile as error:
+        raise ConfigError(
+            f"{error}. A run goes on with as many threads as it had: remove the file to go on with "
+            "trainer.threads, or as many as fit"
+        ) from error
+
+
+def _its_start(
+    config: Config, run: RunDir, planned: Mapping[str, Any], *, has_begun: bool
+) -> dict[str, str] | None:
+    """The weights that the run starts from, or has started from, for provenance.json."""
+    if not config.init_from or not planned:
+        return None
+    if has_begun:
+        return _noted(run).get("init_from")
+    known = planned.get("init_from", {}).get(config.init_from)
+    return {"path": config.init_from, "fingerprint": check_start(config.init_from, known)}
 
 
 def _trainer(

@@ -1,8 +1,14 @@
-"""Which files images come from, as one number."""
+"""What files hold, as one number."""
 
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+
+
+def fingerprint_of_file(file: Path) -> str:
+    """SHA-256 of the content of one file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def fingerprint_of_files(root: Path, patterns: Iterable[str]) -> str:
@@ -18,7 +24,6 @@ def fingerprint_of_files(root: Path, patterns: Iterable[str]) -> str:
         raise FileNotFoundError(f"data.root={root} has no file {' or '.join(patterns)}")
     sha256 = hashlib.sha256()
     for file in files:
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        sha256.update(f"{file.relative_to(root).as_posix()} {digest}\n".encode())
+        name = file.relative_to(root).as_posix()
+        sha256.update(f"{name} {fingerprint_of_file(file)}\n".encode())
     return sha256.hexdigest()

@@ -1,9 +1,12 @@
 """What a machine has, and which run may use what of it."""
 
+import itertools
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,27 @@ class Devices:
 
 
 def gpus_here() -> list[str]:
-    """The GPUs of this machine that may be used, by index."""
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [gpu for gpu in visible.split(",") if gpu and gpu != "-1"]
+    """The GPUs of this machine that CUDA_VISIBLE_DEVICES does not hide, as CUDA reads it."""
+    count = _count()
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return [str(index) for index in range(count)]
+    named = (each.strip() for each in visible.split(","))
+    # The first that is none hides those after it. Others have names such as GPU-8932f937.
+    can_be = itertools.takewhile(lambda gpu: not _is_number(gpu) or 0 <= int(gpu) < count, named)
+    return [gpu for gpu in can_be if gpu] if count else []
+
+
+def _is_number(gpu: str) -> bool:
+    return re.fullmatch(r"-?\d+", gpu) is not None
+
+
+def _count() -> int:
+    """GPUs that there are, hidden or not."""
     try:
         listed = subprocess.run(
             ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
             capture_output=True, text=True, check=True, timeout=20,
         )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return listed.stdout.split()
+    except (OSError, subprocess.SubprocessError):  # in a container, perhaps
+        return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    return len(listed.stdout.split())

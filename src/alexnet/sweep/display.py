@@ -1,7 +1,7 @@
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.live import Live
@@ -9,7 +9,9 @@ from rich.table import Table
 
 from alexnet import vocabulary
 from alexnet.folders.disk import Cost
+from alexnet.folders.files import DamagedFile, Row
 from alexnet.folders.run import RunDir
+from alexnet.sweep.tell import status_of
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -42,7 +44,7 @@ class Display:
     def started(self, run: RunDir, max_epochs: float) -> None:
         """Take up a run; what it has done before is not told again."""
         self._began[run.name] = time.monotonic(), _epochs(run)
-        self._rows[run.name] = len(run.read_metrics())
+        self._rows[run.name] = len(_read(run.read_metrics))
         self._max_epochs[run.name] = max_epochs
         if self._live is None:
             log.info("[%d/%d] %s", len(self._began), self.total, run.name)
@@ -70,7 +72,7 @@ class Display:
         self._live.update(table)
 
     def _tell_cost(self, running: Sequence[RunDir]) -> None:
-        costs = [(run, run.read_status().get("cost")) for run in running]
+        costs = [(run, status_of(run).get("cost")) for run in running]
         run, known = next(((run, cost) for run, cost in costs if cost), (None, None))
         if run is None or known is None:
             return
@@ -86,7 +88,7 @@ class Display:
                 self._live.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _tell_epochs(self, run: RunDir) -> None:
-        rows = run.read_metrics()
+        rows = _read(run.read_metrics)
         for row in rows[self._rows[run.name] :]:
             log.info(
                 "%s: epoch %g of %g, training error %.1f %%, validation error %.1f %%, "
@@ -95,10 +97,10 @@ class Display:
                 100 * row[vocabulary.TRAIN_ERROR], 100 * row[vocabulary.VAL_ERROR],
                 row["images_per_second"], self._left(run, row["epoch"]),
             )  # fmt: skip
-        self._rows[run.name] = len(rows)
+        self._rows[run.name] = max(len(rows), self._rows[run.name])
 
     def _cells(self, run: RunDir) -> list[str]:
-        progress, metrics = run.read_progress(), run.read_metrics()
+        progress, metrics = _read(run.read_progress), _read(run.read_metrics)
         if not progress:
             return ["starting", "", "", "", ""]
         epoch, error = progress[-1]["epoch"], progress[-1][vocabulary.TRAIN_ERROR]
@@ -119,5 +121,13 @@ class Display:
 
 
 def _epochs(run: RunDir) -> float:
-    rows = run.read_progress()
+    rows = _read(run.read_progress)
     return rows[-1]["epoch"] if rows else 0.0
+
+
+def _read(rows: Callable[[], list[Row]]) -> list[Row]:
+    """None of a file that is damaged: its run says so, and the others are shown."""
+    try:
+        return rows()
+    except (DamagedFile, OSError):
+        return []

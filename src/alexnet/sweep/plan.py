@@ -1,10 +1,12 @@
 """Which runs a sweep has, what they are called and where they lie."""
 
+import hashlib
 import itertools
 import json
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,25 @@ from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
 from alexnet.config.check import check_resolved, load, resolved
-from alexnet.config.names import NOT_PART_OF_THE_NAME, confounds, name_of_0_1, sweep_name
+from alexnet.config.names import (
+    NOT_PART_OF_THE_NAME,
+    confounds,
+    is_at_or_below,
+    name_of_0_1,
+    sweep_name,
+    swept_beside_the_name,
+)
 from alexnet.config.schema import FORMAT, Config, ConfigError
 from alexnet.files import replacing
+from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import outputs_folder
 from alexnet.run.provenance import command_line
+
+log = logging.getLogger("alexnet.sweep")
+
+_LONGEST_NAME = 200  # bytes; a file system has 255, and .partial and the like are added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +60,8 @@ def with_seed(composed: DictConfig, seed: int) -> DictConfig:
     """What the run of that seed is told."""
     told = without_hydra(composed)
     told.seed = seed
+    if told.init_from:  # wherever the command is run again
+        told.init_from = absolute(told.init_from)
     with open_dict(told):
         told.format = FORMAT
         # What this arm sets is merged already. Experiments of 0.1 take rates from arms.lr.
@@ -88,15 +104,35 @@ def plain_key(key: str) -> str:
 def run_name(levels: Mapping[str, object]) -> str:
     """{"model.nonlinearity": "relu", "seed": 0} -> nonlinearity-relu_seed-0.
 
-    By values and not by how they were typed: 0.0 and 0 are one dropout.
+    By values and not by how they were typed: 0.0 and 0 are one dropout. Where a value had to be
+    shortened or changed to make a part of a file's name, a hash of it is added.
     """
     last = [key.rpartition(".")[2] for key in levels]
-    parts = []
-    for short, (key, level) in zip(last, levels.items(), strict=True):
-        word = short if last.count(short) == 1 else key
-        plain = json.dumps(level) if level is None or isinstance(level, bool) else str(level)
-        parts.append(f"{word}-{re.sub(r'[^A-Za-z0-9.+-]+', '-', plain).strip('-')}")
-    return "_".join(parts)
+    words = zip(last, levels.items(), strict=True)
+    parts = [
+        f"{short if last.count(short) == 1 else key}-{_word(level)}"
+        for short, (key, level) in words
+    ]
+    name = "_".join(parts)
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}-{_digits(levels)}"
+
+
+def _word(level: object) -> str:
+    items = level if isinstance(level, list) else [level]
+    texts = [
+        json.dumps(each) if each is None or isinstance(each, bool) else str(each) for each in items
+    ]
+    text = "-".join(texts)
+    word = re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-")
+    if isinstance(level, int | float) and level < 0:
+        return text
+    is_clear = items is not level or not any("-" in each for each in texts)
+    return word if is_clear and word == text.replace("_", "-") else f"{word}-{_digits(level)}"
+
+
+def _digits(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[str, str]]:
@@ -114,24 +150,65 @@ def spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[st
 
 
 def sweep_folder(
-    base: Config, data: str, swept: Collection[str], runs: Sequence[PlannedRun]
+    base: Config,
+    data: str,
+    swept: Collection[str],
+    runs: Sequence[PlannedRun],
+    starts: Mapping[str, str],
 ) -> SweepDir:
     """The newest folder of the sweep's name; with fresh=true the next: NAME, NAME-2, NAME-3.
 
-    A folder that has the name which version 0.1 gave the sweep is gone on with.
+    A folder that has the name which version 0.1 gave the sweep is gone on with. The name tells what
+    `init_from` holds, by `starts`, and not where it lies.
 
     The next one, too, if it has a run of the same name that is another run: the name of a sweep
     does not tell of a file in an experiment that was edited.
     """
     root = outputs_folder(base.outputs) / base.experiment.name
-    name, former = sweep_name(data, base, swept), name_of_0_1(data, base, swept)
-    if former and (root / former).exists() and not (root / name).exists():
+    held = starts.get(absolute(base.init_from), base.init_from) if base.init_from else None
+    data = data.replace("/", "-")  # of a file in a folder of a group
+    name = sweep_name(data, base.model_copy(update={"init_from": held}), swept)
+    former = name_of_0_1(data, base, swept)
+    if former and not (root / name).exists() and _has_swept(SweepDir(root / former), swept):
         name = former
+        if base.init_from:
+            log.warning(
+                "%s is a sweep of version 0.1, which has not recorded what init_from=%s held then: "
+                "fresh=true trains all of it again", root / former, base.init_from,
+            )  # fmt: skip
     folder, numbers = root / name, itertools.count(2)
     while (following := root / f"{name}-{next(numbers)}").exists():
         folder = following
-    is_another = any(_contradicts(SweepDir(folder).run(run.name), run) for run in runs)
-    return SweepDir(following if (base.fresh and folder.exists()) or is_another else folder)
+    if base.fresh and folder.exists():
+        return SweepDir(following)
+    if reason := _contradiction(SweepDir(folder), runs, starts):
+        log.warning("%s %s: this is trained in %s", folder, reason, following)
+        return SweepDir(following)
+    return SweepDir(folder)
+
+
+def absolute(path: str) -> str:
+    """Of a file or folder that was typed."""
+    return str(Path(path).expanduser().absolute())
+
+
+def named_as_before(plan: Mapping[str, Any], runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs, each with the name that its arm and seed have in a plan that has them.
+
+    An earlier version may have named them in another way.
+    """
+    known = {_key(each["arm"], each["seed"]): name for name, each in plan.get("runs", {}).items()}
+    return [replace(run, name=known.get(_key(run.arm, run.config.seed), run.name)) for run in runs]
+
+
+def _key(arm: Mapping[str, Any], seed: int) -> str:
+    return json.dumps([arm, seed], sort_keys=True)
+
+
+def _has_swept(former: SweepDir, swept: Collection[str]) -> bool:
+    """Whether a sweep of 0.1 is the same one: swept keys that no name told of are in its plan."""
+    plan = former.read_plan()
+    return bool(plan) and swept_beside_the_name(swept) <= set(plan.get("swept", ()))
 
 
 def missing_root(config: Config) -> str | None:
@@ -143,16 +220,40 @@ def missing_root(config: Config) -> str | None:
     return f"data.root={root} is not a folder: set data.root to the folder that holds {name}"
 
 
-def _contradicts(there: RunDir, planned: PlannedRun) -> bool:
-    """Whether the folder is of a run with other numbers; a run may have been trained on."""
+def _contradiction(
+    sweep: SweepDir, runs: Sequence[PlannedRun], starts: Mapping[str, str]
+) -> str | None:
+    """What a folder holds, in words, if it is not for these runs; None if they go on in it."""
+    plan = sweep.read_plan()
+    for path, fingerprint in plan.get("init_from", {}).items():
+        if starts.get(path, fingerprint) != fingerprint:
+            return f"has runs from what init_from={path} held before"
+    for run in named_as_before(plan, runs):
+        if keys := _differences(sweep.run(run.name), run):
+            return f"has {run.name} with another {', '.join(keys)}"
+    return None
+
+
+def _differences(there: RunDir, planned: PlannedRun) -> list[str]:
+    """The keys in which a folder's run has other numbers; a run may have been trained on.
+
+    Raises DamagedFile if the run has begun and its configuration cannot be read.
+    """
     if not there.config.exists():
-        return False
+        return []
     try:
         differ = confounds(load(there.config), planned.config)
-    except ConfigError:  # written when there were other keys
-        return True
-    ignored = (*NOT_PART_OF_THE_NAME, "experiment", "trainer.max_epochs", "trainer.max_steps")
-    return any(not f"{key}.".startswith(tuple(f"{each}." for each in ignored)) for key in differ)
+    except ConfigError as error:
+        if not there.has_begun:  # it is written anew
+            return []
+        raise DamagedFile(
+            f"{error}. The run in {there.path} cannot go on: restore the file, remove the folder "
+            "to train the run again, or set fresh=true for a new folder"
+        ) from error
+    ignored = (
+        *NOT_PART_OF_THE_NAME, "experiment", "init_from", "trainer.max_epochs", "trainer.max_steps"
+    )  # fmt: skip
+    return sorted(key for key in differ if not is_at_or_below(key, ignored))
 
 
 def join_plan(
@@ -161,8 +262,12 @@ def join_plan(
     swept: list[str],
     runs: Iterable[PlannedRun],
     levels: Mapping[str, Sequence[str]],
+    starts: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The plan of the folder: what was there and what is new, first levels first."""
+    """The plan of the folder: what was there and what is new, first levels first.
+
+    `starts` are fingerprints of what init_from holds, by path.
+    """
     planned = dict(old.get("runs", {}))
     for run in runs:
         planned[run.name] = {"arm": run.arm, "seed": run.config.seed}
@@ -180,6 +285,7 @@ def join_plan(
         "experiment": dict(experiment),
         "command": command_line(),
         "swept": swept,
+        "init_from": {**old.get("init_from", {}), **(starts or {})},
         "runs": dict(sorted(planned.items(), key=rank)),
     }
 

@@ -1,30 +1,40 @@
 import logging
+import os
+import shutil
+import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from alexnet.config.schema import ConfigError
-from alexnet.folders.files import DamagedFile
-from alexnet.folders.sweep import SweepDir, find_checkpoint
+from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
+from alexnet.config.schema import Config, ConfigError
+from alexnet.folders.sweep import SweepDir
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
+from alexnet.run.loggers import missing_package
 from alexnet.run.ranks import Outside
+from alexnet.run.start import fingerprint_of_start
+from alexnet.sweep.devices import gpus_here
 from alexnet.sweep.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
 
 
-def refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:
-    """Before anything starts: a run that waits its turn would find out hours later."""
+def starts_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """What the networks that runs start from hold, as fingerprints, by init_from.
+
+    Before anything starts: a run that waits its turn would find out hours later that it is missing.
+    """
+    starts = {}
     for start in dict.fromkeys(run.config.init_from for run in runs):
         if start == "":  # or an empty variable of the shell
             raise ConfigError(
                 f"init_from is missing: {runs[0].config.experiment.name} starts from a trained "
                 "network. Give init_from=RUN_FOLDER or init_from=CHECKPOINT"
             )
-        try:
-            if start is not None:
-                find_checkpoint(Path(start))
-        except FileNotFoundError as error:
-            raise ConfigError(f"init_from={start}: {error}") from error
+        if start is not None:
+            try:
+                starts[start] = fingerprint_of_start(start)
+            except OSError as error:
+                raise ConfigError(f"init_from={start}: {error}") from error
+    return starts
 
 
 def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
@@ -39,8 +49,6 @@ def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
         try:
             before = images_before(sweep, run.config.data, run.arm)
             images = identify(run.config.data) if before else None
-        except DamagedFile:
-            raise
         except (ValueError, OSError) as error:
             why = str(error).splitlines()[0]
             log.info("not compared with the images of the runs before: %s", why)
@@ -69,3 +77,34 @@ def refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
             f"{processes}"
         )
     return None
+
+
+def refuse_missing_packages(configs: Sequence[Config]) -> None:
+    """Before anything starts: a logger that cannot be had."""
+    parts = [part for config in configs for _, part in config.logger.items()]
+    if problems := dict.fromkeys(filter(None, map(missing_package, parts))):
+        raise ConfigError("\n".join(problems))
+
+
+def refuse_what_is_not_here(configs: Sequence[Config]) -> None:
+    """What these runs need and this machine, on which they are to run, does not have."""
+    has_gpu = any(config.trainer.accelerator != "cpu" for config in configs) and bool(gpus_here())
+    for config in configs:
+        trainer, uses_gpu = config.trainer, has_gpu and config.trainer.accelerator != "cpu"
+        refuse_several_machines(config)
+        if not uses_gpu and sys.platform != "darwin":  # which may have MPS
+            refuse_16_bits_of_a_cpu(config)
+        if trainer.compile and (name := _missing_compiler(uses_gpu=uses_gpu)):
+            raise ConfigError(
+                f"trainer.compile=true needs the compiler {name}, which is not on this machine: "
+                "install it, or set trainer.compile=false"
+            )
+
+
+def _missing_compiler(*, uses_gpu: bool) -> str | None:
+    """torch.compile writes C++ for a CPU; for a GPU its kernels are started from C."""
+    if uses_gpu:
+        names = [os.environ.get("CC") or "gcc", "clang"]
+    else:
+        names = [os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")]
+    return None if any(map(shutil.which, names)) else names[0]

@@ -22,6 +22,7 @@ from alexnet.signals import SIGNALS_TO_STOP, handling
 from alexnet.sweep.devices import Devices, Share, gpus_here
 from alexnet.sweep.display import Display
 from alexnet.sweep.plan import PlannedRun, write_config
+from alexnet.sweep.tell import status_of
 
 # The jobs behind one that cannot be built would fare no better, and who stops one stops all.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
@@ -60,7 +61,13 @@ def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
         while running or (waiting and not told.to_stop):
             while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
                 job = waiting.popleft()
-                running.append(Process(job, share, ended))
+                try:
+                    running.append(Process(job, share, ended))
+                except OSError as error:  # of this run's folder
+                    log.error("%s cannot be started: %s", job.run.name, error)
+                    devices.give_back(share)
+                    ends[job.run.name] = Exit.FAILED
+                    continue
                 display.started(job.run, job.max_epochs)
             told.forward(running)
             display.update([each.job.run for each in running])
@@ -163,7 +170,7 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
     with _told_to_stop() as told:
         while process.poll() is None:
             if told.to_stop:
-                process.send_signal(told.word)
+                process.send_signal(signal.SIGKILL if told.to_kill else told.word)
             time.sleep(SECONDS_BETWEEN_LOOKS)
     return Exit(process.returncode) if process.returncode in set(Exit) else Exit.FAILED
 
@@ -171,7 +178,7 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
 def _end(process: Child | ForkedChild, run: RunDir, *, is_ours: bool = False) -> Exit:
     """How it ended; `is_ours` if it was we who killed it."""
     code = process.end()
-    status = run.read_status()
+    status = status_of(run)
     if code and status.get("state") in (None, "running"):
         who = "rank 0" if _has_ranks(run) else "the process"
         how = "the second Ctrl-C" if is_ours else what_ended(code)
@@ -224,7 +231,7 @@ def _told_to_stop() -> Iterator[_Told]:
     told = _Told()
 
     def note(number: int, frame: FrameType | None) -> None:
-        if told.to_stop == "SIGINT" and number == signal.SIGINT:
+        if told.to_stop and number == signal.SIGINT:
             told.to_kill = True
         told.to_stop = told.to_stop or signal.Signals(number).name
 

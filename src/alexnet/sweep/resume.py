@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -5,11 +6,16 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from alexnet.config.check import check
+from alexnet.config.check import check, read_stored
 from alexnet.config.schema import Config, ConfigError, Part
 from alexnet.folders.run import RunDir
 from alexnet.run.images import contradiction, identify, images_of
 from alexnet.sweep.plan import missing_root, write_config
+from alexnet.sweep.preflight import refuse_missing_packages, refuse_what_is_not_here
+
+log = logging.getLogger("alexnet.sweep")
+
+COSINE = "alexnet.learning.cosine_with_warmup"
 
 # What may change when a run goes on: it must stay the same run.
 MAY_CHANGE = (
@@ -17,6 +23,7 @@ MAY_CHANGE = (
     "trainer.max_steps",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.num_nodes",
     "trainer.strategy",
     "trainer.threads",
     "data.workers",
@@ -43,7 +50,8 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     `composed` is the command's own configuration, from which a group such as trainer=cpu is read:
     only its keys that may change are taken. Raises ConfigError that names every other change.
     """
-    stored = OmegaConf.load(run.config)
+    stored = read_stored(run.config)
+    before = OmegaConf.select(stored, "trainer.max_epochs")
     refused = []
     for override in overrides:
         key = override.get_key_element()
@@ -58,11 +66,27 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     if refused:
         raise ConfigError("\n".join(refused))
     OmegaConf.update(stored, "resume", None)
+    _follow_max_epochs(stored, before)
     config = check(stored)
     problem = _trained_longer(run, config) or missing_root(config)
     if problem := problem or _other_images(run, config.data):
         raise ConfigError(problem)
+    refuse_missing_packages([config])
+    refuse_what_is_not_here([config])
     write_config(stored, run.config, resolve=False)
+
+
+def _follow_max_epochs(stored: DictConfig, before: int) -> None:
+    """The cosine ends where the run does: conf/learning/cosine.yaml derives one from the other."""
+    scheduler, now = OmegaConf.select(stored, "learning.scheduler"), stored.trainer.max_epochs
+    if now == before or not scheduler or scheduler.get("_target_") != COSINE:
+        return
+    if scheduler.total == before:
+        scheduler.total = now
+        log.warning(
+            "learning.scheduler.total=%s follows trainer.max_epochs: the learning rate rises to "
+            "where it would be in a run of that length", now,
+        )  # fmt: skip
 
 
 def _trained_longer(run: RunDir, config: Config) -> str | None:

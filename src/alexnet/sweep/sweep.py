@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,13 +15,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from alexnet.config.check import check
-from alexnet.config.names import flatten
+from alexnet.config.check import check, read_stored
+from alexnet.config.names import flatten, is_at_or_below
 from alexnet.config.schema import Config, ConfigError
 from alexnet.config.suggest import did_you_mean
 from alexnet.config.trust import allowed, refuse_strangers, targets_in, targets_of_files, tell_runs
 from alexnet.folders.ending import Exit
-from alexnet.folders.files import hold
+from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import python_path
@@ -32,6 +33,7 @@ from alexnet.sweep.plan import (
     join_plan,
     levels_of,
     missing_root,
+    named_as_before,
     plain_key,
     prepare,
     run_name,
@@ -39,14 +41,28 @@ from alexnet.sweep.plan import (
     sweep_folder,
     without_hydra,
 )
-from alexnet.sweep.preflight import refuse_missing_starts, refuse_other_images, refuse_outside
+from alexnet.sweep.preflight import (
+    refuse_missing_packages,
+    refuse_other_images,
+    refuse_outside,
+    refuse_what_is_not_here,
+    starts_of,
+)
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
 from alexnet.sweep.resume import change_run, find_run
-from alexnet.sweep.tell import announce, nothing_could_be_built, summarize, why_wrong
+from alexnet.sweep.tell import (
+    announce,
+    damage,
+    nothing_could_be_built,
+    status_of,
+    summarize,
+    why_wrong,
+)
 
 log = logging.getLogger("alexnet.sweep")
 
 ARM = "+arm"
+OF_THE_COMMAND = ("outputs", "fresh", "allow", "imports", "arms", "rates", "experiment")
 OUR_PLUGINS = "hydra_plugins.alexnet_lab."
 
 
@@ -79,6 +95,11 @@ class ExperimentSweep:
         self.max_seeds = max_seeds
         self._compositions: dict[tuple[str | None, ...], DictConfig] = {}
 
+    @property
+    def is_local(self) -> bool:
+        """Whether runs are started here, and not by another launcher, perhaps elsewhere."""
+        return bool(self.config.hydra.launcher._target_.startswith(OUR_PLUGINS))
+
     def plan_runs(self, arguments: list[str]) -> list[PlannedRun]:
         """Every arm with every seed; `arguments` is the command line without Hydra's own keys.
 
@@ -91,6 +112,8 @@ class ExperimentSweep:
         for override in self.config.hydra.overrides.hydra:
             if override.startswith(("hydra.sweep.", "hydra.run.")):
                 raise ConfigError(f"{override}: folders are named by what they hold; use outputs=")
+        if self.config.resume == "":  # or an empty variable of the shell
+            raise ConfigError("resume is empty: give resume=RUN_FOLDER, or leave it out")
         if self.config.resume:
             if started_from_outside():
                 raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
@@ -99,22 +122,29 @@ class ExperimentSweep:
         swept = [plain_key(key) for key in axes]
         base = self._compose(fixed)
         runs = self._plan(fixed, axes)
-        refuse_missing_starts(runs)
+        starts = starts_of(runs)
+        configs = [run.config for run in runs]
+        refuse_missing_packages(configs)
         outside = started_from_outside()
+        if not outside and self.is_local:
+            self._refuse_what_is_not_applied()
+            refuse_what_is_not_here(configs)
         if outside and (problem := refuse_outside(outside, runs)):
             raise ConfigError(problem)
 
         # Also for another rank, whose process starts below.
         tell_runs([each for run in runs for each in targets_in(run.config.plain())], base.allow)
         choice = self.config.hydra.runtime.choices["data"]
-        sweep = sweep_folder(base, choice, swept, runs)
-        experiment = self._experiment(base, axes, sweep.read_plan().get("experiment", {}))
+        sweep = sweep_folder(base, choice, swept, runs, starts)
+        before = sweep.read_plan()
+        runs = named_as_before(before, runs)
+        experiment = self._experiment(base, axes, before.get("experiment", {}))
         self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
         refuse_other_images(sweep, runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
-            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
+            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts)
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             announce(sweep, runs, left)
@@ -130,18 +160,18 @@ class ExperimentSweep:
                 _report(sweep)
             else:
                 log.info("all of it: %s", sweep.run(runs[0].name).path)
+        if damages := [text for run in runs if (text := damage(sweep.run(run.name), run))]:
+            raise DamagedFile("\n".join(damages))
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
 
     def _train_on(self, arguments: list[str]) -> NoReturn:
         """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
-        run = find_run(Path(self.config.resume).resolve())
+        run = find_run(Path(self.config.resume).expanduser().resolve())
         may_build = allowed(
             [*targets_of_files(self._folders()), *check(without_hydra(self.config)).allow]
         )
-        refuse_strangers(
-            OmegaConf.to_container(OmegaConf.load(run.config)), may_build, str(run.path)
-        )
+        refuse_strangers(OmegaConf.to_container(read_stored(run.config)), may_build, str(run.path))
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
@@ -152,8 +182,8 @@ class ExperimentSweep:
             except Interrupted as error:
                 code = error.exit
             if code is Exit.WRONG:
-                raise ConfigError(run.read_status()["error"])
-            status = run.read_status()
+                raise ConfigError(status_of(run)["error"])
+            status = status_of(run)
             why = status.get("error", status.get("cause", ""))
             log.info("%s %s %s", run.name, status["state"], why)
             log.info("all of it: %s", run.path)
@@ -187,6 +217,12 @@ class ExperimentSweep:
             raise ConfigError("one run at a time: resume=RUN_FOLDER")
         if "+experiment" in axes:
             raise ConfigError("one experiment at a time: +experiment=NAME")
+        for key in axes:
+            if is_at_or_below(plain_key(key), OF_THE_COMMAND):
+                raise ConfigError(
+                    f"{key}={','.join(axes[key])} is not possible: {key} has one value for all "
+                    "runs of a command. Give a command for each"
+                )
         return fixed, axes
 
     def _declared(self) -> dict[str, list[str]]:
@@ -234,8 +270,13 @@ class ExperimentSweep:
                     composed=arms[of_arm].composed, config=config,
                 )
             )  # fmt: skip
-        if len({run.name for run in runs}) < len(runs):
-            raise ConfigError("two levels or seeds are the same: name each once")
+        names = sorted(run.name for run in runs)
+        if len(set(names)) < len(names):
+            first = next(one for one, other in pairwise(names) if one == other)
+            raise ConfigError(
+                f"two levels or seeds are the same, or cannot be told apart by the name {first}: "
+                "name each once"
+            )
         return runs
 
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
@@ -327,9 +368,18 @@ class ExperimentSweep:
                     f"{', '.join(sorted(theirs))}"
                 )
 
+    def _refuse_what_is_not_applied(self) -> None:
+        """Settings of Hydra's own launchers, which start no process of their own for a run."""
+        for key in ("env_set", "env_copy"):
+            if self.config.hydra.job.get(key):
+                raise ConfigError(
+                    f"hydra.job.{key} is for other launchers: set variables before the command, as "
+                    "in NAME=VALUE python src/train.py"
+                )
+
     def _refuse_missing_data(self, runs: Sequence[PlannedRun]) -> None:
         """Before anything starts; other launchers' workers may see folders that are not here."""
-        if self.config.hydra.launcher._target_.startswith(OUR_PLUGINS):
+        if self.is_local:
             problems = [problem for run in runs if (problem := missing_root(run.config))]
             if problems:
                 raise ConfigError("\n".join(dict.fromkeys(problems)))

@@ -1,11 +1,19 @@
 import logging
+import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from alexnet import vocabulary
 from alexnet.folders.ending import CANNOT_BE_BUILT
+from alexnet.folders.files import DamagedFile
+from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.sweep.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
+
+UNREADABLE = "unreadable"
+"""The state of a run whose files are damaged."""
 
 
 def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
@@ -24,31 +32,55 @@ def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[Planned
 def summarize(
     sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]
 ) -> list[PlannedRun]:
-    """Say how every run ended; those that did not finish."""
+    """Say how every run ended; those that did not finish, or whose result cannot be read."""
     failed = []
     for run in runs:
         folder = sweep.run(run.name)
-        if folder.is_finished:
+        if result := _result(folder, run):
             how = "finished" if run in left else "finished before"
-            error = 100 * folder.read_result()["metrics"]["test/error"]
+            error = 100 * result["metrics"].get(vocabulary.TEST_ERROR, math.nan)
             log.info("  %-36s %-16s test error %.1f %%", run.name, how, error)
             continue
         failed.append(run)
-        status = folder.read_status()
-        why = status.get("error", status.get("cause", ""))
-        log.info("  %-36s %-16s %s", run.name, folder.state, why)
+        status = status_of(folder)
+        is_damaged = folder.is_finished or status.get("state") == UNREADABLE
+        state = UNREADABLE if is_damaged else folder.state
+        why = damage(folder, run) or status.get("error", status.get("cause", ""))
+        log.info("  %-36s %-16s %s", run.name, state, why)
         if status:
             log.info("  %-36s %-16s see %s", "", "", folder.log)
     return failed
 
 
+def damage(folder: RunDir, planned: PlannedRun) -> str | None:
+    """What is wrong with the result of a run, which is then not trained again."""
+    try:
+        folder.read_result(planned={"arm": planned.arm, "seed": planned.config.seed})
+    except DamagedFile as error:
+        return str(error)
+    return None
+
+
+def _result(folder: RunDir, planned: PlannedRun) -> dict[str, Any]:
+    """{} if there is none that can be believed."""
+    return {} if damage(folder, planned) else folder.read_result()
+
+
+def status_of(folder: RunDir) -> dict[str, Any]:
+    """Of a run, if it can be read; the others must not suffer from it otherwise."""
+    try:
+        return folder.read_status()
+    except (DamagedFile, OSError) as error:
+        return {"state": UNREADABLE, "error": str(error)}
+
+
 def why_wrong(sweep: SweepDir, runs: Sequence[PlannedRun]) -> str:
     """What the runs that cannot be built say, each thing once."""
-    ends = [sweep.run(run.name).read_status() for run in runs]
+    ends = [status_of(sweep.run(run.name)) for run in runs]
     wrong = [end["error"] for end in ends if end.get("cause") == CANNOT_BE_BUILT]
     return "\n".join(dict.fromkeys(wrong))
 
 
 def nothing_could_be_built(sweep: SweepDir, runs: Iterable[PlannedRun]) -> bool:
     """Whether every run ended so: under other launchers none ends the sweep for the others."""
-    return all(sweep.run(run.name).read_status().get("cause") == CANNOT_BE_BUILT for run in runs)
+    return all(status_of(sweep.run(run.name)).get("cause") == CANNOT_BE_BUILT for run in runs)
