@@ -294,6 +294,23 @@ def test_a_picture_of_the_right_size_is_seen_as_it_is(run: Path, tmp_path: Path)
     assert float(row["probability_1"]) == pytest.approx(best.values.item(), abs=0.02)  # JPEG
 
 
+def test_pictures_of_the_size_of_the_training_images_get_the_predictions_of_the_split(
+    run: Path, tmp_path: Path
+):
+    data = Synthetic(num_images=100, num_classes=6, size=32).load_test()
+    (tmp_path / "images").mkdir()
+    for row, image in enumerate(data.images):
+        name = tmp_path / "images" / f"{row:02}.png"
+        Image.fromarray(image.transpose(1, 2, 0)).save(name)
+    file = tmp_path / "predictions.csv"
+
+    evaluate.main([f"checkpoint={run}", f"images={tmp_path / 'images'}", f"predictions={file}"])
+
+    probabilities = make_net()(centre(data.images)).double().softmax(1).max(1).values
+    found = [float(row["probability_1"]) for row in rows_of(file)]
+    assert found == pytest.approx(probabilities.tolist(), abs=1e-5)
+
+
 def test_the_figures_of_the_paper_are_drawn(run: Path, tmp_path: Path):
     folder = tmp_path / "figures"
 

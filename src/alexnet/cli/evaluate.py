@@ -11,7 +11,8 @@ split        test (default) or val
 crops        1: the central view (default). 10: the corners, the centre and their reflections
 weights      of the checkpoints, as 2,1; equal if left out, and divided by their sum
 images       a folder of images instead of a split, with its folders: no labels, no errors, only
-             predictions; scaled to 256 pixels and cut to the central square, as ImageNet's are
+             predictions. An image of the size that the network has learnt from is unchanged; of
+             any other the central square is scaled to that size (section 2)
 predictions  a CSV file: every image once, with its five best labels and their probabilities
 out          a JSON file: the errors with their intervals, and what they are of
 figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours); of

@@ -16,11 +16,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 from alexnet.sources.photograph import BadImage, Photograph, convert
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Other files that lie between images (boxes, thumbnails of a desktop) are counted and left alone.
 # What is in a file its content says, whatever its name.
@@ -71,13 +73,18 @@ class RawImage(NamedTuple):
 
 
 def read_photograph(image: RawImage) -> Photograph | BadImage:
-    """Read and convert it, or say what is wrong.
+    """Read and convert it, or say what is wrong; raises OSError as `read_with` does."""
+    return read_with(convert, image)
+
+
+def read_with(decoder: Callable[[bytes], T], image: RawImage) -> T | BadImage:
+    """What the decoder makes of its bytes, or what is wrong with it.
 
     Raises OSError if its bytes are not to be had any more: a disk that went away says nothing of
     the image.
     """
     try:
-        return convert(image.read())
+        return decoder(image.read())
     except BadImage as error:
         return error
     except PermissionError as error:
