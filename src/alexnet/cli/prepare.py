@@ -223,6 +223,7 @@ class Progress:
 def _tell(dest: Path, index: "Index") -> None:
     """What was mended, what is missing, and last where the result lies."""
     from alexnet.preparation import read_bad_images
+    from alexnet.sources.split import name_some
 
     if index.converted:
         kinds = "; ".join(f"{kind}: {count}" for kind, count in index.converted.items())
@@ -234,6 +235,8 @@ def _tell(dest: Path, index: "Index") -> None:
             log.warning("  %s: %s", location, reason)
         if len(bad) > _MOST_BAD_IMAGES_TOLD:
             log.warning("  and %d more", len(bad) - _MOST_BAD_IMAGES_TOLD)
+    if empty := [i for i, n in zip(index.class_ids, index.counts["train"], strict=True) if not n]:
+        log.warning("no training image is left of %s", name_some(empty))
     log.info(
         "prepared in %s: %d classes, %d images for training, %d for validation, %d for the test. "
         "To train on them: python src/train.py +experiment=alexnet_2012 data.root=%s",

@@ -386,7 +386,20 @@ def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: R
         bad_images=len(bad),
     )
     write_index(request.dest, index)
+    for part in ("val", "test"):
+        _warn_of_same_images(finished, part)
     return index
+
+
+def _warn_of_same_images(finished: dict[Part, list[Finished]], part: Part) -> None:
+    """Of images of a part that are training images too: what is measured there is no test."""
+    train, other = (np.concatenate([each.checks for each in finished[p]]) for p in ("train", part))
+    if rows := np.flatnonzero(np.isin(other, train)).tolist():
+        names = np.concatenate([each.names for each in finished[part]])
+        log.warning(
+            "%d of %d %s images are also training images, with the same pixels, such as %s",
+            len(rows), len(other), part, os.fsdecode(bytes(names[rows[0]])),
+        )  # fmt: skip
 
 
 def _count(shards: Sequence[Finished], num_classes: int) -> list[int]:

@@ -10,6 +10,11 @@ from PIL import Image, UnidentifiedImageError
 
 PIXELS = 256
 
+# What files of images are named. What is in one its content says, whatever its name.
+SUFFIXES = (
+    ".jpeg", ".jpg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+)  # fmt: skip
+
 # What a photograph can lie about. Values are the words in which it is told.
 GREY = "grey"
 CMYK = "CMYK"
