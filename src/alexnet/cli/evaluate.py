@@ -61,6 +61,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from alexnet.cli.output import safe_output
 from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError, EvaluationConfig
@@ -80,6 +81,7 @@ PATHS = ("images", "predictions", "out", "figures")
 AS_TRAINED = "as_trained"
 
 
+@safe_output
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if not arguments or {"-h", "--help"} & set(arguments):

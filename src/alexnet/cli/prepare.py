@@ -23,7 +23,6 @@ the disk is full; 2 the command was wrong or data are missing; 75 stopped by SIG
 130 Ctrl-C.
 """
 
-import io
 import logging
 import os
 import signal
@@ -33,6 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from alexnet.cli.output import safe_output
 from alexnet.config.suggest import did_you_mean
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.files import FolderInUse, hold
@@ -51,13 +51,12 @@ class WrongCommand(ValueError):
     """What was typed cannot be done."""
 
 
+@safe_output
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if not arguments or {"--help", "-h", "help"} & set(arguments):
         print(__doc__)
         return Exit.FINISHED if arguments else Exit.WRONG
-    assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     # The processes are as many as the cores; each adds up small matrices, by itself.
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from alexnet.data.image_module import ImageModule, Part
 from alexnet.evaluation.ensemble import Member
 from alexnet.model import SavedNet
 from alexnet.sources.photograph import PIXELS
+
+log = logging.getLogger(__name__)
 
 
 def load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageModule]:
@@ -105,6 +108,7 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
             raise ConfigError(
                 f"{saved.path} has {saved.num_classes} classes, the data have {len(names)}"
             )
+        _warn_of_numbers_as_text(saved, names)
         return None
     if saved.class_names == tuple(names):
         return None
@@ -123,3 +127,20 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
             "order: which is which cannot be known"
         )
     return [where[name] for name in names]
+
+
+def _warn_of_numbers_as_text(saved: SavedNet, names: Sequence[str]) -> None:
+    """Folders 0, 1, 10, 2 are in the order of torchvision's ImageFolder, which may not be theirs.
+
+    Only for a network that does not name its classes.
+    """
+    if not all(name.isdecimal() for name in names):
+        return
+    numbers = [int(name) for name in names]
+    if numbers != sorted(numbers):
+        log.warning(
+            "%s does not name its classes, and those of the data are numbers in the order of text, "
+            "%s, ...: if its outputs are in the order of numbers, its errors here are wrong. Then "
+            "give the folders names of equal length: 00, 01, 02, ...",
+            saved.path, ", ".join(names[:3]),
+        )  # fmt: skip

@@ -53,8 +53,14 @@ def read_names(path: Path) -> dict[str, str]:
 
 
 def printable(name: str) -> str:
-    """As it is if it is Unicode; of a file name that is not, its odd bytes are spelt out."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    """As it is, but that control characters and what is not Unicode are spelt out."""
+    return re.sub("[\x00-\x1f\x7f\ud800-\udfff]", _spelt_out, name)
+
+
+def _spelt_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    # 0xDC80 to 0xDCFF stand for the bytes of a file name that are no UTF-8.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(found[0])[1:-1]
 
 
 def same_but_for_spelling(name: str, others: Iterable[str]) -> str:
