@@ -230,7 +230,12 @@ def test_a_users_network_that_cannot_be_built_is_one_clear_error(tmp_path: Path,
         ({"mean_image": None}, "mean_image must be a tensor"),
         ({"mean_image": [1.0, 2.0, 3.0]}, "mean_image must be a tensor"),
         ({"mean_image": torch.zeros(64, 64)}, r"of shape \(3, height, width\)"),
+        ({"mean_image": torch.full((3, 64, 64), torch.nan)}, "mean_image must be a tensor"),
+        ({"mean_image": torch.zeros(3, 64, 64).to_sparse()}, "mean_image must be a tensor"),
+        ({"image_size": 10**6}, "image_size is 1000000 and must be that of its model"),
         ({"state_dict": [1]}, "state_dict must be a table"),
+        ({"state_dict": None}, "state_dict must be a table"),
+        ({"state_dict": {"net.a": torch.zeros(3).to_sparse()}}, "state_dict must hold tensors"),
         ({"state_dict": {1: torch.zeros(1)}}, "state_dict must be a table"),
         ({"state_dict": {"net.conv1.weight": "x"}}, "state_dict must hold tensors"),
         ({"global_step": "20"}, "global_step must be an integer"),
@@ -244,6 +249,32 @@ def test_odd_entries_are_one_clear_error(tmp_path: Path, entries, must):
 
     with pytest.raises(ValueError, match=rf"a\.ckpt is damaged or no checkpoint.*its .*{must}"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.complex64])
+def test_parameters_are_not_rounded_to_what_the_network_takes(tmp_path: Path, kind):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    content = torch.load(path)
+    content["state_dict"] = {name: value.to(kind) for name, value in content["state_dict"].items()}
+    torch.save(content, path)
+
+    with pytest.raises(ValueError, match=rf"conv1\.weight is of {kind}, the network takes"):
+        read_checkpoint(path).build()
+
+
+def test_a_description_of_a_function_is_no_network(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"_partial_": True})
+
+    with pytest.raises(ValueError, match=r"AlexNet returns partial, and not a torch\.nn\.Module"):
+        read_checkpoint(path).build()
+
+
+def test_names_of_classes_can_be_printed_and_written(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    names = ["a\n", "\udce9", *"cdefg"]
+    torch.save({**torch.load(path), "class_names": names}, path)
+
+    assert read_checkpoint(path).class_names == ("a\\n", "\\xe9", *"cdefg")
 
 
 def test_arguments_that_contain_themselves_are_refused(tmp_path: Path):

@@ -58,7 +58,7 @@ from typing import TYPE_CHECKING
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet.cli.output import safe_output
@@ -152,11 +152,11 @@ def compose_data(
     if "data" not in keys:
         first = saved[0].path
         if run := run_of(first):
-            trained_on = OmegaConf.load(run.config)
+            trained_on = _data_of(run.config)
             refuse_strangers(
-                OmegaConf.to_container(trained_on.data), allow or allowed(), str(run.config)
+                OmegaConf.to_container(trained_on), allow or allowed(), str(run.config)
             )
-            ConfigStore.instance().store(group="data", name=AS_TRAINED, node=trained_on.data)
+            ConfigStore.instance().store(group="data", name=AS_TRAINED, node=trained_on)
         elif "images" not in keys:
             raise ConfigError(f"data=NAME is missing: {first} does not lie in the folder of a run")
         words.insert(0, f"data={AS_TRAINED if run else 'imagenet'}")
@@ -169,6 +169,22 @@ def compose_data(
             )
         words.append(f"data.augmentation={views.pop()}")
     return _compose([*words, f"data.image_size={saved[0].image_size}"], folders)
+
+
+def _data_of(file: Path) -> DictConfig:
+    """What a run was trained on. Raises ConfigError with the way out if the file is damaged."""
+    try:
+        data = OmegaConf.load(file).data
+        if not isinstance(data, DictConfig) or "_target_" not in data:
+            raise ValueError("it names no data")
+    # OmegaConf and YAML raise anything on what is no configuration.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{file} is damaged ({reason}), so that it is not known what the run was trained on: "
+            "add data=NAME"
+        ) from error
+    return data
 
 
 def read_checkpoints(request: EvaluationConfig, allow: Collection[str] = ()) -> list["SavedNet"]:

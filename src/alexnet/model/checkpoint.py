@@ -19,6 +19,7 @@ from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 from alexnet.model.parameter_files import parameters_in, read_file, short, some
 from alexnet.nested import containers
+from alexnet.sources.labels import printable
 
 log = logging.getLogger(__name__)
 
@@ -98,22 +99,22 @@ class SavedNet:
                 # Without memory for parameters, which a file can say to be of any size.
                 with torch.device("meta"):
                     self._refuse_misfits(_called(self.path, self.model))
-            net = _called(self.path, self.model)
-        if not isinstance(net, nn.Module):
-            raise ValueError(
-                f"{self.path}: {self.model[_TARGET]} returns {type(net).__name__}, and not a "
-                "torch.nn.Module"
-            )
-        self._refuse_misfits(net)
+            net = self._refuse_misfits(_called(self.path, self.model))
         net.load_state_dict(self.state)
         if self.padding:
             margin = (self.padding, 0, self.padding, 0)
             net.register_forward_pre_hook(lambda _, images: F.pad(images[0], margin))
         return net.eval()
 
-    def _refuse_misfits(self, net: nn.Module) -> None:
+    def _refuse_misfits(self, net: Any) -> nn.Module:
+        if not isinstance(net, nn.Module):
+            raise ValueError(
+                f"{self.path}: {self.model[_TARGET]} returns {type(net).__name__}, and not a "
+                "torch.nn.Module"
+            )
         if problems := _misfits(self.state, net):
             raise ValueError("\n".join(f"{self.path}: {problem}" for problem in problems))
+        return net
 
 
 def read_checkpoint(
@@ -242,9 +243,10 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     for must, is_so in {
         "model.num_classes must be a positive integer": _is_count(num_classes),
         "image_size must be a positive integer": _is_count(image_size),
-        "state_dict must hold tensors": all(
-            isinstance(each, Tensor) and not each.is_meta for each in state.values()
+        f"image_size is {short(image_size)} and must be that of its model": (
+            model[_TARGET] not in _NETWORKS or image_size == model.get("image_size", image_size)
         ),
+        "state_dict must hold tensors": all(_is_plain_tensor(each) for each in state.values()),
         "mean_image must be a tensor of shape (3, height, width)": _is_picture(mean),
         "class_names must be texts, one for each class": names is None
         or (_is_texts(names) and len(names) == num_classes),
@@ -260,7 +262,7 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
         state=state,
         image_size=image_size,
         mean_image=mean,
-        class_names=None if names is None else tuple(names),
+        class_names=None if names is None else tuple(map(printable, names)),
         steps=steps,
         augmentation=augmentation,
         allow=allow,
@@ -285,14 +287,20 @@ def _is_count(value: Any) -> bool:
 
 def _is_picture(value: Any) -> bool:
     return (
-        isinstance(value, Tensor)
+        _is_plain_tensor(value)
         and value.is_floating_point()
         and value.dim() == 3
         and len(value) == 3
         and value.numel() > 0
         # Not one number that stands for as many as one likes.
         and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
+        and bool(value.isfinite().all())
     )
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    """With values, all of them."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _refuse_targets(path: Path, model: Model, allow: Collection[str]) -> None:
@@ -442,7 +450,7 @@ def _renamed(
         if len(shape) != expected or shape[0] != outputs or not is_of_colours:
             raise ValueError(
                 f"{path} has not the parameters of {layout}'s AlexNet: {name} is "
-                f"{_shape(state[ours]) or 'one number'}"
+                f"{_shape(state[ours])}"
             )
     return state
 
@@ -451,10 +459,16 @@ def _misfits(state: Mapping[str, Tensor], net: nn.Module) -> list[str]:
     expected = net.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in state]
     problems += [f"the network has no {name}" for name in state if name not in expected]
-    return problems + [
+    shared = [name for name in expected if name in state]
+    problems += [
         f"{name} is {_shape(state[name])}, the network takes {_shape(expected[name])}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
+        for name in shared
+        if state[name].shape != expected[name].shape
+    ]
+    return problems + [
+        f"{name} is of {state[name].dtype}, the network takes {expected[name].dtype}"
+        for name in shared
+        if state[name].is_floating_point() != expected[name].is_floating_point()
     ]
 
 
@@ -474,4 +488,4 @@ def _layer(parameter: str) -> str:
 
 
 def _shape(parameter: Tensor) -> str:
-    return " x ".join(map(str, parameter.shape))
+    return " x ".join(map(str, parameter.shape)) or "one number"

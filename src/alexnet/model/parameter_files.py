@@ -154,7 +154,8 @@ def parameters_in(path: Path, content: Any) -> dict[str, Tensor]:
     if len(found) < len(tables[chosen]):
         raise ValueError(f"{path} holds parameters twice: {some(tables[chosen])}")
     for name, value in found.items():
-        if value.is_meta or not (value.is_floating_point() or value.dim() == 0):
+        is_plain = value.layout == torch.strided and not value.is_meta
+        if not is_plain or not (value.is_floating_point() or value.dim() == 0):
             raise ValueError(f"{path}: {name} holds no floating point numbers, but {value.dtype}")
     return {name: value.float() for name, value in found.items()}
 
