@@ -588,6 +588,14 @@ def test_a_part_under_another_name_is_told(tmp_path, caplog, name):
 
     assert raw.test is None
     assert f"not read: {root / name} (only train and val are: rename" in caplog.text
+    assert str(root / name) in raw.not_read
+
+
+def test_of_a_tar_file_the_folder_is_meant(tmp_path):
+    root = tar_files(tmp_path)
+
+    with pytest.raises(SourceError, match=f"is a file: give the folder that it lies in, {root}$"):
+        read_source(root / "ILSVRC2012_img_train.tar")
 
 
 def test_training_images_under_another_name_are_told(tmp_path):

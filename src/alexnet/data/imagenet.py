@@ -164,7 +164,9 @@ class _Folders:
         self.root = root
         raw = read_source(root)
         if raw.test is None or not raw.test.images:
-            raise FileNotFoundError(f"no test images in {root}: expected val/CLASS/*.JPEG")
+            raise FileNotFoundError(
+                f"no test images in {root}{raw.not_read}: expected val/CLASS/*.JPEG"
+            )
         _warn_of_bad([f"{location}: {reason}" for location, reason in raw.refused])
         self.class_ids, self.class_names = raw.class_ids, raw.class_names
         labels = np.array(raw.train.labels)

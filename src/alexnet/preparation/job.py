@@ -220,8 +220,9 @@ def _split(raw: Raw, request: Request) -> tuple[dict[Part, RawPart], str]:
     if test is None:
         if request.test_fraction is None:
             raise SourceError(
-                f"no test part in {request.source}: expected val/ or ILSVRC20xx_img_val.tar. Where "
-                "there is none, test_fraction=0.5 cuts half of the training images off (section 6)"
+                f"no test part in {request.source}{raw.not_read}: expected val/ or "
+                "ILSVRC20xx_img_val.tar. Where there is none, test_fraction=0.5 cuts half of the "
+                "training images off (section 6)"
             )
         rest, tests = hold_out_test(labels, request.test_fraction)
         test = train.take(shuffled(tests))

@@ -115,6 +115,7 @@ class Raw:
     train: RawPart
     test: RawPart | None
     refused: list[tuple[str, str]] = field(default_factory=list)  # location, reason
+    not_read: str = ""  # in words, folders that may be meant to be a part
 
 
 def read_source(source: Path) -> Raw:
@@ -146,6 +147,7 @@ def read_source(source: Path) -> Raw:
         train=train,
         test=_part(tests) if tests is not None else None,
         refused=sorted(found.refused),
+        not_read=found.other_parts(),
     )
 
 
@@ -198,6 +200,8 @@ def fingerprint(source: Path) -> str:
 
 def check_is_folder(source: Path) -> None:
     """Raise SourceError if it is none."""
+    if source.is_file() and is_tar(source.name):
+        raise SourceError(f"{source} is a file: give the folder that it lies in, {source.parent}")
     if not source.is_dir():
         raise SourceError(f"{source} is not a folder: {_EXPECTED}")
 
@@ -238,7 +242,7 @@ class _Finder:
                     f"{here.parent}"
                 )
             raise SourceError(
-                f"no training images in {self.source}{self._other_parts()}: {_EXPECTED}"
+                f"no training images in {self.source}{self.other_parts()}: {_EXPECTED}"
             )
         refuse_names_in_two_forms(by_class, str(folder or tar))
         return by_class
@@ -314,10 +318,10 @@ class _Finder:
                 "%d names come twice in a tar file, such as %s: the last counts, as for tar",
                 len(self.replaced), printable(self.replaced[0]),
             )  # fmt: skip
-        if others := self._other_parts():
+        if others := self.other_parts():
             log.warning("not read%s", others)
 
-    def _other_parts(self) -> str:
+    def other_parts(self) -> str:
         """In words, folders that are named as a part, but not as one that is read."""
         found = sorted(
             path
