@@ -1,8 +1,11 @@
+import dataclasses
+import unicodedata
 from pathlib import Path
 
 import pytest
 import torch
 
+from alexnet.config.schema import ConfigError
 from alexnet.evaluation import outputs_in_order
 from alexnet.model import SavedNet
 
@@ -34,3 +37,17 @@ def test_numbers_in_the_order_of_text_are_told_for_networks_that_do_not_name_the
 ):
     assert outputs_in_order(foreign(len(names)), names) is None
     assert ("numbers in the order of text" in caplog.text) is is_told
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        (unicodedata.normalize("NFD", "café"), "another form of Unicode"),
+        ("Café", "differs in upper and lower case"),
+    ],
+)
+def test_classes_that_are_spelt_otherwise_are_said_to_be(name, how):
+    saved = dataclasses.replace(foreign(2), class_names=(name, "tea"))
+
+    with pytest.raises(ConfigError, match=f"knows other classes .*: café .*{how}|: café {how}"):
+        outputs_in_order(saved, ["café", "tea"])

@@ -401,6 +401,14 @@ def test_compressed_tar_files_are_called_that_whatever_their_name(tmp_path, comp
         read_source(tmp_path)
 
 
+def test_tar_files_that_were_joined_without_tar_are_refused(tmp_path):
+    first, second = (tar({f"{name}.tar": tar(images(2)[name])}) for name in CLASSES[:2])
+    write(tmp_path / "ILSVRC2012_img_train.tar", first + second)
+
+    with pytest.raises(SourceError, match=r"goes on behind its end, .*: join them with tar"):
+        read_source(tmp_path)
+
+
 def test_tar_files_may_be_named_in_capitals(tmp_path):
     tar_files(tmp_path)
     (tmp_path / "ILSVRC2012_img_val.tar").rename(tmp_path / "ILSVRC2012_img_val.TAR")

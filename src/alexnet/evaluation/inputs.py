@@ -11,6 +11,7 @@ from alexnet.data import FolderOfImages
 from alexnet.data.image_module import ImageModule, Part
 from alexnet.evaluation.ensemble import Member
 from alexnet.model import SavedNet
+from alexnet.sources.labels import same_but_for_spelling
 from alexnet.sources.photograph import PIXELS
 
 log = logging.getLogger(__name__)
@@ -115,10 +116,11 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
     if sorted(saved.class_names) != sorted(names):
         theirs, ours = set(saved.class_names), set(names)
         only_there, only_here = sorted(theirs - ours)[:3], sorted(ours - theirs)[:3]
+        how = same_but_for_spelling(only_there[0], ours - theirs) if only_there else ""
         raise ConfigError(
             f"{saved.path} knows other classes ({saved.num_classes}, such as "
             f"{', '.join(only_there) or saved.class_names[0]}) than the data have ({len(names)}, "
-            f"such as {', '.join(only_here) or names[0]})"
+            f"such as {', '.join(only_here) or names[0]})" + (how and f": {how}")
         )
     where = {name: output for output, name in enumerate(saved.class_names)}
     if len(where) < len(names):

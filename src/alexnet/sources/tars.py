@@ -117,10 +117,21 @@ def _members(
             file.seek(tar.offset)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError(f"damaged or cut off at byte {tar.offset}")
+            _refuse_more(file, location)
     except (tarfile.TarError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
         raise SourceError(f"{location} is no whole tar file ({error}): get it again") from error
+
+
+def _refuse_more(file: IO[bytes], location: str) -> None:
+    """Behind its end a tar file has zeros; no program reads what else is there."""
+    while rest := file.read(2**20):
+        if rest.strip(b"\0"):
+            raise SourceError(
+                f"{location} goes on behind its end, perhaps because tar files were joined with "
+                "cat: join them with tar --concatenate, or keep them apart"
+            )
 
 
 def _refuse_compressed(file: IO[bytes], location: str) -> None:
