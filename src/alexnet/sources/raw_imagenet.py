@@ -277,12 +277,9 @@ class _Finder:
 
             words = dict(zip(class_ids, _IMAGENET_CATEGORIES, strict=True))
             return tuple(words[class_id] for class_id in class_ids)
-        whole = [words.get(class_id, printable(class_id)) for class_id in class_ids]
+        whole = [printable(words.get(class_id, class_id)) for class_id in class_ids]
         # A synset is "crane, tall bird" or so: the first word says it, unless another class has it.
-        firsts = [
-            name.split(",")[0].strip() if class_id in words else name
-            for class_id, name in zip(class_ids, whole, strict=True)
-        ]
+        firsts = [name.split(",")[0].strip() for name in whole]
         times = Counter(firsts)
         return tuple(
             first if times[first] == 1 else name for first, name in zip(firsts, whole, strict=True)
@@ -292,10 +289,9 @@ class _Finder:
         """In words, if something of a class without images was seen; "" if nothing was."""
         if deeper := [path for path in self.deeper if path.parent.name == class_id]:
             return f" (its images lie deeper, in {deeper[0]}: move them up)"
+        of_the_class = re.compile(rf"/{re.escape(class_id)}(\.tar)?[/:]", re.IGNORECASE)
         for location, reason in self.refused:
-            if class_id in PurePosixPath(location.replace(":", "/")).parts or (
-                f"{class_id}.tar" in location
-            ):
+            if of_the_class.search(location):
                 return f" ({location} is refused: {reason})"
         return ""
 
@@ -353,16 +349,18 @@ class _Finder:
 
     def _tar(self, part: str) -> Path | None:
         # By entry, since letters of either case are met on disks that came from elsewhere.
-        pattern = re.compile(rf"ilsvrc.*_{part}(\..+)")
-        tars = sorted(
-            path
+        pattern = re.compile(rf"ilsvrc.*_{part}\.(?P<suffix>.+)")
+        found = [
+            (match["suffix"] != "tar", path)
             for path in self.source.iterdir()
-            if pattern.fullmatch(path.name.lower()) and is_tar(path.name)
-        )
+            if (match := pattern.fullmatch(path.name.lower())) and is_tar(path.name)
+        ]
+        tars = sorted(path for is_compressed, path in found if not is_compressed)
         if len(tars) > 1:
             names = ", ".join(tar.name for tar in tars)
             raise SourceError(f"which one? {self.source} holds {names}: give each a folder")
-        return tars[0] if tars else None
+        # A compressed one is refused when it is opened.
+        return next(iter(tars or sorted(path for _, path in found)), None)
 
     def _class_folders(self, folder: Path) -> dict[str, list[RawImage]]:
         """CLASS/*.JPEG, CLASS/images/*.JPEG (as in tiny-imagenet), or CLASS.tar."""
