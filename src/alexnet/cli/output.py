@@ -26,14 +26,16 @@ def safe_output(main: Command) -> Command:
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
-        logging.raiseExceptions = False  # a line that cannot be written is no reason for others
-        code: int = Exit.FINISHED
+        tells, code = logging.raiseExceptions, int(Exit.FINISHED)
+        logging.raiseExceptions = False  # a traceback for every line that cannot be written
         try:
             code = main(arguments)
             sys.stdout.flush()
         except BrokenPipeError:
             # Python would write what is left at its end, and complain.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        finally:
+            logging.raiseExceptions = tells
         return code
 
     return command
