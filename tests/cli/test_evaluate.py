@@ -207,9 +207,7 @@ def test_a_wrong_command_is_answered_in_few_lines(
     assert len(captured.err.splitlines()) <= 3
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"[1, 2]", b"data: {", b"\xff\xfe", b"a\tb: \x00", b"data: 3", b"model: {}"]
-)
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"data: {", b"\xff\xfe", b"data: 3"])
 def test_a_damaged_configuration_of_the_run_is_named_with_the_way_out(
     run: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ):
@@ -219,6 +217,11 @@ def test_a_damaged_configuration_of_the_run_is_named_with_the_way_out(
     [line, _] = capsys.readouterr().err.splitlines()
     assert f"{run / '.hydra' / 'config.yaml'} is damaged (" in line
     assert line.endswith("add data=NAME")
+
+
+def test_the_configuration_of_the_run_is_not_needed_where_data_are_named(run: Path):
+    (run / ".hydra" / "config.yaml").write_text("data: {")
+
     assert evaluate.main([f"checkpoint={run}", *DATA]) == 0
 
 
