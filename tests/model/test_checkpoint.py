@@ -410,11 +410,15 @@ def test_parameters_are_found_inside_and_under_longer_names(tmp_path: Path, wrap
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-3)
 
 
-def test_of_several_tables_the_plain_one_is_read_and_the_other_is_told(tmp_path: Path, caplog):
+@pytest.mark.parametrize("first", ["state_dict", "state_dict_ema"])
+def test_of_several_tables_the_plain_one_is_read_and_the_other_is_told(
+    tmp_path: Path, caplog, first
+):
     caplog.set_level(logging.INFO)
     theirs = torchvisions_alexnet().state_dict()
     zeros = {name: torch.zeros_like(value) for name, value in theirs.items()}
-    torch.save({"state_dict_ema": zeros, "state_dict": theirs}, tmp_path / "a.pth")
+    tables = {"state_dict_ema": zeros, "state_dict": theirs}
+    torch.save({first: tables[first], **tables}, tmp_path / "a.pth")
 
     saved = read_checkpoint(tmp_path / "a.pth", layout="torchvision")
 
@@ -466,7 +470,15 @@ def test_shapes_that_would_be_stretched_are_refused(tmp_path: Path, name, shape)
         read_checkpoint(tmp_path / "a.pth", layout="torchvision").build()
 
 
-@pytest.mark.parametrize("value", [torch.zeros(5, dtype=torch.cfloat), torch.zeros(5).long()])
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(5, dtype=torch.cfloat),
+        torch.zeros(5).long(),
+        torch.zeros(1).half().expand(10**15),
+        torch.zeros(5).to_sparse(),
+    ],
+)
 def test_parameters_of_another_kind_of_number_are_refused(tmp_path: Path, value):
     state = torchvisions_alexnet().state_dict()
     torch.save(state | {"classifier.6.bias": value}, tmp_path / "a.pth")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from alexnet.model.alexnet import AlexNet
 from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
-from alexnet.model.parameter_files import parameters_in, read_file, short, some
+from alexnet.model.parameter_files import has_values, parameters_in, read_file, short, some
 from alexnet.nested import containers
 from alexnet.sources.labels import printable
 
@@ -246,7 +246,7 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
         f"image_size is {short(image_size)} and must be that of its model": (
             model[_TARGET] not in _NETWORKS or image_size == model.get("image_size", image_size)
         ),
-        "state_dict must hold tensors": all(_is_plain_tensor(each) for each in state.values()),
+        "state_dict must hold tensors": all(has_values(each) for each in state.values()),
         "mean_image must be a tensor of shape (3, height, width)": _is_picture(mean),
         "class_names must be texts, one for each class": names is None
         or (_is_texts(names) and len(names) == num_classes),
@@ -287,20 +287,13 @@ def _is_count(value: Any) -> bool:
 
 def _is_picture(value: Any) -> bool:
     return (
-        _is_plain_tensor(value)
+        has_values(value)
         and value.is_floating_point()
         and value.dim() == 3
         and len(value) == 3
         and value.numel() > 0
-        # Not one number that stands for as many as one likes.
-        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
         and bool(value.isfinite().all())
     )
-
-
-def _is_plain_tensor(value: Any) -> bool:
-    """With values, all of them."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _refuse_targets(path: Path, model: Model, allow: Collection[str]) -> None:

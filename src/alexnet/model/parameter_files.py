@@ -137,13 +137,13 @@ def parameters_in(path: Path, content: Any) -> dict[str, Tensor]:
             f"{path} holds no parameters by name, but {some(keys)}: save those of the network, "
             "torch.save(net.state_dict(), FILE)"
         )
-    usual = [key for key in _USUAL_KEYS if key in tables] or list(tables)
-    if len(tables) > 1 and usual == list(tables):
+    usual = [key for key in _USUAL_KEYS if key in tables]
+    if len(tables) > 1 and not usual:
         raise ValueError(
             f"{path} holds several tables of parameters, {some(tables)}: save the one you mean, "
             "torch.save(torch.load(FILE)[KEY], OTHER_FILE)"
         )
-    chosen = usual[0]
+    chosen = next(iter([*usual, *tables]))
     if others := [key for key in tables if key != chosen]:
         log.info("%s: the parameters of %s; not used: %s", path, chosen, some(others))
     found = {_bare(name): value for name, value in tables[chosen].items()}
@@ -154,8 +154,7 @@ def parameters_in(path: Path, content: Any) -> dict[str, Tensor]:
     if len(found) < len(tables[chosen]):
         raise ValueError(f"{path} holds parameters twice: {some(tables[chosen])}")
     for name, value in found.items():
-        is_plain = value.layout == torch.strided and not value.is_meta
-        if not is_plain or not (value.is_floating_point() or value.dim() == 0):
+        if not has_values(value) or not (value.is_floating_point() or value.dim() == 0):
             raise ValueError(f"{path}: {name} holds no floating point numbers, but {value.dtype}")
     return {name: value.float() for name, value in found.items()}
 
@@ -178,6 +177,16 @@ def _is_table(value: Any) -> bool:
         and all(isinstance(key, str) for key in value)
         and all(isinstance(each, Tensor) for each in value.values())
         and any(key.endswith(".weight") for key in value)
+    )
+
+
+def has_values(value: Any) -> bool:
+    """Whether it is a tensor with a number of its own in each place, not one for as many."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_meta
+        and value.untyped_storage().nbytes() >= value.numel() * value.element_size()
     )
 
 
