@@ -151,6 +151,8 @@ def _contradiction(config: Config) -> str | None:
             f"learning.drops are for learning.schedule=by_epoch, which is {learning.schedule}: set "
             "learning.drops=null, or learning.schedule=by_epoch"
         )
+    if config.init_layout != "alexnet_lab" and not config.init_from:
+        return f"init_layout={config.init_layout} is of init_from, which is not given: add it"
     most = max(4, 2 * (os.cpu_count() or 1))
     if trainer.accelerator != "gpu" and trainer.devices > most:
         return (
