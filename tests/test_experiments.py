@@ -8,13 +8,13 @@ import torch
 from omegaconf import OmegaConf
 from torch.nn import functional
 
+from alexnet.config.check import check
 from alexnet.config.names import confounds
 from alexnet.config.schema import ALEXNET, FORMAT, Config, ConfigError
 from alexnet.data import cifar10
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
 from alexnet.paths import CONF
-from alexnet.sweep.plan import without_hydra
 from tests.conftest import plan as plan_anew
 from tests.data.batches import IMAGES_PER_BATCH, write_cifar10
 from tests.preparation.photographs import class_folders
@@ -250,12 +250,12 @@ def test_every_seed_is_told_what_it_would_be_told_alone():
     together = plan_anew("+experiment=relu_vs_tanh", "seed=3,1")
     for planned in together:
         nonlinearity, seed = planned.arm["model.nonlinearity"], planned.config.seed
-        [alone] = plan_anew(
-            "+experiment=relu_vs_tanh", f"model.nonlinearity={nonlinearity}", f"seed={seed}"
-        )
-        composed = OmegaConf.to_container(without_hydra(alone.composed), resolve=True)
-        assert OmegaConf.to_container(planned.told, resolve=True) == {**composed, "format": FORMAT}
-        assert (planned.config, planned.overrides) == (alone.config, alone.overrides)
+        alone = ["+experiment=relu_vs_tanh", f"model.nonlinearity={nonlinearity}", f"seed={seed}"]
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra.compose("config", alone)
+        plain = OmegaConf.to_container(composed, resolve=True)
+        assert OmegaConf.to_container(planned.told, resolve=True) == {**plain, "format": FORMAT}
+        assert (planned.config, planned.overrides) == (check(composed), alone)
     assert [planned.config.seed for planned in together] == [3, 1, 3, 1]
 
 

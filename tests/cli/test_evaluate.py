@@ -13,10 +13,11 @@ from torch import nn
 
 from alexnet.cli import evaluate
 from alexnet.config.names import sweep_name
+from alexnet.config.schema import ConfigError
 from alexnet.data import Synthetic
 from alexnet.folders.ending import Exit
 from alexnet.folders.sweep import SweepDir, find_checkpoint
-from alexnet.model import CifarNet
+from alexnet.model import AlexNet, CifarNet
 from alexnet.paths import PROJECT
 from tests.conftest import Train, plan, the_sweep
 
@@ -210,6 +211,24 @@ def test_a_wrong_command_is_answered_in_few_lines(
     assert len(captured.err.splitlines()) <= 3
 
 
+@pytest.mark.parametrize("content", [b"", b"[1, 2]", b"data: {", b"\xff\xfe", b"data: 3"])
+def test_a_damaged_configuration_of_the_run_is_named_with_the_way_out(
+    run: Path, capsys: pytest.CaptureFixture[str], content: bytes
+):
+    (run / ".hydra" / "config.yaml").write_bytes(content)
+
+    assert evaluate.main([f"checkpoint={run}"]) == Exit.WRONG
+    [line, _] = capsys.readouterr().err.splitlines()
+    assert f"{run / '.hydra' / 'config.yaml'} is damaged (" in line
+    assert line.endswith("add data=NAME")
+
+
+def test_the_configuration_of_the_run_is_not_needed_where_data_are_named(run: Path):
+    (run / ".hydra" / "config.yaml").write_text("data: {")
+
+    assert evaluate.main([f"checkpoint={run}", *DATA]) == 0
+
+
 def test_a_refused_command_leaves_no_folders(run: Path, tmp_path: Path):
     places = [f"{key}={tmp_path}/new/{key}" for key in ("figures", "predictions", "out")]
 
@@ -298,6 +317,23 @@ def test_a_picture_of_the_right_size_is_seen_as_it_is(run: Path, tmp_path: Path)
     assert float(row["probability_1"]) == pytest.approx(best.values.item(), abs=0.02)  # JPEG
 
 
+def test_pictures_of_the_size_of_the_training_images_get_the_predictions_of_the_split(
+    run: Path, tmp_path: Path
+):
+    data = Synthetic(num_images=100, num_classes=6, size=32).load_test()
+    (tmp_path / "images").mkdir()
+    for row, image in enumerate(data.images):
+        name = tmp_path / "images" / f"{row:02}.png"
+        Image.fromarray(image.transpose(1, 2, 0)).save(name)
+    file = tmp_path / "predictions.csv"
+
+    evaluate.main([f"checkpoint={run}", f"images={tmp_path / 'images'}", f"predictions={file}"])
+
+    probabilities = make_net()(centre(data.images)).double().softmax(1).max(1).values
+    found = [float(row["probability_1"]) for row in rows_of(file)]
+    assert found == pytest.approx(probabilities.tolist(), abs=1e-5)
+
+
 def test_the_figures_of_the_paper_are_drawn(run: Path, tmp_path: Path):
     folder = tmp_path / "figures"
 
@@ -344,6 +380,33 @@ def test_a_run_starts_from_a_checkpoint_in_all_layers_but_the_last(train: Train,
             torch.testing.assert_close(trained[f"net.{name}"], value)
     assert trained["net.fc4.weight"].shape[0] == 4
     assert "conv1, conv2, conv3 from" in run.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_weights_of_another_program(train: Train, tmp_path: Path):
+    words = ("model=alexnet", "model.image_size=64", "model.channels=[4,4,4,4,4]")
+    model = ("model.hidden=[4,4]", "model.init=source_2012", "model.columns=1")
+    [planned] = plan(*TINY, *words, *model)
+    arguments = planned.config.model.plain() | {"num_classes": 5}
+    del arguments["_target_"]
+    theirs = AlexNet(**arguments).state_dict()
+    torch.save({"model_state_dict": theirs}, tmp_path / "a.pth")
+
+    start = f"init_from={tmp_path / 'a.pth'}"
+    done = train(*TINY, *words, *model, start, "init_layout=caffe")
+
+    assert done.returncode == 0, done.stderr
+    [run] = the_sweep(tmp_path / "outputs").runs()
+    trained = torch.load(run.last_checkpoint, weights_only=True)["state_dict"]
+    torch.testing.assert_close(trained["net.conv1.weight"], theirs["conv1.weight"].flip(1))
+    torch.testing.assert_close(trained["net.fc7.weight"], theirs["fc7.weight"])
+
+
+def test_the_layout_of_a_start_is_refused_without_one_and_is_no_part_of_the_name_at_its_default():
+    with pytest.raises(ConfigError, match="init_layout=caffe is of init_from, which is not given"):
+        plan("init_layout=caffe")
+    [plain], [other] = plan("init_from=a"), plan("init_from=a", "init_layout=caffe")
+    assert sweep_name("x", plain.config, ()) != sweep_name("x", other.config, ())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import pickle
+import tarfile
 import urllib.error
 from pathlib import Path
 
@@ -122,6 +123,47 @@ class TestCIFAR10:
         data.prepare_data()
         data.setup("fit")
         assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
+
+    @pytest.mark.usefixtures("offline")
+    def test_an_archive_that_is_there_is_unpacked_and_not_downloaded_again(
+        self, cifar_root, tmp_path_factory
+    ):
+        root = tmp_path_factory.mktemp("named")
+        with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as archive:
+            archive.add(cifar_root / "cifar-10-batches-py", "cifar-10-batches-py")
+
+        data = CIFAR10(root=str(root), verify=False)
+        data.prepare_data()
+
+        expected = CIFAR10(root=str(cifar_root), verify=False).load_test()
+        assert np.array_equal(data.load_test().images, expected.images)
+        assert sorted(path.name for path in root.iterdir()) == [
+            "cifar-10-batches-py", "cifar-10-python.tar.gz",
+        ]  # fmt: skip
+
+    @pytest.mark.usefixtures("offline")
+    @pytest.mark.parametrize("damage", ["cut", "another", "text"])
+    def test_an_archive_that_is_damaged_is_named(self, cifar_root, tmp_path_factory, damage):
+        archive = tmp_path_factory.mktemp("named") / "cifar-10-python.tar.gz"
+        with tarfile.open(archive, "w:gz") as tar:
+            name = "cifar-100-python" if damage == "another" else "cifar-10-batches-py"
+            tar.add(cifar_root / "cifar-10-batches-py", name)
+        if damage != "another":
+            content = archive.read_bytes()
+            archive.write_bytes(content[: len(content) // 2] if damage == "cut" else b"<html>")
+
+        with pytest.raises(ValueError, match=r"cifar-10-python\.tar\.gz is damaged, or not the ar"):
+            CIFAR10(root=str(archive.parent), verify=False).prepare_data()
+        assert [path.name for path in archive.parent.iterdir()] == [archive.name]
+
+    def test_keys_may_be_bytes(self, cifar_root):
+        batch = {key.encode(): value for key, value in stored(cifar_root, "test_batch").items()}
+        write_batch(cifar_root / "cifar-10-batches-py" / "test_batch", batch, protocol=4)
+
+        assert (
+            CIFAR10(root=str(cifar_root), verify=False).load_test().labels.tolist()
+            == batch[b"labels"]
+        )
 
     @pytest.mark.usefixtures("offline")
     def test_a_missing_batch_is_named(self, cifar_root):

@@ -120,6 +120,57 @@ def test_bad_images_of_folders_are_told_and_left_out(tmp_path, caplog):
     assert f"{bad}: not an image" in caplog.text
 
 
+def test_a_class_that_loses_its_training_images_to_damage_is_named(tmp_path, caplog):
+    root = class_folders(tmp_path)
+    for file in (root / "train" / CLASSES[1]).iterdir():
+        file.write_bytes(b"no image")
+
+    data = ImageNet(root=str(root))
+    data.load_train_and_val()
+
+    assert data.num_classes == 3
+    assert f"no training image is left of {CLASSES[1]}" in caplog.messages
+    assert f"no training image is left of {CLASSES[0]}" not in caplog.messages
+
+
+def test_a_class_without_training_images_among_prepared_ones_is_named(tmp_path, caplog):
+    root = class_folders(tmp_path / "raw")
+    for file in (root / "train" / CLASSES[1]).iterdir():
+        file.write_bytes(b"no image")
+
+    ImageNet(root=str(prepare_shards(root, tmp_path / "shards")))
+
+    assert f"no training image is left of {CLASSES[1]}" in caplog.messages
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+@pytest.mark.parametrize("how", ["folders", "prepared"])
+def test_training_images_that_are_also_measured_on_are_told(tmp_path, caplog, part, how):
+    root = class_folders(tmp_path / "raw")
+    first = root / "train" / CLASSES[0]
+    content = (first / f"{CLASSES[0]}_0.JPEG").read_bytes()
+    if part == "test":
+        write(root / "val" / CLASSES[1] / "again.JPEG", content)
+    else:  # one of them is held out for validation
+        for file in first.iterdir():
+            file.write_bytes(content)
+
+    if how == "prepared":
+        prepare_shards(root, tmp_path / "shards")
+    else:
+        ImageNet(root=str(root))
+
+    assert len([text for text in caplog.messages if "are also training images" in text]) == 1
+    assert f"1 of {7 if part == 'test' else 3} {part} images are also training" in caplog.text
+
+
+def test_images_that_are_all_different_are_not_compared_in_words(folders, tmp_path, caplog):
+    ImageNet(root=str(folders))
+    prepare_shards(folders, tmp_path / "shards")
+
+    assert "also training images" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -1,6 +1,7 @@
 """Figures 3 and 4, and the colour specificity of kernels made by hand."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -290,14 +291,16 @@ def test_the_bar_of_the_true_label_has_another_colour(tmp_path: Path):
 
 def test_any_number_of_images_of_any_size_with_awkward_names_is_drawn(tmp_path: Path):
     shapes = [(3, 8, 12), (1, 20, 3), (3, 1, 1), (3, 8, 8), (3, 9, 9)]
+    not_unicode = os.fsdecode(b"caf\xe9\n")
     draw_predictions(
         images(*shapes),
-        labels=[0, 1, 2, None, 0],
-        names=["", "$x", "</svg> & <b>"],
-        probabilities=np.full((5, 3), 1 / 3),
+        labels=[0, 1, 2, None, 3],
+        names=["", "$x", "</svg> & <b>", not_unicode],
+        probabilities=np.full((5, 4), 1 / 4),
         folder=tmp_path,
     )
     assert imread(tmp_path / "figure_4_left.png").shape[0] > 0
+    assert r"<!-- caf\xe9\n -->" in (tmp_path / "figure_4_left.svg").read_text()
 
 
 def test_neighbours_show_labels_and_distances(tmp_path: Path):

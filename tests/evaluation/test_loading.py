@@ -124,6 +124,15 @@ def test_the_orientation_that_a_camera_wrote_is_applied(run: Path, tmp_path: Pat
     assert torch.equal(seen, loaded.preprocess(np.rot90(image, -1)))
 
 
+def test_a_damaged_image_is_refused_and_not_seen_as_black(run: Path, tmp_path: Path):
+    Image.fromarray(photograph(50, 80)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
+
+    with Image.open(tmp_path / "a.png") as picture, pytest.raises(ValueError, match="be decoded"):
+        alexnet.load(run).preprocess(picture)
+
+
 @pytest.mark.parametrize(
     ("image", "message"),
     [

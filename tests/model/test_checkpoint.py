@@ -1,9 +1,13 @@
+import argparse
 import dataclasses
 import logging
+import struct
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -226,7 +230,12 @@ def test_a_users_network_that_cannot_be_built_is_one_clear_error(tmp_path: Path,
         ({"mean_image": None}, "mean_image must be a tensor"),
         ({"mean_image": [1.0, 2.0, 3.0]}, "mean_image must be a tensor"),
         ({"mean_image": torch.zeros(64, 64)}, r"of shape \(3, height, width\)"),
+        ({"mean_image": torch.full((3, 64, 64), torch.nan)}, "mean_image must be a tensor"),
+        ({"mean_image": torch.zeros(3, 64, 64).to_sparse()}, "mean_image must be a tensor"),
+        ({"image_size": 10**6}, "image_size is 1000000 and must be that of its model"),
         ({"state_dict": [1]}, "state_dict must be a table"),
+        ({"state_dict": None}, "state_dict must be a table"),
+        ({"state_dict": {"net.a": torch.zeros(3).to_sparse()}}, "state_dict must hold tensors"),
         ({"state_dict": {1: torch.zeros(1)}}, "state_dict must be a table"),
         ({"state_dict": {"net.conv1.weight": "x"}}, "state_dict must hold tensors"),
         ({"global_step": "20"}, "global_step must be an integer"),
@@ -240,6 +249,32 @@ def test_odd_entries_are_one_clear_error(tmp_path: Path, entries, must):
 
     with pytest.raises(ValueError, match=rf"a\.ckpt is damaged or no checkpoint.*its .*{must}"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.complex64])
+def test_parameters_are_not_rounded_to_what_the_network_takes(tmp_path: Path, kind):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    content = torch.load(path)
+    content["state_dict"] = {name: value.to(kind) for name, value in content["state_dict"].items()}
+    torch.save(content, path)
+
+    with pytest.raises(ValueError, match=rf"conv1\.weight is of {kind}, the network takes"):
+        read_checkpoint(path).build()
+
+
+def test_a_description_of_a_function_is_no_network(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"_partial_": True})
+
+    with pytest.raises(ValueError, match=r"AlexNet returns partial, and not a torch\.nn\.Module"):
+        read_checkpoint(path).build()
+
+
+def test_names_of_classes_can_be_printed_and_written(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    names = ["a\n", "\udce9", *"cdefg"]
+    torch.save({**torch.load(path), "class_names": names}, path)
+
+    assert read_checkpoint(path).class_names == ("a\\n", "\\xe9", *"cdefg")
 
 
 def test_arguments_that_contain_themselves_are_refused(tmp_path: Path):
@@ -344,6 +379,245 @@ def test_torchvisions_network_gives_torchvisions_logits(tmp_path: Path, wrapped:
 
     assert (saved.image_size, saved.num_classes, saved.class_names) == (224, 5, None)
     torch.testing.assert_close(logits, theirs(normalized), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model_state_dict": state, "epoch": 3, "optimizer_state_dict": {}},
+        lambda state: {"net": state, "acc": 0.5},
+        lambda state: {"state_dict_ema": state, "epoch": 3},
+        lambda state: {"model": {"state_dict": state}},
+        lambda state: {"weird name": state},
+        lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+        lambda state: {f"model.{name}": value for name, value in state.items()},
+        lambda state: {f"module._orig_mod.net.{name}": x for name, x in state.items()},
+        lambda state: {"state_dict": {f"model.backbone.{name}": x for name, x in state.items()}},
+        lambda state: {name: value.half() for name, value in state.items()},
+    ],
+)
+def test_parameters_are_found_inside_and_under_longer_names(tmp_path: Path, wrap):
+    theirs = torchvisions_alexnet()
+    torch.save(theirs.state_dict(), tmp_path / "a.pth")
+    torch.save(wrap(theirs.state_dict()), tmp_path / "b.pth")
+
+    plain, found = (
+        read_checkpoint(tmp_path / name, layout="torchvision").state for name in ("a.pth", "b.pth")
+    )
+
+    assert plain.keys() == found.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("first", ["state_dict", "state_dict_ema"])
+def test_of_several_tables_the_plain_one_is_read_and_the_other_is_told(
+    tmp_path: Path, caplog, first
+):
+    caplog.set_level(logging.INFO)
+    theirs = torchvisions_alexnet().state_dict()
+    zeros = {name: torch.zeros_like(value) for name, value in theirs.items()}
+    tables = {"state_dict_ema": zeros, "state_dict": theirs}
+    torch.save({first: tables[first], **tables}, tmp_path / "a.pth")
+
+    saved = read_checkpoint(tmp_path / "a.pth", layout="torchvision")
+
+    assert torch.equal(saved.state["conv2.weight"], theirs["features.3.weight"])
+    assert "the parameters of state_dict; not used: state_dict_ema" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3, "generator": {"a": 1}}, "no parameters by name, but epoch, generator: save"),
+        ([torch.zeros(1)], "no parameters by name, but a list"),
+        (torch.zeros(1), "no parameters by name, but a Tensor"),
+        (
+            {"one": {"a.weight": torch.zeros(1)}, "other": {"a.weight": torch.zeros(1)}},
+            "holds several tables of parameters, one, other: save the one you mean",
+        ),
+        (
+            {"module.a.weight": torch.zeros(1), "a.weight": torch.zeros(1)},
+            "holds parameters twice: module.a.weight, a.weight",
+        ),
+    ],
+)
+def test_where_there_are_no_parameters_what_is_there_is_named(tmp_path: Path, content, message):
+    torch.save(content, tmp_path / "a.pth")
+
+    with pytest.raises(ValueError, match=message):
+        read_checkpoint(tmp_path / "a.pth", layout="torchvision")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("features.0.weight", (64, 1, 11, 11)),
+        ("features.0.weight", (1, 3, 11, 11)),
+        ("features.0.weight", (11,)),
+        ("features.0.bias", (1,)),
+        ("features.0.bias", ()),
+        ("classifier.6.bias", (1,)),
+        ("classifier.6.weight", (1, 32)),
+        ("classifier.6.bias", (5, 1)),
+    ],
+)
+def test_shapes_that_would_be_stretched_are_refused(tmp_path: Path, name, shape):
+    state = torchvisions_alexnet().state_dict()
+    torch.save(state | {name: torch.zeros(shape)}, tmp_path / "a.pth")
+
+    with pytest.raises(ValueError, match=r"a\.pth"):
+        read_checkpoint(tmp_path / "a.pth", layout="torchvision").build()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(5, dtype=torch.cfloat),
+        torch.zeros(5).long(),
+        torch.zeros(1).half().expand(10**15),
+        torch.zeros(5).to_sparse(),
+    ],
+)
+def test_parameters_of_another_kind_of_number_are_refused(tmp_path: Path, value):
+    state = torchvisions_alexnet().state_dict()
+    torch.save(state | {"classifier.6.bias": value}, tmp_path / "a.pth")
+
+    with pytest.raises(ValueError, match=r"classifier\.6\.bias holds no floating point numbers"):
+        read_checkpoint(tmp_path / "a.pth", layout="torchvision")
+
+
+class Options(argparse.Namespace):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        (np.float64(0.5), "a number of NumPy"),
+        (argparse.Namespace(lr=0.1), r"the options of a command \(argparse\.Namespace\)"),
+        (Options(lr=0.1), r"test_checkpoint\.Options"),
+        (Path("x"), r"pathlib\.PosixPath"),
+    ],
+)
+def test_what_is_not_read_beside_parameters_is_named_with_the_way_out(tmp_path, entry, what):
+    torch.save({"state_dict": {}, "more": entry}, tmp_path / "a.pth")
+
+    with pytest.raises(ValueError, match=rf"safety's sake: .*{what}\. If you trust it, take the"):
+        read_checkpoint(tmp_path / "a.pth", layout="torchvision")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ("a.pth", b"\x93NUMPY\x01\x00v\x00{'descr'", "an array of NumPy"),
+        ("a.npy", b"\x93NUMPY\x01\x00v\x00{'descr'", "an array of NumPy"),
+        ("a.pth", b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras"),
+        ("a.h5", b"anything", "an HDF5 file, as Keras"),
+        ("a.caffemodel", b"\n\x07AlexNet\x9a", "a model of Caffe: .* and give layout=caffe"),
+        ("a.onnx", b"\x08\x08\x12\x07pytorch", "a model of ONNX"),
+        ("a.safetensors", b"\x10\0\0\0\0\0\0\0{}", "a file of safetensors: torch.save"),
+        ("a.pth", b"<!DOCTYPE html><html>", "a web page: download"),
+        ("a.pth", b"\x1f\x8b\x08\0\0", "compressed with gzip: unpack it"),
+    ],
+)
+def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+
+    for layout in ("alexnet_lab", "torchvision"):
+        with pytest.raises(ValueError, match=rf"{name} is .*{message}"):
+            read_checkpoint(tmp_path / name, layout=layout)
+
+
+def test_arrays_and_programs_in_an_archive_are_called_what_they_are(tmp_path: Path):
+    np.savez(tmp_path / "a.npz", conv1=np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "b.pth", "w") as archive:  # what torch.jit.save writes
+        for name in ("data.pkl", "code/__torch__.py", "constants.pkl"):
+            archive.writestr(f"b/{name}", b"x")
+
+    with pytest.raises(ValueError, match=r"a\.npz is arrays of NumPy"):
+        read_checkpoint(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"b\.pth is a program of TorchScript, which is not run"):
+        read_checkpoint(tmp_path / "b.pth")
+
+
+def test_an_archive_that_would_grow_is_not_unpacked(tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", bytes(50_000_000))
+
+    with pytest.raises(ValueError, match=r"it says to hold 50,000,000 bytes, and has [\d,]{6}\."):
+        read_checkpoint(tmp_path / "a.ckpt")
+
+
+def pickled(value: bytes, **others: Any) -> bytes:
+    """A table with an entry that pickle itself would not write; see pickletools."""
+
+    def text(name: str) -> bytes:
+        return b"X" + struct.pack("<I", len(name)) + name.encode()
+
+    body = b"".join(text(name) + each for name, each in {**others, "model": value}.items())
+    return b"\x80\x02}(" + body + b"u."
+
+
+def nested(depth: int) -> bytes:
+    return b"]" * depth + b"a" * (depth - 1)
+
+
+NONE, TABLE = b"N", b"}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            pickled(b"}(X\x01\0\0\0x" + nested(50_000) + b"X\x08\0\0\0_target_X\0\0\0\0u"),
+            "too deeply",
+        ),
+        (pickled(b"}(X\x08\0\0\0_target_" + nested(50_000) + b"u"), "too deeply"),
+        (pickled(nested(50_000)), "model must be a table"),
+        (pickled(TABLE, format=nested(50_000)), "format must be a positive integer"),
+    ],
+)
+def test_what_is_nested_without_end_is_one_clear_error(tmp_path: Path, content, message):
+    filled = {"state_dict": TABLE, "mean_image": NONE, "class_names": NONE}
+    body = b"".join(
+        b"X" + struct.pack("<I", len(name)) + name.encode() + each for name, each in filled.items()
+    )
+    with zipfile.ZipFile(tmp_path / "a.ckpt", "w") as archive:
+        archive.writestr("a/data.pkl", content[:4] + body + content[4:])
+        archive.writestr("a/version", "3")
+
+    with pytest.raises(ValueError, match=message) as raised:
+        read_checkpoint(tmp_path / "a.ckpt")
+    assert len(str(raised.value)) < 300 + len(str(tmp_path))
+
+
+def test_what_refers_to_the_same_again_and_again_is_refused(tmp_path: Path):
+    shared: list[Any] = [1]
+    for _ in range(40):
+        shared = [shared, shared]
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"channels": shared})
+
+    with pytest.raises(ValueError, match="the arguments of its network are too large"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("change", [{"num_classes": 10**7}, {"hidden": (10**8, 10**8)}])
+def test_no_memory_is_taken_for_parameters_that_are_not_in_the_file(tmp_path: Path, change):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    torch.save({**torch.load(path), "model": SMALL | change, "class_names": None}, path)
+
+    with pytest.raises(ValueError, match=r"fc\d\.weight is .*, the network takes"):
+        read_checkpoint(path).build()
+
+
+def test_a_mean_image_that_is_one_number_for_many_is_refused(tmp_path: Path):
+    path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
+    torch.save({**torch.load(path), "mean_image": torch.zeros(1, 1, 1).expand(3, 9**6, 9**6)}, path)
+
+    with pytest.raises(ValueError, match="its mean_image must be a tensor of shape"):
+        read_checkpoint(path)
 
 
 def test_a_network_with_other_layers_than_torchvisions_is_refused(tmp_path: Path):

@@ -7,10 +7,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from alexnet.sources import photograph as kinds
-from alexnet.sources.photograph import BadImage, convert, decode
+from alexnet.sources.photograph import BadImage, convert, decode, view
 from tests.preparation.photographs import encode, photograph
 
 
@@ -213,3 +213,56 @@ def test_it_is_stored_as_a_jpeg_of_full_colour_resolution():
     with Image.open(io.BytesIO(convert(encode(photograph(0))).jpeg)) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (256, 256))
         assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
+
+
+def gradient(size: tuple[int, int]) -> Image.Image:
+    """Its PNG is so small that Pillow can decode it and not notice what is missing."""
+    levels = np.add.outer(np.arange(size[1]), np.arange(size[0])) % 256
+    return Image.fromarray(np.stack([levels] * 3, axis=-1).astype(np.uint8))
+
+
+@pytest.mark.parametrize("image", [gradient((260, 200)), photograph(0, (260, 200))])
+def test_a_png_with_damage_anywhere_is_refused(image):
+    content = encode(image, "PNG")
+    for at in (len(content) * np.arange(1, 10) // 10).tolist():
+        for damage in (b"\xff" * 50, bytes(50), bytes([content[at] ^ 1])):
+            damaged = content[:at] + damage + content[at + len(damage) :]
+            if damaged == content:
+                continue
+            with pytest.raises(BadImage, match=r"damaged|truncated"):
+                convert(damaged)
+
+
+def test_colours_of_lab_are_not_called_transparent():
+    profiles = (ImageCms.createProfile(name) for name in ("sRGB", "LAB"))
+    lab = ImageCms.applyTransform(
+        halves(), ImageCms.buildTransform(*profiles, inMode="RGB", outMode="LAB")
+    )
+
+    assert convert(encode(lab, "TIFF")).kinds == (kinds.NOT_JPEG,)
+
+
+@pytest.mark.parametrize("pixels", [32, 256])
+def test_an_image_of_the_size_that_is_asked_for_is_unchanged(pixels):
+    noise = np.random.default_rng(0).integers(256, size=(pixels, pixels, 3), dtype=np.uint8)
+
+    assert np.array_equal(
+        view(encode(Image.fromarray(noise), "PNG"), pixels).transpose(1, 2, 0), noise
+    )
+
+
+def test_another_size_is_reached_in_one_step():
+    # An area of 8 x 8 pixels of one colour becomes a pixel: twice scaled, its neighbours mix in.
+    cells = np.random.default_rng(0).integers(256, size=(32, 32, 3), dtype=np.uint8)
+    large = Image.fromarray(cells).resize((128, 128), Image.Resampling.NEAREST)
+    expected = np.asarray(large.resize((32, 32), Image.Resampling.HAMMING))
+
+    found = view(encode(large, "PNG"), 32).transpose(1, 2, 0)
+
+    assert np.array_equal(found, expected)
+
+
+def test_for_a_network_of_prepared_images_it_is_what_they_were_made_of():
+    content = encode(photograph(3, (300, 280)))
+
+    assert np.array_equal(view(content, 256), decode(convert(content).jpeg))

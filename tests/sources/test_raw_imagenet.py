@@ -1,7 +1,11 @@
+import bz2
+import gzip
 import io
+import lzma
 import os
 import shutil
 import tarfile
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -110,7 +114,7 @@ def test_members_that_point_outside_or_are_links_are_refused(tmp_path):
     assert len(raw.train.images) == 5
     reasons = {place.rpartition(".tar")[2].lstrip(":/ "): why for place, why in raw.refused}
     assert reasons == {
-        "../evil.JPEG": "points outside", "etc/evil.JPEG": "points outside",
+        "../evil.JPEG": "points outside", "etc/evil.JPEG": "an absolute name",
         "a/../../evil.JPEG": "points outside", "link.JPEG": "no ordinary file",
         "hard.JPEG": "no ordinary file", "device.JPEG": "no ordinary file",
     }  # fmt: skip
@@ -274,3 +278,357 @@ def test_a_table_that_is_no_text_is_refused_by_name(tmp_path):
 
     with pytest.raises(SourceError, match=r"LOC_val_solution.csv is no text"):
         read_source(tmp_path)
+
+
+# Tar files beside what they hold, or not as they are expected.
+
+
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_a_class_that_lies_there_as_a_folder_and_as_a_tar_file_is_refused(tmp_path, part):
+    class_folders(tmp_path)
+    write(tmp_path / part / f"{CLASSES[1]}.tar", tar(images(2)[CLASSES[1]]))
+
+    with pytest.raises(SourceError, match=f"class {CLASSES[1]} both .*{CLASSES[1]}.tar"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"])
+def test_the_tar_file_of_a_part_among_the_classes_is_no_class(tmp_path, name):
+    class_folders(tmp_path)
+    write(tmp_path / "train" / name, tar(images(2)[CLASSES[1]]))
+
+    with pytest.raises(SourceError, match=f"{name} is no class: move it"):
+        read_source(tmp_path)
+
+
+def test_a_tar_file_of_several_classes_among_the_classes_is_no_class(tmp_path):
+    class_folders(tmp_path)
+    inner = {f"{name}.tar": tar(files) for name, files in images(2).items()}
+    write(tmp_path / "train" / "all.tar", tar(inner))
+
+    with pytest.raises(SourceError, match=r"all\.tar is not the tar file of one class"):
+        read_source(tmp_path)
+
+
+def test_shards_of_webdataset_are_no_classes(tmp_path):
+    class_folders(tmp_path)
+    for number in range(2):
+        shard = {"a.jpg": b"x", "a.cls": b"1", "b.jpg": b"y", "b.cls": b"2"}
+        write(tmp_path / "train" / f"imagenet-train-{number:06}.tar", tar(shard))
+
+    with pytest.raises(SourceError, match=r"a\.cls beside the image .* WebDataset"):
+        read_source(tmp_path)
+
+
+def appended(*members: tuple[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+def test_of_members_with_one_name_the_last_counts_once(tmp_path, caplog):
+    caplog.set_level("WARNING")
+    tar_files(tmp_path)
+    new = tar({"x.JPEG": b"new"})
+    old = tar({"x.JPEG": b"old", "y.JPEG": b"old"})
+    write(
+        tmp_path / "ILSVRC2012_img_train.tar",
+        appended(
+            ("a.tar", old),
+            ("b.tar", appended(("x.JPEG", b"first"), ("./x.JPEG", b"last"))),
+            ("a.tar", new),
+            (f"{CLASSES[0]}.tar", tar(images(1)[CLASSES[0]])),
+            (f"{CLASSES[1]}.tar", tar(images(1)[CLASSES[1]])),
+            (f"{CLASSES[2]}.tar", tar(images(1)[CLASSES[2]])),
+        ),
+    )
+
+    found = read_source(tmp_path).train
+
+    assert [each.read() for each in found.images if each.name[0] in "ab"] == [b"new", b"last"]
+    assert "2 names come twice in a tar file" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (
+            ("train/a/1.JPEG", "val/a/2.JPEG", "train/b/3.JPEG"),
+            "class a twice, as train/a and as val/a",
+        ),
+        (("a.tar", "old/a.tar", "b.tar"), r"class a twice, as a\.tar and as old/a\.tar"),
+        (("a/1.JPEG", "a/more/2.JPEG", "b/3.JPEG"), "images in a/ and in a/more/"),
+        (("train/1.JPEG", "train/a/2.JPEG", "train/b/3.JPEG"), "images in train/ and in train/"),
+    ],
+)
+def test_a_tar_file_in_which_classes_are_not_clear_is_refused(tmp_path, members, message):
+    content = {name: tar({"1.JPEG": b"x"}) if name.endswith(".tar") else b"x" for name in members}
+    write(tmp_path / "ILSVRC2012_img_train.tar", tar(content))
+
+    with pytest.raises(SourceError, match=message):
+        read_source(tmp_path)
+
+
+def test_images_in_a_tar_file_may_lie_one_folder_deeper_as_in_tiny_imagenet(tmp_path):
+    members = {f"train/{name}/images/1.JPEG": b"x" for name in CLASSES}
+    write(tmp_path / "ILSVRC2012_img_train.tar", tar(members))
+
+    assert read_source(tmp_path).class_ids == tuple(sorted(CLASSES))
+
+
+@pytest.mark.parametrize(
+    ("compress", "kind"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2"), (lzma.compress, "xz")]
+)
+@pytest.mark.parametrize("name", ["train.tar", "train.tar.gz", "val.tar", "class", "inner"])
+def test_compressed_tar_files_are_called_that_whatever_their_name(tmp_path, compress, kind, name):
+    tar_files(tmp_path)
+    if name == "class":
+        write(tmp_path / "train" / "a.tar", compress(tar({"1.JPEG": b"x"})))
+    elif name == "inner":
+        inner = {"a.tar": compress(tar({"1.JPEG": b"x"}))}
+        write(tmp_path / "ILSVRC2012_img_train.tar", tar(inner))
+    else:
+        plain = tmp_path / f"ILSVRC2012_img_{name.removesuffix('.gz')}"
+        content = plain.read_bytes()
+        plain.unlink()
+        write(tmp_path / f"ILSVRC2012_img_{name}", compress(content))
+
+    with pytest.raises(SourceError, match=rf"is compressed \({kind}\), .*: decompress it"):
+        read_source(tmp_path)
+
+
+def test_tar_files_that_were_joined_without_tar_are_refused(tmp_path):
+    first, second = (tar({f"{name}.tar": tar(images(2)[name])}) for name in CLASSES[:2])
+    write(tmp_path / "ILSVRC2012_img_train.tar", first + second)
+
+    with pytest.raises(SourceError, match=r"goes on behind its end, .*: join them with tar"):
+        read_source(tmp_path)
+
+
+def test_tar_files_may_be_named_in_capitals(tmp_path):
+    tar_files(tmp_path)
+    (tmp_path / "ILSVRC2012_img_val.tar").rename(tmp_path / "ILSVRC2012_img_val.TAR")
+    for name, files in images(3).items():
+        write(tmp_path / "train" / f"{name}.TAR", tar(files))
+
+    raw = read_source(tmp_path)
+
+    assert (len(raw.train.images), len(raw.test.images)) == (9, 6)
+    assert raw.class_ids == tuple(sorted(CLASSES))
+
+
+def test_a_member_without_a_name_is_left_alone(tmp_path):
+    tar_files(tmp_path)
+    for name, files in images(2).items():
+        write(tmp_path / "train" / f"{name}.tar", tar({".": b"x", **files}))
+
+    assert len(read_source(tmp_path).train.images) == 6
+
+
+def test_a_tar_file_of_absolute_names_alone_says_so(tmp_path):
+    members = {f"/data/{name}/1.JPEG": b"x" for name in CLASSES}
+    write(tmp_path / "ILSVRC2012_img_train.tar", tar(members))
+
+    with pytest.raises(SourceError, match=r"/data/n01440764/1.JPEG is refused: an absolute name"):
+        read_source(tmp_path)
+
+
+# Labels
+
+
+def flat(root, names):
+    """Classes "hot", "hot dog" and "cat"; test images of these names."""
+    for name in ("hot", "hot dog", "cat"):
+        write(root / "train" / name / "t.JPEG", name)
+    for name in names:
+        write(root / "val" / name, name)
+    return root
+
+
+def test_names_of_classes_may_have_spaces_in_any_table(tmp_path):
+    tables = {
+        "val.csv": "1.jpg,hot dog\n2.jpg,hot\n3.jpg,cat",
+        "val.txt": "1.jpg hot dog\n2.jpg hot\n3.jpg cat",
+        "val_annotations.txt": "1.jpg\thot dog\t0\t0\t62\t62\n2.jpg\thot\n3.jpg\tcat, tame",
+        "LOC_val_solution.csv": "Id,Boxes\n1,hot dog 85 1 499 272 \n2,hot 1 2 3 4\n3,cat",
+    }
+    for file, table in tables.items():
+        root = flat(tmp_path / file, ["1.jpg", "2.jpg", "3.jpg"])
+        if file == "val_annotations.txt":
+            (root / "train" / "cat").rename(root / "train" / "cat, tame")
+        write(root / file, table)
+        raw = read_source(root)
+        found = [raw.class_ids[label].split(",")[0] for label in raw.test.labels]
+        names = [image.name for image in raw.test.images]
+        assert dict(zip(names, found, strict=True)) == {
+            "1.jpg": "hot dog", "2.jpg": "hot", "3.jpg": "cat",
+        }, file  # fmt: skip
+
+
+def test_the_first_word_of_an_unknown_class_is_not_taken_for_a_class(tmp_path):
+    write(flat(tmp_path, ["1.jpg"]) / "val.csv", "1.jpg,cat house")
+
+    with pytest.raises(SourceError, match="has class cat house, of which there are no training"):
+        read_source(tmp_path)
+
+
+def test_lines_that_contradict_each_other_are_refused(tmp_path):
+    write(flat(tmp_path, ["1.jpg", "2.jpg"]) / "val.csv", "1.jpg,hot\n2.jpg,hot\n1.jpg,cat")
+
+    with pytest.raises(SourceError, match=r"1.jpg is of class hot, and on line 3 of class cat"):
+        read_source(tmp_path)
+
+
+def test_images_that_differ_in_their_suffix_alone_keep_their_own_classes(tmp_path):
+    write(flat(tmp_path, ["1.jpg", "1.png"]) / "val.csv", "1.jpg,hot\n1.png,cat")
+
+    raw = read_source(tmp_path)
+
+    found = {
+        i.name: raw.class_ids[n] for i, n in zip(raw.test.images, raw.test.labels, strict=True)
+    }
+    assert found == {"1.jpg": "hot", "1.png": "cat"}
+
+
+@pytest.mark.parametrize("table", ["1,hot", "1.jpg,hot", "1.JPEG,hot\n1.bmp,cat"])
+def test_a_table_that_does_not_tell_two_images_apart_is_refused(tmp_path, table):
+    write(flat(tmp_path, ["1.jpg", "1.png"]) / "val.csv", table)
+
+    with pytest.raises(SourceError, match="does not say which images called 1 are meant"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["n01440764_1.JPEG", "ILSVRC2012_test_00000001.JPEG", "ILSVRC2012_val_1.JPEG", "1.JPEG"]
+)
+def test_the_devkit_gives_no_class_to_names_that_it_does_not_speak_of(tmp_path, name):
+    write(flat_val_and_devkit(tmp_path) / "val" / name, b"x")
+
+    with pytest.raises(SourceError, match=f"nothing of {name}: move it away"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("file", ["words.txt", "val.csv"])
+def test_a_text_that_is_not_in_utf_8_is_refused_by_name(tmp_path, encoding, file):
+    root = flat(tmp_path, ["1.jpg"])
+    write(root / "val.csv", "1.jpg,hot")
+    write(root / file, "hot\tcafé\n".encode(encoding))
+
+    with pytest.raises(SourceError, match=rf"{file} is no text in UTF-8 .*: save it as UTF-8"):
+        read_source(root)
+
+
+def test_the_mark_of_an_encoding_is_no_part_of_the_first_name(tmp_path):
+    root = class_folders(tmp_path)
+    write(root / "words.txt", "\ufeffn01440764\ttench\r\nn01443537\tgoldfish\r\n".encode())
+
+    assert read_source(root).class_names[:2] == ("tench", "goldfish")
+
+
+def test_two_names_of_one_class_are_refused(tmp_path):
+    write(class_folders(tmp_path) / "words.txt", "n01440764\ttench\nn01440764\tcat\n")
+
+    with pytest.raises(
+        SourceError, match=r"words.txt gives class n01440764 two names, tench and cat"
+    ):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name: unicodedata.normalize("NFD", name), "another form of Unicode"),
+        (str.upper, "differs in upper and lower case"),
+    ],
+)
+@pytest.mark.parametrize("where", ["all folders", "one folder", "table"])
+def test_classes_that_are_spelt_otherwise_in_the_test_part_are_named(
+    tmp_path, change, message, where
+):
+    names = ["café", "naïve"]
+    for name in names:
+        write(tmp_path / "train" / name / "1.JPEG", b"x")
+    spelt = [change(names[0]), change(names[1]) if where == "all folders" else names[1]]
+    if where == "table":
+        write(tmp_path / "val" / "1.JPEG", b"y")
+        write(tmp_path / "val.csv", f"1.JPEG,{spelt[0]}")
+    else:
+        for name in spelt:
+            write(tmp_path / "val" / name / "2.JPEG", b"y")
+
+    with pytest.raises(SourceError, match=message):
+        read_source(tmp_path)
+
+
+def test_two_training_classes_that_look_the_same_are_refused(tmp_path):
+    for form in ("NFC", "NFD"):
+        write(tmp_path / "train" / unicodedata.normalize(form, "café") / "1.JPEG", b"x")
+
+    with pytest.raises(SourceError, match="two classes café, in different forms of Unicode"):
+        read_source(tmp_path)
+
+
+def test_class_folders_need_not_be_unicode_and_their_names_can_be_printed(tmp_path):
+    for name in (b"caf\xe9", b"tea"):
+        write(tmp_path / "train" / os.fsdecode(name) / "1.JPEG", b"x")
+
+    raw = read_source(tmp_path)
+
+    assert raw.class_ids[0] == os.fsdecode(b"caf\xe9")
+    assert raw.class_names == ("caf\\xe9", "tea")
+
+
+# Folders that are not looked into
+
+
+@pytest.mark.parametrize("name", ["test", "validation", "Val"])
+def test_a_part_under_another_name_is_told(tmp_path, caplog, name):
+    caplog.set_level("WARNING")
+    root = class_folders(tmp_path)
+    (root / "val").rename(root / name)
+
+    raw = read_source(root)
+
+    assert raw.test is None
+    assert f"not read: {root / name} (only train and val are: rename" in caplog.text
+    assert str(root / name) in raw.not_read
+
+
+def test_of_a_tar_file_the_folder_is_meant(tmp_path):
+    root = tar_files(tmp_path)
+
+    with pytest.raises(SourceError, match=f"is a file: give the folder that it lies in, {root}$"):
+        read_source(root / "ILSVRC2012_img_train.tar")
+
+
+def test_training_images_under_another_name_are_told(tmp_path):
+    root = class_folders(tmp_path)
+    (root / "train").rename(root / "training")
+
+    with pytest.raises(SourceError, match=rf"no training images in {root}: {root}/training \(only"):
+        read_source(root)
+
+
+def test_images_deeper_in_a_class_are_counted_and_told(tmp_path, caplog):
+    caplog.set_level("WARNING")
+    root = class_folders(tmp_path)
+    for i in range(3):
+        write(root / "train" / CLASSES[0] / "more" / "and more" / f"{i}.jpg", b"x")
+
+    assert len(read_source(root).train.images) == 36
+    assert "3 images lie deeper than CLASS/" in caplog.text
+
+
+def test_a_class_whose_images_all_lie_deeper_says_so(tmp_path):
+    root = class_folders(tmp_path)
+    write(root / "train" / "animals" / "cats" / "1.jpg", b"x")
+
+    with pytest.raises(
+        SourceError, match=r"such as animals \(its images lie deeper, in .*cats: move"
+    ):
+        read_source(root)

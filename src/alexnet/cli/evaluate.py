@@ -11,7 +11,8 @@ split        test (default) or val
 crops        1: the central view (default). 10: the corners, the centre and their reflections
 weights      of the checkpoints, as 2,1; equal if left out, and divided by their sum
 images       a folder of images instead of a split, with its folders: no labels, no errors, only
-             predictions; scaled to 256 pixels and cut to the central square, as ImageNet's are
+             predictions. An image of the size that the network has learnt from is unchanged; of
+             any other the central square is scaled to that size (section 2)
 predictions  a CSV file: every image once, with its five best labels and their probabilities
 out          a JSON file: the errors with their intervals, and what they are of
 figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours); of
@@ -57,10 +58,11 @@ from typing import TYPE_CHECKING
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.check import check_evaluation, read_stored
+from alexnet.cli.output import safe_output
+from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.config.suggest import explain_hydra
@@ -79,6 +81,7 @@ PATHS = ("images", "predictions", "out", "figures")
 AS_TRAINED = "as_trained"
 
 
+@safe_output
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if not arguments or {"-h", "--help"} & set(arguments):
@@ -149,11 +152,11 @@ def compose_data(
     if "data" not in keys:
         first = saved[0].path
         if run := run_of(first):
-            trained_on = read_stored(run.config)
+            trained_on = _data_of(run.config)
             refuse_strangers(
-                OmegaConf.to_container(trained_on.data), allow or allowed(), str(run.config)
+                OmegaConf.to_container(trained_on), allow or allowed(), str(run.config)
             )
-            ConfigStore.instance().store(group="data", name=AS_TRAINED, node=trained_on.data)
+            ConfigStore.instance().store(group="data", name=AS_TRAINED, node=trained_on)
         elif "images" not in keys:
             raise ConfigError(f"data=NAME is missing: {first} does not lie in the folder of a run")
         words.insert(0, f"data={AS_TRAINED if run else 'imagenet'}")
@@ -166,6 +169,22 @@ def compose_data(
             )
         words.append(f"data.augmentation={views.pop()}")
     return _compose([*words, f"data.image_size={saved[0].image_size}"], folders)
+
+
+def _data_of(file: Path) -> DictConfig:
+    """What a run was trained on. Raises ConfigError with the way out if the file is damaged."""
+    try:
+        data = OmegaConf.load(file).data
+        if not isinstance(data, DictConfig) or "_target_" not in data:
+            raise ValueError("it names no data")
+    # OmegaConf and YAML raise anything on what is no configuration.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{file} is damaged ({reason}), so that it is not known what the run was trained on: "
+            "add data=NAME"
+        ) from error
+    return data
 
 
 def read_checkpoints(request: EvaluationConfig, allow: Collection[str] = ()) -> list["SavedNet"]:

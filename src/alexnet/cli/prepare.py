@@ -23,7 +23,6 @@ the disk is full; 2 the command was wrong or data are missing; 75 stopped by SIG
 130 Ctrl-C.
 """
 
-import io
 import logging
 import os
 import signal
@@ -33,6 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from alexnet.cli.output import safe_output
 from alexnet.config.suggest import did_you_mean
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.files import FolderInUse, hold
@@ -51,13 +51,12 @@ class WrongCommand(ValueError):
     """What was typed cannot be done."""
 
 
+@safe_output
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if not arguments or {"--help", "-h", "help"} & set(arguments):
         print(__doc__)
         return Exit.FINISHED if arguments else Exit.WRONG
-    assert isinstance(sys.stdout, io.TextIOWrapper)
-    sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be Unicode
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     # The processes are as many as the cores; each adds up small matrices, by itself.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -223,6 +222,7 @@ class Progress:
 def _tell(dest: Path, index: "Index") -> None:
     """What was mended, what is missing, and last where the result lies."""
     from alexnet.preparation import read_bad_images
+    from alexnet.sources.split import name_some
 
     if index.converted:
         kinds = "; ".join(f"{kind}: {count}" for kind, count in index.converted.items())
@@ -234,6 +234,8 @@ def _tell(dest: Path, index: "Index") -> None:
             log.warning("  %s: %s", location, reason)
         if len(bad) > _MOST_BAD_IMAGES_TOLD:
             log.warning("  and %d more", len(bad) - _MOST_BAD_IMAGES_TOLD)
+    if empty := [i for i, n in zip(index.class_ids, index.counts["train"], strict=True) if not n]:
+        log.warning("no training image is left of %s", name_some(empty))
     log.info(
         "prepared in %s: %d classes, %d images for training, %d for validation, %d for the test. "
         "To train on them: python src/train.py +experiment=alexnet_2012 data.root=%s",

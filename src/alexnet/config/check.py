@@ -33,14 +33,19 @@ def check(composed: Any) -> Config:
 
     Raises ConfigError that names every wrong key and value, with suggestions.
     """
-    plain = read_forward(_resolved(composed))
+    return check_resolved(resolved(composed))
+
+
+def check_resolved(plain: Mapping[str, Any]) -> Config:
+    """The same for plain data without interpolations."""
+    plain = read_forward(plain)
     _import(plain.get("imports") or ())
     return _checked(plain)
 
 
 def check_evaluation(composed: Any) -> EvaluationConfig:
     """The same for what Hydra composed for src/evaluate.py."""
-    plain = _resolved(composed)
+    plain = resolved(composed)
     config = _validated(evaluation_schema_for(plain), plain)
     if problem := _contradiction_of_evaluation(config):
         raise ConfigError(problem)
@@ -55,7 +60,7 @@ def load(file: Path, *, allow: Collection[str] = ()) -> Config:
     """
     stored = read_stored(file)
     try:
-        plain = read_forward(_resolved(stored), where=str(file))
+        plain = read_forward(resolved(stored), where=str(file))
         _import([name for name in plain.get("imports") or () if name in allow])
         return _checked(plain)
     except ConfigError as error:
@@ -91,7 +96,8 @@ def refuse_several_machines(config: Config) -> None:
         )
 
 
-def _resolved(composed: Any) -> dict[str, Any]:
+def resolved(composed: Any) -> dict[str, Any]:
+    """What Hydra composed, as plain data. Raises ConfigError if it cannot be resolved."""
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
@@ -145,6 +151,8 @@ def _contradiction(config: Config) -> str | None:
             f"learning.drops are for learning.schedule=by_epoch, which is {learning.schedule}: set "
             "learning.drops=null, or learning.schedule=by_epoch"
         )
+    if config.init_layout != "alexnet_lab" and not config.init_from:
+        return f"init_layout={config.init_layout} is of init_from, which is not given: add it"
     most = max(4, 2 * (os.cpu_count() or 1))
     if trainer.accelerator != "gpu" and trainer.devices > most:
         return (

@@ -108,6 +108,9 @@ _KEYS_OF_0_1 = {
 }
 
 
+_INIT_LAYOUT = Config.model_fields["init_layout"].default
+
+
 def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
     """Name of a sweep: the data set, and a hash of all that its runs have in common.
 
@@ -129,7 +132,7 @@ def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
         if any(new.values()):
             return None
         plain[section] = {key: each for key, each in plain[section].items() if key not in new}
-    if plain.pop("callbacks"):
+    if plain.pop("callbacks") or plain.pop("init_layout") != _INIT_LAYOUT:
         return None
     for key in ("imports", "allow"):
         del plain[key]
@@ -169,6 +172,8 @@ def _identity(config: Config) -> dict[str, Any]:
                 plain[section].pop(key, None)
     if not plain.get("callbacks"):
         plain.pop("callbacks", None)
+    if plain.get("init_layout") == _INIT_LAYOUT:
+        del plain["init_layout"]
     return plain
 
 

@@ -164,6 +164,7 @@ def _split(given: Any) -> Any:
     return (given,) if isinstance(given, str) else given
 
 
+Layout = Literal["alexnet_lab", "torchvision", "caffe"]
 Arm = Annotated[dict[str, Any], BeforeValidator(lambda arm: arm or {})]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Rates = dict[Initialization, dict[Nonlinearity, Above0]]
@@ -177,6 +178,7 @@ class Config(Section):
     fresh: bool
     resume: str | None
     init_from: str | None
+    init_layout: Layout = "alexnet_lab"
     deterministic: bool
     imports: Names = ()
     allow: Names = ()
@@ -205,7 +207,7 @@ class EvaluationConfig(Section):
     """What src/evaluate.py is asked; `data` are None until the checkpoints have been read."""
 
     checkpoint: Annotated[tuple[str, ...], Field(min_length=1)]
-    layout: Literal["alexnet_lab", "torchvision", "caffe"]
+    layout: Layout
     weights: tuple[Rate, ...] | None
     model: Part | None = None
     data: Part | None = None

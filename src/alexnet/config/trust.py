@@ -13,6 +13,7 @@ from typing import Any
 
 from alexnet.config.schema import ConfigError
 from alexnet.config.signature import NoSuchTarget, signature_of
+from alexnet.nested import containers
 from alexnet.paths import CONF
 
 VARIABLE = "ALEXNET_LAB_ALLOW"
@@ -23,18 +24,17 @@ _HARMLESS = ("torch.optim.", "torch.nn.modules.")
 
 
 def targets_in(plain: Any) -> Iterator[str]:
-    """Every `_target_` at any depth, and the modules of `imports`."""
-    if isinstance(plain, Mapping):
-        for key, value in plain.items():
-            if key == "_target_":
-                yield str(value)
-            elif key == "imports" and isinstance(value, list | tuple):
-                yield from map(str, value)
-            else:
-                yield from targets_in(value)
-    elif isinstance(plain, list | tuple):
-        for each in plain:
-            yield from targets_in(each)
+    """Every `_target_` at any depth, and the modules of `imports`.
+
+    Raises ValueError for what is too deep or too large to be a configuration.
+    """
+    for each in containers(plain):
+        if not isinstance(each, Mapping):
+            continue
+        if "_target_" in each:
+            yield str(each["_target_"])
+        if isinstance(names := each.get("imports"), list | tuple):
+            yield from map(str, names)
 
 
 def targets_of_files(folders: Iterable[Path]) -> set[str]:
@@ -65,7 +65,11 @@ def tell_runs(*names: Iterable[str]) -> None:
 
 def refuse_strangers(plain: Any, allow: Collection[str], where: str) -> None:
     """Raises ConfigError that names what a file asks for and may not have."""
-    strangers = [each for each in targets_in(plain) if each not in allow and not _is_harmless(each)]
+    try:
+        targets = list(targets_in(plain))
+    except ValueError as error:
+        raise ConfigError(f"{where} is damaged, or no configuration: it is {error}") from error
+    strangers = [each for each in targets if each not in allow and not _is_harmless(each)]
     if strangers:
         names = ", ".join(dict.fromkeys(strangers))
         raise ConfigError(

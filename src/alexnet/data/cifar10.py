@@ -1,9 +1,13 @@
+import gzip
 import hashlib
 import io
 import logging
 import os
 import pickle
+import shutil
+import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from typing_extensions import Unpack, override
 
 from alexnet.data.batches import LabelledImages
 from alexnet.data.image_module import ImageModule, Settings, hold_out
-from alexnet.sources.cifar10 import DEFAULT_ROOT, FOLDER, find_folder
+from alexnet.sources.cifar10 import ARCHIVE, DEFAULT_ROOT, FOLDER, find_folder
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +37,8 @@ class CIFAR10(ImageModule):
     published for training; the published 10,000 for the test, which are not looked at before.
 
     `root` holds the folder cifar-10-batches-py of the "python version", or is it; None means
-    ~/.cache/alexnet-lab. A root without that folder gets it by download. `verify` compares every
-    file with its published MD5 sum.
+    ~/.cache/alexnet-lab. A root without that folder gets it out of cifar-10-python.tar.gz, if that
+    is there, or by download. `verify` compares every file with its published MD5 sum.
 
     Raises FileNotFoundError for a root that does not exist, for missing files, and if they cannot
     be downloaded; ValueError for a file that is not what was published.
@@ -60,14 +64,17 @@ class CIFAR10(ImageModule):
 
     @override
     def prepare_data(self) -> None:
-        """Download the batches if the root has none."""
+        """Unpack or download the batches if the root has none."""
         root = Path(self.root or DEFAULT_ROOT).expanduser()
         if self.root is None:
             root.mkdir(parents=True, exist_ok=True)
         folder = find_folder(root)
         missing = [name for name in _MD5 if not (folder / name).exists()]
         if len(missing) == len(_MD5):
-            _download(root)
+            if (archive := root / ARCHIVE).is_file():
+                _unpack(archive, root / FOLDER)
+            else:
+                _download(root)
         elif missing:
             raise FileNotFoundError(
                 f"CIFAR-10 in {folder} is incomplete, without {', '.join(missing)}: "
@@ -94,6 +101,35 @@ class CIFAR10(ImageModule):
             images.reshape(-1, 3, _PIXELS, _PIXELS),
             labels.reshape(-1),
         )
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """The batches alone, whatever else is in the archive."""
+    log.info("unpacking %s", archive)
+    try:
+        # Apart, then moved at once, as a download is.
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as apart:
+            unpacked = Path(apart) / FOLDER
+            unpacked.mkdir()
+            with tarfile.open(archive) as tar:
+                for name in _MD5:
+                    file = tar.extractfile(f"{FOLDER}/{name}")
+                    if file is None:
+                        raise KeyError(f"{name} is no file")
+                    with (unpacked / name).open("wb") as copy:
+                        shutil.copyfileobj(file, copy)
+            if not (folder / "test_batch").exists():
+                os.replace(unpacked, folder)
+    except (tarfile.TarError, EOFError, KeyError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(
+            f"{archive} is damaged, or not the archive of CIFAR-10 for Python ({error}): remove it "
+            "to download another, or put the right one there"
+        ) from error
+    except OSError as error:  # no space, or the folder is read-only
+        raise FileNotFoundError(
+            f"{archive} cannot be unpacked into {folder} ({error}): unpack it where there is room, "
+            "and set data.root to that folder"
+        ) from error
 
 
 def _download(root: Path) -> None:
@@ -129,6 +165,8 @@ def _read_batch(path: Path, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
         )
     try:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        # Keys are bytes in copies that were read with encoding="bytes" and written again.
+        batch = {key.decode() if isinstance(key, bytes) else key: batch[key] for key in batch}
         rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{path} is damaged or not a CIFAR-10 batch: {error}") from error

@@ -2,16 +2,16 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from typing_extensions import Unpack, override
 
 from alexnet.data.batches import ImageStore, LabelledImages
 from alexnet.data.image_module import ImageModule, Settings
-from alexnet.sources.photograph import BadImage, Photograph, decode
-from alexnet.sources.raw_imagenet import SUFFIXES, RawImage, read_photograph
+from alexnet.sources.photograph import BadImage, view
+from alexnet.sources.raw_imagenet import SUFFIXES, RawImage, read_with
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,9 @@ NO_IMAGE = -1
 class FolderOfImages(ImageModule):
     """Any images, without labels: all that lie in a folder and in its folders, by name.
 
-    Brought to 256 x 256 as ImageNet's are (section 2), and from there to `pixels`, the size that
-    the network has learnt from. They are the test part; a file that is no image is black. What is
-    hidden, not named as an image or no ordinary file is passed over unread, which the log tells.
+    Brought to `pixels`, the size that the network has learnt from (section 2); those that have it
+    are unchanged. They are the test part; a file that is no image is black. What is hidden, not
+    named as an image or no ordinary file is passed over unread, which the log tells.
 
     Raises FileNotFoundError if there are none.
     """
@@ -99,24 +99,16 @@ class _Photographs:
         images = np.zeros((len(rows), 3, self.pixels, self.pixels), np.uint8)
         labels = np.zeros(len(rows), np.int64)
         for i, row in enumerate(rows):
-            photograph = self.read(row)
-            if isinstance(photograph, BadImage):
+            image = self.read(row)
+            if isinstance(image, BadImage):
                 labels[i] = NO_IMAGE
             else:
-                images[i] = reduced(decode(photograph.jpeg), self.pixels)
+                images[i] = image
         return LabelledImages(images, labels)
 
     def path(self, row: int) -> Path:
         return self.folder / self.names[row]
 
-    def read(self, row: int) -> Photograph | BadImage:
-        return read_photograph(RawImage(str(self.folder), self.names[row]))
-
-
-def reduced(image: np.ndarray, pixels: int) -> np.ndarray:
-    """Square uint8 RGB images, (3, h, h) -> (3, pixels, pixels)."""
-    if image.shape[-1] == pixels:
-        return image
-    rgb = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-    small = rgb.resize((pixels, pixels), Image.Resampling.HAMMING)
-    return np.asarray(small).transpose(2, 0, 1)
+    def read(self, row: int) -> np.ndarray | BadImage:
+        image = RawImage(str(self.folder), self.names[row])
+        return read_with(partial(view, pixels=self.pixels), image)

@@ -12,8 +12,15 @@ from typing_extensions import Unpack, override
 from alexnet.config.suggest import did_you_mean
 from alexnet.data.batches import ImageStore, LabelledImages
 from alexnet.data.image_module import ImageModule, Settings
+from alexnet.sources.labels import printable
 from alexnet.sources.photograph import PIXELS, BadImage, decode
-from alexnet.sources.raw_imagenet import RawImage, RawPart, read_photograph, read_source
+from alexnet.sources.raw_imagenet import (
+    RawImage,
+    RawPart,
+    read_photograph,
+    read_source,
+    same_images,
+)
 from alexnet.sources.shards import (
     DEFAULT_ROOT,
     PARTS,
@@ -25,7 +32,12 @@ from alexnet.sources.shards import (
     read_index,
     read_sums,
 )
-from alexnet.sources.split import VAL_PER_CLASS, first_of_each_class, hold_out_validation
+from alexnet.sources.split import (
+    VAL_PER_CLASS,
+    first_of_each_class,
+    hold_out_validation,
+    name_some,
+)
 from alexnet.sources.statistics import ColorComponents, Sums
 
 log = logging.getLogger(__name__)
@@ -69,6 +81,8 @@ class ImageNet(ImageModule):
         self._source = _open(self.root)
         self._labels = _choose(self._source.class_ids, classes)
         _refuse_parts_without_images(self._source, self._labels, classes)
+        self._source.warn_of_same_images(self._labels)
+        _warn_of_classes_without(self._source.count("train"), self._labels, self._source.class_ids)
         class_names = tuple(self._source.class_names[label] for label in self._labels)
         super().__init__(class_names=class_names, pixels=PIXELS, **settings)
 
@@ -122,6 +136,9 @@ class _Prepared:
         rows, chosen = _of_classes(images.labels, labels, fraction)
         return _InShards(images, rows, chosen)
 
+    def warn_of_same_images(self, labels: Sequence[int]) -> None:
+        """The preparation has done so."""
+
 
 @dataclass(frozen=True)
 class _InShards:
@@ -147,7 +164,9 @@ class _Folders:
         self.root = root
         raw = read_source(root)
         if raw.test is None or not raw.test.images:
-            raise FileNotFoundError(f"no test images in {root}: expected val/CLASS/*.JPEG")
+            raise FileNotFoundError(
+                f"no test images in {root}{raw.not_read}: expected val/CLASS/*.JPEG"
+            )
         _warn_of_bad([f"{location}: {reason}" for location, reason in raw.refused])
         self.class_ids, self.class_names = raw.class_ids, raw.class_names
         labels = np.array(raw.train.labels)
@@ -180,8 +199,31 @@ class _Folders:
         good = np.array([not isinstance(each, str) for each in pixels], bool)
         if not good.any():
             raise ValueError(f"none of the {part} images in {self.root} could be converted")
+        if part == "train":
+            # Before the loss to damage, a class without images was told when the data were found.
+            there, left = np.bincount(chosen), np.bincount(chosen[good], minlength=len(labels))
+            ids = [self.class_ids[label] for label in labels]
+            _warn_of_classes_without(left, np.flatnonzero(there).tolist(), ids)
         whole = np.stack([each for each in pixels if not isinstance(each, str)])
         return LabelledImages(whole, chosen[good])
+
+    def warn_of_same_images(self, labels: Sequence[int]) -> None:
+        """Of images that are measured on and trained on."""
+        train, *others = (self._of(part, labels) for part in PARTS)
+        if len(train.images) > MOST_IN_MEMORY:
+            return  # which load refuses
+        for part, other in zip(PARTS[1:], others, strict=True):
+            if pairs := same_images(train, other):
+                one, same = pairs[0]
+                log.warning(
+                    "%d of %d %s images are also training images, such as %s, the same as %s",
+                    len(pairs), len(other.images), part, printable(same.location),
+                    printable(one.location),
+                )  # fmt: skip
+
+    def _of(self, part: Part, labels: Sequence[int]) -> RawPart:
+        rows, _ = _of_classes(np.array(self._parts[part].labels), labels, fraction=1.0)
+        return self._parts[part].take(rows)
 
 
 def _pixels(image: RawImage) -> np.ndarray | str:
@@ -192,11 +234,19 @@ def _pixels(image: RawImage) -> np.ndarray | str:
     return decode(photograph.jpeg)
 
 
+def _warn_of_classes_without(
+    counts: np.ndarray, labels: Sequence[int], class_ids: Sequence[str]
+) -> None:
+    """Of training images: such a class is never learnt, and counts in every error."""
+    if empty := [class_ids[label] for label in labels if not counts[label]]:
+        log.warning("no training image is left of %s", name_some(empty))
+
+
 def _warn_of_bad(images: Sequence[str]) -> None:
     if images:
         log.warning("%d images could not be converted:", len(images))
     for text in images:
-        log.warning("  %s", os.fsencode(text).decode(errors="replace"))
+        log.warning("  %s", printable(text))
 
 
 def _open(root: Path) -> _Prepared | _Folders:

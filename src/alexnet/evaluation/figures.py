@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from alexnet.evaluation.specialization import UNTRAINED, ColumnReport, KernelReport, report_kernels
 from alexnet.folders.files import write_json
 from alexnet.plotting import COLOURS, DOTS_PER_INCH, GREY, STYLE, caption, save
+from alexnet.sources.labels import printable
 
 BAR, BAR_OF_TRUE_LABEL = "#A9CCE3", "#F2A98A"  # pale: the labels are written over them
 KERNELS_PER_ROW = 16
@@ -98,7 +99,7 @@ def draw_neighbours(
 
 def short_name(name: str, characters: int) -> str:
     """The first of WordNet's synonyms, cut to so many characters: "great white shark"."""
-    first = name.split(",")[0].replace("_", " ").strip()
+    first = printable(name).split(",")[0].replace("_", " ").strip()
     return first if len(first) <= characters else first[: characters - 1].rstrip() + "…"
 
 

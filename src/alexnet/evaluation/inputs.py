@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from alexnet.data import FolderOfImages
 from alexnet.data.image_module import ImageModule, Part
 from alexnet.evaluation.ensemble import Member
 from alexnet.model import SavedNet
+from alexnet.sources.labels import same_but_for_spelling
 from alexnet.sources.photograph import PIXELS
+
+log = logging.getLogger(__name__)
 
 
 def load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageModule]:
@@ -105,16 +109,18 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
             raise ConfigError(
                 f"{saved.path} has {saved.num_classes} classes, the data have {len(names)}"
             )
+        _warn_of_numbers_as_text(saved, names)
         return None
     if saved.class_names == tuple(names):
         return None
     if sorted(saved.class_names) != sorted(names):
         theirs, ours = set(saved.class_names), set(names)
         only_there, only_here = sorted(theirs - ours)[:3], sorted(ours - theirs)[:3]
+        how = same_but_for_spelling(only_there[0], ours - theirs) if only_there else ""
         raise ConfigError(
             f"{saved.path} knows other classes ({saved.num_classes}, such as "
             f"{', '.join(only_there) or saved.class_names[0]}) than the data have ({len(names)}, "
-            f"such as {', '.join(only_here) or names[0]})"
+            f"such as {', '.join(only_here) or names[0]})" + (how and f": {how}")
         )
     where = {name: output for output, name in enumerate(saved.class_names)}
     if len(where) < len(names):
@@ -123,3 +129,20 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
             "order: which is which cannot be known"
         )
     return [where[name] for name in names]
+
+
+def _warn_of_numbers_as_text(saved: SavedNet, names: Sequence[str]) -> None:
+    """Folders 0, 1, 10, 2 are in the order of torchvision's ImageFolder, which may not be theirs.
+
+    Only for a network that does not name its classes.
+    """
+    if not all(name.isdecimal() for name in names):
+        return
+    numbers = [int(name) for name in names]
+    if numbers != sorted(numbers):
+        log.warning(
+            "%s does not name its classes, and those of the data are numbers in the order of text, "
+            "%s, ...: if its outputs are in the order of numbers, its errors here are wrong. Then "
+            "give the folders names of equal length: 00, 01, 02, ...",
+            saved.path, ", ".join(names[:3]),
+        )  # fmt: skip

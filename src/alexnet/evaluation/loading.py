@@ -11,11 +11,10 @@ from typing_extensions import override
 
 from alexnet.data.augmentation import Augmentation
 from alexnet.data.batches import ImageStore, LabelledImages
-from alexnet.data.folder import reduced
 from alexnet.data.image_module import ImageModule
 from alexnet.folders.sweep import find_checkpoint
 from alexnet.model import SavedNet, read_checkpoint
-from alexnet.sources.photograph import PIXELS, convert, decode
+from alexnet.sources.photograph import PIXELS, view
 
 AnyImage = Image.Image | np.ndarray | Tensor
 """A picture of Pillow's, or uint8 pixels, (h, w, 3) or (3, h, w), of any size."""
@@ -59,9 +58,8 @@ class TrainedNet(nn.Module):
     def preprocess(self, image: AnyImage) -> Tensor:
         """What the network sees of an image: RGB less the mean image, the central view.
 
-        An image that has the size of the training images is taken as it is. Any other is treated as
-        evaluation treats photographs: its central square is brought to 256 x 256 (section 2), and
-        from there to the size of the training images. EXIF orientation is applied.
+        An image that has the size of the training images is taken as it is. Of any other the
+        central square is brought to that size (section 2). EXIF orientation is applied.
 
         Shape: -> (1, 3, image_size, image_size) float32, on the device of the network. Raises
         ValueError for pixels that are not uint8 or not RGB, and for what cannot be decoded.
@@ -109,11 +107,7 @@ class _OneImage(ImageModule):
         return self.image
 
     def of(self, picture: Image.Image) -> Tensor:
-        if picture.size == (self.pixels, self.pixels) and picture.mode in ("RGB", "L"):
-            pixels = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
-        else:
-            pixels = reduced(decode(convert(_as_file(picture)).jpeg), self.pixels)
-        self.image = _Single(pixels)
+        self.image = _Single(view(_as_file(picture), self.pixels))
         self.setup_evaluation("test", self.saved_mean)
         views, _ = next(iter(self.evaluation_loader("test")))  # (1, 1, 3, h, w)
         return self.to_input(views[:, 0])
@@ -135,6 +129,10 @@ class _Single:
 
 def _as_picture(image: AnyImage) -> Image.Image:
     if isinstance(image, Image.Image):
+        try:
+            image.load()
+        except Exception as error:  # of a damaged file: SyntaxError, OSError, struct.error, ...
+            raise ValueError(f"the image cannot be decoded: {error}") from error
         return ImageOps.exif_transpose(image)
     pixels = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
     if pixels.dtype != np.uint8:

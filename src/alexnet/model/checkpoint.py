@@ -2,12 +2,9 @@
 
 import inspect
 import logging
-import pickle
 import pkgutil
-import struct
-import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,9 @@ from torch import Tensor, nn
 from alexnet.model.alexnet import AlexNet
 from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
+from alexnet.model.parameter_files import has_values, parameters_in, read_file, short, some
+from alexnet.nested import containers
+from alexnet.sources.labels import printable
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     f"alexnet.model.{network.__name__}": network for network in (AlexNet, CifarNet, CifarLocalNet)
 }
 _TARGET, _PARTIAL = "_target_", "_partial_"
-_DEEPEST = 20  # how far arguments in a file may be nested
 
 _TORCHVISION_LAYERS = {
     "conv1": "features.0",
@@ -96,7 +95,18 @@ class SavedNet:
         """
         _refuse_targets(self.path, self.model, self.allow)
         with torch.random.fork_rng(devices=[]):
-            net = _called(self.path, self.model)
+            if self.model[_TARGET] in _NETWORKS:
+                # Without memory for parameters, which a file can say to be of any size.
+                with torch.device("meta"):
+                    self._refuse_misfits(_called(self.path, self.model))
+            net = self._refuse_misfits(_called(self.path, self.model))
+        net.load_state_dict(self.state)
+        if self.padding:
+            margin = (self.padding, 0, self.padding, 0)
+            net.register_forward_pre_hook(lambda _, images: F.pad(images[0], margin))
+        return net.eval()
+
+    def _refuse_misfits(self, net: Any) -> nn.Module:
         if not isinstance(net, nn.Module):
             raise ValueError(
                 f"{self.path}: {self.model[_TARGET]} returns {type(net).__name__}, and not a "
@@ -104,11 +114,7 @@ class SavedNet:
             )
         if problems := _misfits(self.state, net):
             raise ValueError("\n".join(f"{self.path}: {problem}" for problem in problems))
-        net.load_state_dict(self.state)
-        if self.padding:
-            margin = (self.padding, 0, self.padding, 0)
-            net.register_forward_pre_hook(lambda _, images: F.pad(images[0], margin))
-        return net.eval()
+        return net
 
 
 def read_checkpoint(
@@ -137,10 +143,10 @@ def read_checkpoint(
     Raises FileNotFoundError if there is no such file, ValueError if it is damaged, something else,
     written by a newer version, or of a class that is not allowed.
     """
-    content = _load(path)
+    content = read_file(path)
     if layout == "alexnet_lab":
         return _read_ours(path, content, frozenset([allow] if isinstance(allow, str) else allow))
-    state = _state_dict(path, content)
+    state = parameters_in(path, content)
     if layout == "torchvision":
         return _read_torchvision(path, state)
     return _read_caffe(path, state, model)
@@ -204,39 +210,17 @@ def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> 
         log.warning("the layers were trained under other settings: %s", ", ".join(differing))
 
 
-def _load(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    try:
-        with path.open("rb") as file:
-            if file.read(2) == b"PK":  # a zip archive, whose sums torch does not compare
-                with zipfile.ZipFile(file) as archive:
-                    if part := archive.testzip():
-                        raise ValueError(f"{path} is damaged: the sum of {part} is wrong")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} is no checkpoint, or holds more than tensors and plain data, which is not "
-            "read for safety's sake"
-        ) from error
-    # Text and other files that are no pickle: the reader fails anywhere in them.
-    except (
-        RuntimeError, EOFError, LookupError, struct.error, zipfile.BadZipFile, zlib.error
-    ) as error:  # fmt: skip
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"{path} is damaged or no checkpoint: {reason}") from error
-
-
 def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     needed = ("state_dict", "model", "mean_image", "class_names")
     if not isinstance(content, dict) or not all(key in content for key in needed):
         raise ValueError(
-            f"{path} is no checkpoint of this project, which has {', '.join(needed)}: say "
-            "layout=torchvision or layout=caffe for parameters under their names"
+            f"{path} is no checkpoint of this project, which has {', '.join(needed)}: give "
+            "layout=torchvision or layout=caffe for parameters under their names (init_layout for "
+            "init_from)"
         )
     version = content.get("format", 1)
     if not isinstance(version, int) or version < 1:
-        raise _odd(path, f"format must be a positive integer, but is {version!r}")
+        raise _odd(path, f"format must be a positive integer, but is {short(version)}")
     if version > CHECKPOINT_FORMAT:
         raise ValueError(
             f"{path} was written by a newer version of this project (format {version}; this one "
@@ -259,7 +243,10 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     for must, is_so in {
         "model.num_classes must be a positive integer": _is_count(num_classes),
         "image_size must be a positive integer": _is_count(image_size),
-        "state_dict must hold tensors": all(isinstance(each, Tensor) for each in state.values()),
+        f"image_size is {short(image_size)} and must be that of its model": (
+            model[_TARGET] not in _NETWORKS or image_size == model.get("image_size", image_size)
+        ),
+        "state_dict must hold tensors": all(has_values(each) for each in state.values()),
         "mean_image must be a tensor of shape (3, height, width)": _is_picture(mean),
         "class_names must be texts, one for each class": names is None
         or (_is_texts(names) and len(names) == num_classes),
@@ -275,7 +262,7 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
         state=state,
         image_size=image_size,
         mean_image=mean,
-        class_names=None if names is None else tuple(names),
+        class_names=None if names is None else tuple(map(printable, names)),
         steps=steps,
         augmentation=augmentation,
         allow=allow,
@@ -300,11 +287,12 @@ def _is_count(value: Any) -> bool:
 
 def _is_picture(value: Any) -> bool:
     return (
-        isinstance(value, Tensor)
+        has_values(value)
         and value.is_floating_point()
         and value.dim() == 3
         and len(value) == 3
         and value.numel() > 0
+        and bool(value.isfinite().all())
     )
 
 
@@ -313,7 +301,9 @@ def _refuse_targets(path: Path, model: Model, allow: Collection[str]) -> None:
     if _TARGET not in model:
         raise ValueError(f"{path} does not say which class its network is (model._target_)")
     for target in _targets(path, model):
-        if not isinstance(target, str) or not (target in _NETWORKS or target in allow):
+        if not isinstance(target, str):
+            raise _odd(path, f"_target_ must be a text, but is {short(target)}")
+        if target not in _NETWORKS and target not in allow:
             raise ValueError(
                 f"{path} names the class {target}, which is not built: a file can name any "
                 f"function, and only {', '.join(_NETWORKS)} are known. If you know this class and "
@@ -321,18 +311,13 @@ def _refuse_targets(path: Path, model: Model, allow: Collection[str]) -> None:
             )
 
 
-def _targets(path: Path, value: Any, depth: int = 0) -> Iterator[Any]:
+def _targets(path: Path, model: Model) -> list[Any]:
     """Every `_target_` in a description, the outermost first."""
-    if depth > _DEEPEST:
-        raise ValueError(f"{path} is damaged: the arguments of its network are nested too deeply")
-    if isinstance(value, dict):
-        if _TARGET in value:
-            yield value[_TARGET]
-        children = list(value.values())
-    else:
-        children = list(value) if isinstance(value, list | tuple) else []
-    for child in children:
-        yield from _targets(path, child, depth + 1)
+    try:
+        found = containers(model)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: the arguments of its network are {error}") from error
+    return [each[_TARGET] for each in found if isinstance(each, dict) and _TARGET in each]
 
 
 def _called(path: Path, description: Model) -> Any:
@@ -433,16 +418,6 @@ def _read_caffe(path: Path, theirs: dict[str, Tensor], model: Mapping[str, Any] 
     )
 
 
-def _state_dict(path: Path, content: Any) -> dict[str, Tensor]:
-    """The parameters, also of a checkpoint around them, and of a DataParallel network."""
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path} holds no parameters by name")
-    return {name.replace("module.", ""): value.float() for name, value in content.items()}
-
-
 def _renamed(
     path: Path, theirs: dict[str, Tensor], layers: Mapping[str, str], layout: str
 ) -> dict[str, Tensor]:
@@ -454,18 +429,39 @@ def _renamed(
     problems = [f"has no {name}" for name in names.values() if name not in theirs]
     problems += [f"has {name} besides" for name in theirs if name not in names.values()]
     if problems:
-        raise ValueError(f"{path} has not the parameters of {layout}'s AlexNet: it {problems[0]}")
-    return {ours: theirs[name] for ours, name in names.items()}
+        raise ValueError(
+            f"{path} has not the parameters of {layout}'s AlexNet: it {problems[0]}; it holds "
+            f"{some(theirs)}"
+        )
+    state = {ours: theirs[name] for ours, name in names.items()}
+    for ours, name in names.items():
+        layer = ours.partition(".")[0]
+        outputs, shape = len(state[f"{layer}.bias"].flatten()), state[ours].shape
+        expected = 1 if ours.endswith("bias") else 4 if layer.startswith("conv") else 2
+        # Nothing may be stretched to what it is divided by or added to.
+        is_of_colours = ours != "conv1.weight" or tuple(shape[1:2]) == (3,)
+        if len(shape) != expected or shape[0] != outputs or not is_of_colours:
+            raise ValueError(
+                f"{path} has not the parameters of {layout}'s AlexNet: {name} is "
+                f"{_shape(state[ours])}"
+            )
+    return state
 
 
 def _misfits(state: Mapping[str, Tensor], net: nn.Module) -> list[str]:
     expected = net.state_dict()
     problems = [f"{name} is missing" for name in expected if name not in state]
     problems += [f"the network has no {name}" for name in state if name not in expected]
-    return problems + [
+    shared = [name for name in expected if name in state]
+    problems += [
         f"{name} is {_shape(state[name])}, the network takes {_shape(expected[name])}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
+        for name in shared
+        if state[name].shape != expected[name].shape
+    ]
+    return problems + [
+        f"{name} is of {state[name].dtype}, the network takes {expected[name].dtype}"
+        for name in shared
+        if state[name].is_floating_point() != expected[name].is_floating_point()
     ]
 
 
@@ -485,4 +481,4 @@ def _layer(parameter: str) -> str:
 
 
 def _shape(parameter: Tensor) -> str:
-    return " x ".join(map(str, parameter.shape))
+    return " x ".join(map(str, parameter.shape)) or "one number"

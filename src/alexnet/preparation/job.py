@@ -220,8 +220,9 @@ def _split(raw: Raw, request: Request) -> tuple[dict[Part, RawPart], str]:
     if test is None:
         if request.test_fraction is None:
             raise SourceError(
-                f"no test part in {request.source}: expected val/ or ILSVRC20xx_img_val.tar. Where "
-                "there is none, test_fraction=0.5 cuts half of the training images off (section 6)"
+                f"no test part in {request.source}{raw.not_read}: expected val/ or "
+                "ILSVRC20xx_img_val.tar. Where there is none, test_fraction=0.5 cuts half of the "
+                "training images off (section 6)"
             )
         rest, tests = hold_out_test(labels, request.test_fraction)
         test = train.take(shuffled(tests))
@@ -386,7 +387,20 @@ def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: R
         bad_images=len(bad),
     )
     write_index(request.dest, index)
+    for part in ("val", "test"):
+        _warn_of_same_images(finished, part)
     return index
+
+
+def _warn_of_same_images(finished: dict[Part, list[Finished]], part: Part) -> None:
+    """Of images of a part that are training images too: what is measured there is no test."""
+    train, other = (np.concatenate([each.checks for each in finished[p]]) for p in ("train", part))
+    if rows := np.flatnonzero(np.isin(other, train)).tolist():
+        names = np.concatenate([each.names for each in finished[part]])
+        log.warning(
+            "%d of %d %s images are also training images, with the same pixels, such as %s",
+            len(rows), len(other), part, os.fsdecode(bytes(names[rows[0]])),
+        )  # fmt: skip
 
 
 def _count(shards: Sequence[Finished], num_classes: int) -> list[int]:

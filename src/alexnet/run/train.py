@@ -89,7 +89,12 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
             check_checkpoint(checkpoint, net)
         elif config.init_from:
             # Not what the run's own configuration allows: a folder allows itself nothing.
-            saved = read_checkpoint(find_checkpoint(Path(config.init_from)), allow=allowed())
+            saved = read_checkpoint(
+                find_checkpoint(Path(config.init_from)),
+                layout=config.init_layout,
+                model=config.model.plain(),
+                allow=allowed(),
+            )
             start_from(net, saved, model=config.model.plain())
     if config.trainer.precision == "64-true":
         net.double()  # before a checkpoint is read into it, which would round it to float32

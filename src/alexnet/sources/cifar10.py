@@ -5,6 +5,7 @@ from pathlib import Path
 
 DEFAULT_ROOT = Path("~/.cache/alexnet-lab")
 FOLDER = "cifar-10-batches-py"
+ARCHIVE = "cifar-10-python.tar.gz"  # as it is published
 FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 
 

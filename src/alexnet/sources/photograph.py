@@ -3,11 +3,17 @@
 import io
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 PIXELS = 256
+
+# What files of images are named. What is in one its content says, whatever its name.
+SUFFIXES = (
+    ".jpeg", ".jpg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+)  # fmt: skip
 
 # What a photograph can lie about. Values are the words in which it is told.
 GREY = "grey"
@@ -22,6 +28,7 @@ HUGE = "huge, decoded at a fraction of its size"
 ENLARGED = "enlarged"
 
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that runs a program
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,28 +61,26 @@ def convert(content: bytes) -> Photograph:
     """Scale the shorter side to 256, cut out the central 256 x 256 (section 2), as JPEG.
 
     The central square is cut first and then scaled, which is the same but for the rounding of the
-    longer side, and no thin strip becomes huge on the way. Shrinking, a pixel is the weighted mean
-    of all that it covers; enlarging is bicubic. JPEG has quality 95 and full colour resolution.
+    longer side, and no thin strip becomes huge on the way. Shrinking, a pixel is a weighted mean of
+    the pixels that it covers; enlarging is bicubic. JPEG has quality 95 and full colour resolution.
 
     Raises BadImage for what is no image, or a damaged one.
     """
-    if not content:
-        raise BadImage("an empty file")
-    kinds: list[str] = []
-    with warnings.catch_warnings():
-        # About sizes, which are checked here, and EXIF fields that nobody asks for.
-        warnings.simplefilter("ignore")
-        try:
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-                square = _central_square(image, kinds)
-        except BadImage:
-            raise
-        # A damaged file makes Pillow raise anything: SyntaxError, struct.error, IndexError, ...
-        except Exception as error:
-            raise BadImage(_reason(error, content)) from error
-    jpeg = io.BytesIO()
-    square.save(jpeg, "JPEG", quality=95, subsampling=0)
-    return Photograph(jpeg.getvalue(), tuple(kinds))
+    return _as_jpeg(_open(content, PIXELS))
+
+
+def view(content: bytes, pixels: int) -> np.ndarray:
+    """What a network that has learnt from images of `pixels` x `pixels` sees of any image.
+
+    An image of that size is unchanged. Any other is brought there in one step; of 256 pixels, it is
+    what `convert` makes of it, because those images were learnt from.
+
+    Shape: (3, pixels, pixels), uint8. Raises BadImage as `convert` does.
+    """
+    square = _open(content, pixels)
+    if pixels == PIXELS and square.was_scaled:
+        return decode(_as_jpeg(square).jpeg)
+    return np.asarray(square.image).transpose(2, 0, 1)
 
 
 def decode(jpeg: bytes) -> np.ndarray:
@@ -87,33 +92,76 @@ def decode(jpeg: bytes) -> np.ndarray:
     return pixels.transpose(2, 0, 1)
 
 
-def _central_square(image: Image.Image, kinds: list[str]) -> Image.Image:
+class _Square(NamedTuple):
+    """An RGB image, what had to be mended, and whether its file has another size."""
+
+    image: Image.Image
+    kinds: tuple[str, ...]
+    was_scaled: bool
+
+
+def _as_jpeg(square: _Square) -> Photograph:
+    jpeg = io.BytesIO()
+    square.image.save(jpeg, "JPEG", quality=95, subsampling=0)
+    return Photograph(jpeg.getvalue(), square.kinds)
+
+
+def _open(content: bytes, pixels: int) -> _Square:
+    if not content:
+        raise BadImage("an empty file")
+    with warnings.catch_warnings():
+        # About sizes, which are checked here, and EXIF fields that nobody asks for.
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                if image.format == "PNG":
+                    _compare_sums(content)
+                return _central_square(image, pixels)
+        except BadImage:
+            raise
+        # A damaged file makes Pillow raise anything: SyntaxError, struct.error, IndexError, ...
+        except Exception as error:
+            raise BadImage(_reason(error, content)) from error
+
+
+def _compare_sums(png: bytes) -> None:
+    """Of every chunk, which Pillow does not do while it decodes; raises SyntaxError."""
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+        image.verify()
+
+
+def _central_square(image: Image.Image, pixels: int) -> _Square:
+    kinds: list[str] = []
+    size = image.size
     if image.format not in ("JPEG", "MPO"):
         kinds.append(NOT_JPEG)
     elif image.width * image.height > _MOST_PIXELS and "progressive" not in image.info:
         # By up to 8, to no less than four times what is needed.
-        image.draft(None, (4 * PIXELS, 4 * PIXELS))
+        needed = 4 * max(pixels, PIXELS)
+        image.draft(None, (needed, needed))
         kinds.append(HUGE)
     if image.width * image.height > _MOST_PIXELS:
         raise BadImage(f"too large, {image.width} x {image.height} pixels")
     if getattr(image, "n_frames", 1) > 1:
         kinds.append(SEVERAL)
-    orientation = _orientation(image)
+    # Before the orientation: Pillow decodes a PNG to find it, and what is damaged would be an error
+    # of the orientation, and not be one again when the pixels are asked for.
     image.load()
+    orientation = _orientation(image)
 
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     rgb = _to_rgb(image.crop((left, top, left + side, top + side)), kinds)
-    if side < PIXELS:
+    if side < pixels:
         kinds.append(ENLARGED)
     # BOX is the mean over whole pixels only, and so rough at the scales of photographs (2.9 levels
     # from the exact mean over areas on average; HAMMING 1.0).
-    scaling = Image.Resampling.BICUBIC if side < PIXELS else Image.Resampling.HAMMING
-    square = rgb.resize((PIXELS, PIXELS), scaling)
+    scaling = Image.Resampling.BICUBIC if side < pixels else Image.Resampling.HAMMING
+    square = rgb.resize((pixels, pixels), scaling)
     if orientation in _TURN:
         kinds.append(ROTATED)
         square = square.transpose(_TURN[orientation])
-    return square
+    return _Square(square, tuple(kinds), was_scaled=size != (pixels, pixels))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -139,7 +187,7 @@ def _to_rgb(image: Image.Image, kinds: list[str]) -> Image.Image:
         kinds.append(PALETTE)
     if image.mode in ("1", "L", "LA", "La"):
         kinds.append(GREY)
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+    if image.mode in _WITH_ALPHA or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")
         rgba = image.convert("RGBA")

@@ -4,41 +4,45 @@ Tar files are read in place. ILSVRC2012_img_train.tar is a tar of one tar for ea
 in it is a range of bytes of the outer file, and nothing is ever unpacked.
 """
 
-import csv
 import errno
 import hashlib
-import io
 import logging
 import os
 import re
-import tarfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import NamedTuple, TypeVar
 
-from alexnet.sources.photograph import BadImage, Photograph, convert
+from alexnet.sources.labels import (
+    Devkit,
+    SourceError,
+    Table,
+    printable,
+    read_names,
+    refuse_names_in_two_forms,
+    same_but_for_spelling,
+)
+from alexnet.sources.photograph import SUFFIXES, BadImage, Photograph, convert
+from alexnet.sources.tars import Contents, is_tar, list_tar
 
 log = logging.getLogger(__name__)
 
-# Other files that lie between images (boxes, thumbnails of a desktop) are counted and left alone.
-# What is in a file its content says, whatever its name.
-SUFFIXES = (
-    ".jpeg", ".jpg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
-)  # fmt: skip
+T = TypeVar("T")
 
 # Where the parts of Kaggle's archive lie in it, beside the folder itself.
 _INSIDE = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
+
+# What other programs call the parts.
+_OTHER_PARTS = (
+    "train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval",
+)  # fmt: skip
 
 _EXPECTED = """\
 expected train/CLASS/*.JPEG or ILSVRC20xx_img_train.tar, and for the test part val/CLASS/*.JPEG, or
 flat val/*.JPEG or ILSVRC20xx_img_val.tar together with the devkit (ILSVRC20xx_devkit*.tar.gz) or a
 table of names and classes (val_annotations.txt, LOC_val_solution.csv)"""
-
-
-class SourceError(ValueError):
-    """The folder does not hold what is needed; the text says what does."""
 
 
 class RawImage(NamedTuple):
@@ -71,13 +75,18 @@ class RawImage(NamedTuple):
 
 
 def read_photograph(image: RawImage) -> Photograph | BadImage:
-    """Read and convert it, or say what is wrong.
+    """Read and convert it, or say what is wrong; raises OSError as `read_with` does."""
+    return read_with(convert, image)
+
+
+def read_with(decoder: Callable[[bytes], T], image: RawImage) -> T | BadImage:
+    """What the decoder makes of its bytes, or what is wrong with it.
 
     Raises OSError if its bytes are not to be had any more: a disk that went away says nothing of
     the image.
     """
     try:
-        return convert(image.read())
+        return decoder(image.read())
     except BadImage as error:
         return error
     except PermissionError as error:
@@ -106,6 +115,7 @@ class Raw:
     train: RawPart
     test: RawPart | None
     refused: list[tuple[str, str]] = field(default_factory=list)  # location, reason
+    not_read: str = ""  # in words, folders that may be meant to be a part
 
 
 def read_source(source: Path) -> Raw:
@@ -117,26 +127,53 @@ def read_source(source: Path) -> Raw:
     found = _Finder(source)
     by_class = found.training_images()
     if len(by_class) < 2:
-        raise SourceError(f"{source} holds {len(by_class)} class, two are the least: {_EXPECTED}")
+        example = "; {} is refused: {}".format(*found.refused[0]) if found.refused else ""
+        raise SourceError(
+            f"{source} holds {len(by_class)} class, two are the least{example}: {_EXPECTED}"
+        )
     if empty := [name for name, images in by_class.items() if not images]:
-        raise SourceError(f"no images in {len(empty)} classes, such as {empty[0]}: remove them")
+        why = found.why_empty(empty[0])
+        raise SourceError(
+            f"no images in {len(empty)} classes, such as {empty[0]}{why}: add some, or remove them"
+        )
     class_ids = tuple(sorted(by_class))
     label_of = {name: label for label, name in enumerate(class_ids)}
     train = _part((label_of[name], each) for name, images in by_class.items() for each in images)
     tests = found.test_images(label_of)
-    if found.ignored:
-        examples = ", ".join(sorted(found.ignored)[:3])
-        log.info(
-            "left alone: %d files and folders that are no images of a class, such as %s",
-            len(found.ignored), examples,
-        )  # fmt: skip
+    found.tell_what_is_not_read()
     return Raw(
         class_ids=class_ids,
         class_names=found.class_names(class_ids),
         train=train,
         test=_part(tests) if tests is not None else None,
         refused=sorted(found.refused),
+        not_read=found.other_parts(),
     )
+
+
+def same_images(some: RawPart, others: RawPart) -> list[tuple[RawImage, RawImage]]:
+    """Pairs with the same bytes, one of each part. Only files of equal size are read."""
+    by_size: dict[int, list[RawImage]] = defaultdict(list)
+    for image in some.images:
+        by_size[image.num_bytes()].append(image)
+    pairs = []
+    digests: dict[RawImage, bytes] = {}
+    for other in others.images:
+        for image in by_size.get(other.num_bytes(), ()):
+            for each in (image, other):
+                if each not in digests:
+                    digests[each] = _digest(each)
+            if digests[image] == digests[other]:
+                pairs.append((image, other))
+                break
+    return pairs
+
+
+def _digest(image: RawImage) -> bytes:
+    try:
+        return hashlib.sha256(image.read()).digest()
+    except OSError:  # which is told when it is converted; not the same as any other
+        return os.fsencode(image.location)
 
 
 def fingerprint(source: Path) -> str:
@@ -163,6 +200,8 @@ def fingerprint(source: Path) -> str:
 
 def check_is_folder(source: Path) -> None:
     """Raise SourceError if it is none."""
+    if source.is_file() and is_tar(source.name):
+        raise SourceError(f"{source} is a file: give the folder that it lies in, {source.parent}")
     if not source.is_dir():
         raise SourceError(f"{source} is not a folder: {_EXPECTED}")
 
@@ -182,92 +221,146 @@ class _Finder:
         self.places = [source / inside for inside in _INSIDE if (source / inside).is_dir()]
         self.ignored: list[str] = []
         self.refused: list[tuple[str, str]] = []
-        self._devkit = _Devkit.find(source)
+        self.replaced: list[str] = []
+        self.deeper: list[Path] = []  # folders in the folders of classes
+        self._devkit = Devkit.find(source)
 
     def training_images(self) -> dict[str, list[RawImage]]:
         """By class id."""
-        if folder := self._folder("train"):
-            self.say("training images from %s", folder)
-            return self._class_folders(folder)
-        if tar := self._tar("train"):
+        folder, tar = self._folder("train"), self._tar("train")
+        if folder:
+            self.say("training images from %s%s", folder, _instead_of(tar))
+            by_class = self._class_folders(folder)
+        elif tar:
             self.say("training images from %s", tar)
-            by_class: dict[str, list[RawImage]] = {}
-            for class_id, image in self._in_tar(tar):
-                if class_id:
-                    by_class.setdefault(class_id, []).append(image)
-                else:
-                    self.refused.append((image.location, "in no class"))
-            return by_class
-        here = self.source.resolve()
-        if here.name in ("train", "val") and (here.parent / "train").is_dir():
+            by_class = self._classes_in_tar(tar)
+        else:
+            here = self.source.resolve()
+            if here.name in ("train", "val") and (here.parent / "train").is_dir():
+                raise SourceError(
+                    f"{self.source} is the {here.name} part alone: give the folder above it, "
+                    f"{here.parent}"
+                )
             raise SourceError(
-                f"{self.source} is the {here.name} part alone: give the folder above it, "
-                f"{here.parent}"
+                f"no training images in {self.source}{self.other_parts()}: {_EXPECTED}"
             )
-        raise SourceError(f"no training images in {self.source}: {_EXPECTED}")
+        refuse_names_in_two_forms(by_class, str(folder or tar))
+        return by_class
 
     def test_images(self, label_of: Mapping[str, int]) -> list[tuple[int, RawImage]] | None:
         """The official validation set with labels, None if there is none."""
         folder, tar = self._folder("val"), self._tar("val")
-        if folder and any((folder / class_id).is_dir() for class_id in label_of):
-            self.say("test images from %s", folder)
+        if not folder and not tar:
+            return None
+        self.say("test images from %s%s", folder or tar, _instead_of(tar if folder else None))
+        flat = self._flat_images(folder, label_of) if folder else self._images_in_tar(tar)
+        if flat is None:
+            assert folder is not None
             by_class = self._class_folders(folder)
             if unknown := sorted(by_class.keys() - label_of.keys()):
+                how = same_but_for_spelling(unknown[0], label_of)
+                how = how and f" (in the training part {how})"
                 raise SourceError(
                     f"{len(unknown)} classes in {folder} have no training images, such as "
-                    f"{unknown[0]}: remove them, or add the training images"
+                    f"{unknown[0]}{how}: remove them, or add the training images"
                 )
             return [(label_of[name], each) for name, images in by_class.items() for each in images]
-        if folder:
-            images = self._images(folder)
-        elif tar:
-            images = [image for _, image in self._in_tar(tar)]
-        else:
-            return None
-        self.say("test images from %s", folder or tar)
-        if not images:
+        if not flat:
             raise SourceError(f"no images in {folder or tar}: {_EXPECTED}")
-        return self._labelled(images, folder, label_of)
+        return self._labelled(flat, folder, label_of)
 
     def class_names(self, class_ids: Sequence[str]) -> tuple[str, ...]:
-        """The WordNet names, as far as they are known; else the ids."""
+        """The WordNet names, as far as they are known; else the ids. For people: printable."""
         words = self._words(class_ids)
         if not words and _are_those_of_2012(class_ids):
             from torchvision.models._meta import _IMAGENET_CATEGORIES
 
             words = dict(zip(class_ids, _IMAGENET_CATEGORIES, strict=True))
             return tuple(words[class_id] for class_id in class_ids)
+        whole = [printable(words.get(class_id, class_id)) for class_id in class_ids]
         # A synset is "crane, tall bird" or so: the first word says it, unless another class has it.
-        firsts = [words.get(class_id, class_id).split(",")[0].strip() for class_id in class_ids]
+        firsts = [name.split(",")[0].strip() for name in whole]
         times = Counter(firsts)
         return tuple(
-            first if times[first] == 1 else words.get(class_id, class_id)
-            for class_id, first in zip(class_ids, firsts, strict=True)
+            first if times[first] == 1 else name for first, name in zip(firsts, whole, strict=True)
         )
 
+    def why_empty(self, class_id: str) -> str:
+        """In words, if something of a class without images was seen; "" if nothing was."""
+        if deeper := [path for path in self.deeper if path.parent.name == class_id]:
+            return f" (its images lie deeper, in {deeper[0]}: move them up)"
+        of_the_class = re.compile(rf"/{re.escape(class_id)}(\.tar)?[/:]", re.IGNORECASE)
+        for location, reason in self.refused:
+            if of_the_class.search(location):
+                return f" ({location} is refused: {reason})"
+        return ""
+
+    def tell_what_is_not_read(self) -> None:
+        """In lines of the log."""
+        if self.ignored:
+            examples = ", ".join(map(printable, sorted(self.ignored)[:3]))
+            log.info(
+                "left alone: %d files and folders that are no images of a class, such as %s",
+                len(self.ignored), examples,
+            )  # fmt: skip
+        if images := sum(map(_images_below, self.deeper)):
+            log.warning(
+                "%d images lie deeper than CLASS/ and CLASS/images/, such as in %s, and are not "
+                "read: move them up if they belong to the class",
+                images, printable(str(self.deeper[0])),
+            )  # fmt: skip
+        if self.replaced:
+            log.warning(
+                "%d names come twice in a tar file, such as %s: the last counts, as for tar",
+                len(self.replaced), printable(self.replaced[0]),
+            )  # fmt: skip
+        if others := self.other_parts():
+            log.warning("not read%s", others)
+
+    def other_parts(self) -> str:
+        """In words, folders that are named as a part, but not as one that is read."""
+        found = sorted(
+            path
+            for place in self.places
+            for path in place.iterdir()
+            if path.name.lower() in _OTHER_PARTS and path.name not in ("train", "val")
+            if path.is_dir()
+        )
+        if not found:
+            return ""
+        names = ", ".join(map(str, found))
+        return f": {names} (only train and val are: rename what is meant to be one of them)"
+
     def _words(self, class_ids: Sequence[str]) -> dict[str, str]:
-        words = self._devkit.words() if self._devkit else {}
+        words = self._devkit.names if self._devkit else {}
         for name in ("LOC_synset_mapping.txt", "synset_words.txt", "words.txt"):
             for place in self.places:
                 if words.keys() >= set(class_ids):
                     return words
                 if (file := place / name).is_file():
-                    lines = file.read_text(encoding="utf-8").splitlines()
-                    rows = (line.split(maxsplit=1) for line in lines)
-                    words |= {row[0]: row[1].strip() for row in rows if len(row) == 2}
+                    words |= read_names(file)
         return words if words.keys() & set(class_ids) else {}
 
     def _folder(self, name: str) -> Path | None:
-        return next((place / name for place in self.places if (place / name).is_dir()), None)
+        found = [place / name for place in self.places if (place / name).is_dir()]
+        if len(found) > 1:
+            raise SourceError(f"which one? There are {found[0]} and {found[1]}: move one away")
+        return found[0] if found else None
 
     def _tar(self, part: str) -> Path | None:
-        tars = sorted(self.source.glob(f"ILSVRC*_{part}.tar"))
+        # By entry, since letters of either case are met on disks that came from elsewhere.
+        pattern = re.compile(rf"ilsvrc.*_{part}\.(?P<suffix>.+)")
+        found = [
+            (match["suffix"] != "tar", path)
+            for path in self.source.iterdir()
+            if (match := pattern.fullmatch(path.name.lower())) and is_tar(path.name)
+        ]
+        tars = sorted(path for is_compressed, path in found if not is_compressed)
         if len(tars) > 1:
             names = ", ".join(tar.name for tar in tars)
             raise SourceError(f"which one? {self.source} holds {names}: give each a folder")
-        if not tars and (packed := sorted(self.source.glob(f"ILSVRC*_{part}.t*gz"))):
-            raise SourceError(f"{packed[0]} is compressed, and cannot be read in place: gunzip it")
-        return tars[0] if tars else None
+        # A compressed one is refused when it is opened.
+        return next(iter(tars or sorted(path for _, path in found)), None)
 
     def _class_folders(self, folder: Path) -> dict[str, list[RawImage]]:
         """CLASS/*.JPEG, CLASS/images/*.JPEG (as in tiny-imagenet), or CLASS.tar."""
@@ -276,13 +369,37 @@ class _Finder:
             if path.name.startswith("."):
                 continue
             if path.is_dir():
-                by_class.setdefault(path.name, []).extend(self._images(path))
-            elif path.suffix == ".tar":
-                images = [image for _, image in self._in_tar(path)]
-                by_class.setdefault(path.stem, []).extend(images)
+                class_id, images = path.name, self._images(path)
+            elif is_tar(path.name):
+                class_id, images = path.stem, self._class_tar(path)
             else:
                 self.ignored.append(str(path))
+                continue
+            if class_id in by_class:
+                raise SourceError(
+                    f"{folder} holds class {class_id} both as a folder and as a tar file: "
+                    f"move one of them away, such as {path}"
+                )
+            by_class[class_id] = images
         return by_class
+
+    def _flat_images(self, folder: Path, label_of: Mapping[str, int]) -> list[RawImage] | None:
+        """The images of a folder without classes; None if it is of folders or tars of classes."""
+        classes = {
+            path.stem if is_tar(path.name) else path.name
+            for path in folder.iterdir()
+            if (is_tar(path.name) or path.is_dir())
+            and not path.name.startswith(".")
+            and path.name != "images"
+        }
+        if classes & label_of.keys():
+            return None
+        before = len(self.ignored), len(self.deeper)
+        images = self._images(folder)
+        if not images and classes:
+            del self.ignored[before[0] :], self.deeper[before[1] :]
+            return None
+        return images
 
     def _images(self, folder: Path) -> list[RawImage]:
         images, container = [], str(folder)
@@ -293,6 +410,7 @@ class _Finder:
                     if entry.name == "images":
                         images += self._images(folder / entry.name)
                     else:
+                        self.deeper.append(folder / entry.name)
                         self.ignored.append(f"{entry.path}/")
                 elif entry.name[0] == "." or not entry.name.lower().endswith(SUFFIXES):
                     self.ignored.append(entry.path)
@@ -302,78 +420,86 @@ class _Finder:
                     images.append(RawImage(container, entry.name))
         return images
 
-    def _in_tar(self, tar: Path) -> Iterator[tuple[str, RawImage]]:
-        """The images in it with the class that folder or inner tar names; none is unpacked."""
-        with tar.open("rb") as file:
-            for member, content in self._members(file, str(tar)):
-                if PurePosixPath(member.name).suffix == ".tar":
-                    inner = f"{tar}/{member.name}"
-                    for image, _ in self._members(content, inner):
-                        at = member.offset_data + image.offset_data
-                        name = f"{member.name}/{_clean(image.name)}"
-                        yield (
-                            PurePosixPath(member.name).stem,
-                            RawImage(str(tar), name, at, image.size),
-                        )
-                else:
-                    name = _clean(member.name)
-                    class_id = PurePosixPath(name).parent.name
-                    yield class_id, RawImage(str(tar), name, member.offset_data, member.size)
+    def _contents(self, tar: Path) -> Contents:
+        contents = list_tar(tar, SUFFIXES)
+        self.refused += contents.refused
+        self.ignored += contents.ignored
+        self.replaced += contents.replaced
+        return contents
 
-    def _members(
-        self, file: IO[bytes], location: str
-    ) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-        """The images and tar files in a tar file. Everything that is suspicious is refused."""
-        try:
-            with tarfile.open(fileobj=file, mode="r:") as tar:
-                for member in tar:
-                    name = PurePosixPath(member.name)
-                    if member.isdir():
-                        continue
-                    if name.is_absolute() or ".." in name.parts:
-                        self.refused.append((f"{location}: {member.name}", "points outside"))
-                    elif not member.isreg() or member.issparse():
-                        self.refused.append((f"{location}/{member.name}", "no ordinary file"))
-                    elif name.name[0] == "." or name.suffix.lower() not in (*SUFFIXES, ".tar"):
-                        self.ignored.append(f"{location}/{member.name}")
-                    else:
-                        content = tar.extractfile(member)
-                        assert content is not None
-                        yield member, content
-                # A damaged header ends the list without an error: there must be an empty one.
-                file.seek(tar.offset)
-                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                    raise tarfile.ReadError(f"damaged or cut off at byte {tar.offset}")
-        except tarfile.ReadError as error:
-            raise SourceError(f"{location} is no whole tar file ({error}): get it again") from error
+    def _images_in_tar(self, tar: Path | None) -> list[RawImage]:
+        assert tar is not None
+        return [RawImage(str(tar), *member) for member in self._contents(tar).images]
+
+    def _class_tar(self, tar: Path) -> list[RawImage]:
+        """Those of a tar file that is a class."""
+        if re.match(r"ILSVRC\d+_", tar.name, re.IGNORECASE):
+            raise SourceError(
+                f"{tar} is no class: move it up, into {self.source}, or away if it is unpacked"
+            )
+        images = []
+        for member in self._contents(tar).images:
+            if member.place not in ("", tar.stem):
+                raise SourceError(
+                    f"{tar} is not the tar file of one class, it holds {member.place}/: unpack it "
+                    "into folders of classes, or move it away if it is unpacked"
+                )
+            images.append(RawImage(str(tar), *member))
+        return images
+
+    def _classes_in_tar(self, tar: Path) -> dict[str, list[RawImage]]:
+        """The training images, by the folders or tar files that they lie in there."""
+        place_of: dict[str, str] = {}
+        by_class: dict[str, list[RawImage]] = {}
+        for member in self._contents(tar).images:
+            image = RawImage(str(tar), *member)
+            path = PurePosixPath(member.place)
+            class_id = path.stem if path.suffix.lower() == ".tar" else path.name
+            if not class_id:
+                self.refused.append((image.location, "in no class"))
+                continue
+            if (place := place_of.setdefault(class_id, member.place)) != member.place:
+                raise SourceError(
+                    f"{tar} holds class {class_id} twice, as {place} and as {member.place}: make "
+                    "it again with each class once"
+                )
+            by_class.setdefault(class_id, []).append(image)
+        places = set(place_of.values())
+        for place in places:
+            if above := next((str(a) for a in PurePosixPath(place).parents if str(a) in places), 0):
+                raise SourceError(
+                    f"{tar} holds images in {above}/ and in {place}/: which of them is the class? "
+                    "Make it again with the images of a class in one folder"
+                )
+        return by_class
 
     def _labelled(
         self, images: list[RawImage], folder: Path | None, label_of: Mapping[str, int]
     ) -> list[tuple[int, RawImage]]:
         """Give flat images the classes that a table or the devkit says."""
-        stems = [PurePosixPath(image.name).stem for image in images]
-        if table := self._table(folder):
-            truth = _read_table(table, set(stems), label_of)
-            class_ids = [truth.get(stem) for stem in stems]
-            said_by = table
-        elif self._devkit and (truths := self._devkit.truths()):
-            numbers = [re.search(r"\d+$", stem) for stem in stems]
-            in_order = dict(enumerate(truths, start=1))
-            class_ids = [in_order.get(int(found[0])) if found else None for found in numbers]
-            said_by = self._devkit.path
+        names = [PurePosixPath(image.name).name for image in images]
+        labels: Table | Devkit
+        if path := self._table(folder):
+            labels = Table(path, set(names), label_of.keys())
+        elif self._devkit and self._devkit.has_truth:
+            labels = self._devkit
         else:
             raise SourceError(
                 f"nothing in {self.source} says which classes the images such as "
                 f"{images[0].location} have: {_EXPECTED}"
             )
+        self.say("their classes from %s", labels.path)
         labelled = []
-        for image, class_id in zip(images, class_ids, strict=True):
+        for image, name in zip(images, names, strict=True):
+            class_id = labels.class_of(name)
             if class_id is None:
-                raise SourceError(f"{said_by} does not say which class {image.location} has")
+                raise SourceError(f"{labels.path} does not say which class {image.location} has")
             if class_id not in label_of:
+                how = same_but_for_spelling(class_id, label_of)
                 raise SourceError(
-                    f"{said_by} says that {image.location} has class {class_id}, of which there "
-                    f"are no training images; classes are named like {next(iter(label_of))}"
+                    f"{labels.path} says that {image.location} has class {class_id}, of which "
+                    f"there are no training images; "
+                    + (how or f"classes are named like {next(iter(label_of))}")
                 )
             labelled.append((label_of[class_id], image))
         return labelled
@@ -388,6 +514,10 @@ class _Finder:
         return None
 
 
+def _instead_of(tar: Path | None) -> str:
+    return f" (and not from {tar})" if tar else ""
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -395,89 +525,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-class _Devkit:
-    """The development kit of ILSVRC, a folder or packed: class numbers, names, ground truth."""
-
-    def __init__(self, path: Path, meta: bytes, truth: str) -> None:
-        import scipy.io  # not for the processes that convert images
-
-        self.path = path
-        self._truth = truth
-        synsets = scipy.io.loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"].ravel()
-        number = next(name for name in synsets.dtype.names if re.fullmatch(r"ILSVRC\d+_ID", name))
-        self._id_of = {int(each[number]): str(each["WNID"]) for each in synsets}
-        self._words = {str(each["WNID"]): str(each["words"]) for each in synsets}
-
-    @classmethod
-    def find(cls, source: Path) -> "_Devkit | None":
-        places = [source, source / "data", *source.glob("*devkit*"), *source.glob("*devkit*/data")]
-        for place in places:
-            if (file := place / "meta.mat").is_file():
-                truths = sorted(place.glob("*validation_ground_truth.txt"))
-                return cls._make(place, file.read_bytes(), truths[0].read_text() if truths else "")
-        for packed in sorted(source.glob("*devkit*.t*gz")):
-            try:
-                with tarfile.open(packed, "r:gz") as tar:
-                    meta, truth = b"", ""
-                    for member in tar:
-                        content = tar.extractfile(member) if member.isreg() else None
-                        if content and member.name.endswith("/meta.mat"):
-                            meta = content.read()
-                        elif content and member.name.endswith("validation_ground_truth.txt"):
-                            truth = content.read().decode()
-            except (tarfile.ReadError, EOFError, OSError) as error:
-                raise SourceError(f"{packed} is no whole devkit ({error}): get it again") from error
-            if meta:
-                return cls._make(packed, meta, truth)
-        return None
-
-    @classmethod
-    def _make(cls, path: Path, meta: bytes, truth: str) -> "_Devkit":
-        try:
-            return cls(path, meta, truth)
-        except Exception as error:  # SciPy raises anything on what is no Matlab file
-            raise SourceError(f"meta.mat in {path} cannot be read: {error}") from error
-
-    def words(self) -> dict[str, str]:
-        """Class id -> synonyms."""
-        return dict(self._words)
-
-    def truths(self) -> list[str]:
-        """The class id of every validation image, in the order of their numbers."""
-        try:
-            return [self._id_of[int(line)] for line in self._truth.split()]
-        except (ValueError, KeyError) as error:
-            raise SourceError(
-                f"the ground truth in {self.path} does not fit its meta.mat: {error}"
-            ) from error
-
-
-def _read_table(table: Path, stems: set[str], label_of: Mapping[str, int]) -> dict[str, str]:
-    """File name without suffix -> class id: the first two fields of every line."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"{table} is no text: expected a line of file name and class for every image"
-        ) from error
-    first_line = text.partition("\n")[0]
-    delimiter = next((each for each in ",\t" if each in first_line), None)
-    lines = text.splitlines()
-    rows = csv.reader(lines, delimiter=delimiter) if delimiter else map(str.split, lines)
-    truth = {}
-    for number, row in enumerate(rows):
-        fields = [field.strip() for field in row]
-        if len(fields) < 2 or not fields[1]:
-            continue
-        stem, class_id = PurePosixPath(fields[0]).stem, fields[1].split()[0]
-        is_header = number == 0 and stem not in stems and class_id not in label_of
-        if not is_header:
-            truth[stem] = class_id
-    return truth
-
-
-def _clean(name: str) -> str:
-    return name.removeprefix("./")
+def _images_below(folder: Path) -> int:
+    return sum(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(folder) for name in names)
 
 
 def _are_those_of_2012(class_ids: Sequence[str]) -> bool:

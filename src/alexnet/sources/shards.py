@@ -136,6 +136,7 @@ class Finished:
     shard: Shard
     labels: np.ndarray
     names: np.ndarray  # of the files, as bytes
+    checks: np.ndarray  # of each image: its size and CRC-32 in one number
     converted: dict[str, int]
     bad: list[tuple[str, str]]
 
@@ -146,7 +147,7 @@ def read_finished(folder: Path, name: str) -> Finished | None:
     try:
         with np.load(about) as arrays:
             said = json.loads(str(arrays["about"]))
-            labels, names = arrays["labels"], arrays["names"]
+            labels, names, rows = arrays["labels"], arrays["names"], arrays["rows"]
         if images.stat().st_size != said["bytes"]:
             return None
     except _DAMAGE:
@@ -157,6 +158,7 @@ def read_finished(folder: Path, name: str) -> Finished | None:
         shard=shard,
         labels=labels,
         names=names,
+        checks=rows[:, 1] << 32 | rows[:, 2],
         converted=said["converted"],
         bad=bad,
     )

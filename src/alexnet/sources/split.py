@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alexnet.sources.labels import printable
+
 VAL_PER_CLASS = 50  # as many as the official validation set has
 _MOST_CLASSES_NAMED = 5
 
@@ -43,11 +45,15 @@ def hold_out_validation(labels: np.ndarray, per_class: int, *, class_ids: Sequen
         how = "a tenth of the training images whatever their class: most classes have fewer than 10"
         unseen = np.setdiff1d(labels[chosen], labels[~chosen])
         if len(unseen):
-            named = ", ".join(class_ids[label] for label in unseen[:_MOST_CLASSES_NAMED])
-            more = len(unseen) - _MOST_CLASSES_NAMED
-            how += f"; no training image is left of {named}"
-            how += f", and {more} more classes" if more > 0 else ""
+            how += f"; no training image is left of {name_some([class_ids[i] for i in unseen])}"
     return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen), how)
+
+
+def name_some(class_ids: Sequence[str]) -> str:
+    """In words: the first of them, and how many more there are."""
+    named = ", ".join(map(printable, class_ids[:_MOST_CLASSES_NAMED]))
+    more = len(class_ids) - _MOST_CLASSES_NAMED
+    return f"{named}, and {more} more classes" if more > 0 else named
 
 
 def hold_out_test(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
-from alexnet.config.check import load
+from alexnet.config.check import check_resolved, load, resolved
 from alexnet.config.names import (
     NOT_PART_OF_THE_NAME,
     confounds,
@@ -67,6 +67,22 @@ def with_seed(composed: DictConfig, seed: int) -> DictConfig:
         # What this arm sets is merged already. Experiments of 0.1 take rates from arms.lr.
         told.arms = {key: arm for key, arm in (told.get("arms") or {}).items() if key == "lr"}
     return told
+
+
+class ComposedArm:
+    """What Hydra composed of an arm, and its configuration with any seed."""
+
+    def __init__(self, composed: DictConfig) -> None:
+        self.composed = composed
+        told = OmegaConf.to_yaml(with_seed(composed, 0))
+        self._depends_on_seed = re.search(r"\$\{.*seed", told) is not None
+        self._plain: dict[str, Any] | None = None
+
+    def config(self, seed: int) -> Config:
+        """Checked. Without an interpolation of the seed, all else is resolved once."""
+        if self._plain is None or self._depends_on_seed:
+            self._plain = resolved(with_seed(self.composed, seed))
+        return check_resolved({**self._plain, "seed": seed})
 
 
 def levels_of(override: Override) -> list[str]:

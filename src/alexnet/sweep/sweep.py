@@ -28,6 +28,7 @@ from alexnet.paths import python_path
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.devices import Devices
 from alexnet.sweep.plan import (
+    ComposedArm,
     PlannedRun,
     join_plan,
     levels_of,
@@ -38,7 +39,6 @@ from alexnet.sweep.plan import (
     run_name,
     spread,
     sweep_folder,
-    with_seed,
     without_hydra,
 )
 from alexnet.sweep.preflight import (
@@ -93,6 +93,7 @@ class ExperimentSweep:
         self.arms = {str(name): arm or {} for name, arm in config.arms.items() if name != "lr"}
         self.max_runs = max_runs
         self.max_seeds = max_seeds
+        self._compositions: dict[tuple[str | None, ...], DictConfig] = {}
 
     @property
     def is_local(self) -> bool:
@@ -250,23 +251,23 @@ class ExperimentSweep:
             log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
         self._refuse_what_arms_set(fixed, axes)
         runs = []
-        arms: dict[tuple[str, ...], DictConfig] = {}  # composing is slow, and seeds are numbers
+        arms: dict[tuple[str, ...], ComposedArm] = {}  # composing and resolving are slow
         for combination in chosen:
             overrides = [*fixed, *(f"{k}={v}" for k, v in combination.items() if k != ARM)]
             levels = {plain_key(key): level for key, level in combination.items()}
             of_arm = tuple(level for key, level in levels.items() if key != "seed")
             if of_arm not in arms:
-                arms[of_arm] = self._composed(overrides, combination.get(ARM))
-            composed = arms[of_arm]
-            config = check(with_seed(composed, _seed(levels["seed"])))
+                unseeded = [each for each in overrides if not each.startswith("seed=")]
+                arms[of_arm] = ComposedArm(self._composed(unseeded, combination.get(ARM)))
+            config = arms[of_arm].config(_seed(levels["seed"]))
             flat = flatten(config.plain())
             # A swept group has a name for its level and no value of its own.
             arm = {key: flat.get(key, level) for key, level in levels.items() if key != "seed"}
             name = run_name({**arm, "seed": config.seed})
             runs.append(
                 PlannedRun(
-                    name=name, overrides=overrides, arm=arm, composed=composed,
-                    config=config,
+                    name=name, overrides=overrides, arm=arm,
+                    composed=arms[of_arm].composed, config=config,
                 )
             )  # fmt: skip
         names = sorted(run.name for run in runs)
@@ -281,8 +282,11 @@ class ExperimentSweep:
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
         """What Hydra makes of a command, with what an arm sets: a group's file, or values.
 
-        Values are merged into those that are there, as in a configuration file.
+        Values are merged into those that are there, as in a configuration file. Composing takes a
+        tenth of a second, and what arms set is asked for twice.
         """
+        if (composed := self._compositions.get((*overrides, arm))) is not None:
+            return composed
         settings = self.arms[arm] if arm is not None else {}
         groups = {key for key in settings if self._is_group(str(key), settings[key])}
         chosen = [f"{key}={settings[key]}" for key in sorted(groups)]
@@ -292,6 +296,7 @@ class ExperimentSweep:
             for key, value in settings.items():
                 if key not in groups:
                     OmegaConf.update(composed, str(key), value, merge=True, force_add=True)
+        self._compositions[(*overrides, arm)] = composed
         return composed
 
     def _is_group(self, key: str, value: Any) -> bool:
