@@ -57,9 +57,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
     # Another number of threads adds in another order: a run that goes on keeps its own.
-    before = run.read_provenance().get("threads") if checkpoint else None
+    before = run.read_provenance() if checkpoint else {}
     share = max(1, torch.get_num_threads() // config.trainer.devices)
-    torch.set_num_threads(config.trainer.threads or before or share)
+    torch.set_num_threads(config.trainer.threads or before.get("threads") or share)
 
     torch.manual_seed(config.seed)
     with _what_was_asked_for():
@@ -67,7 +67,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         data.prepare_data()
         images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
     if ranks.rank == 0:
-        origin = provenance(threads=torch.get_num_threads(), command=planned["command"])
+        origin = provenance(
+            threads=torch.get_num_threads(), command=planned["command"], before=before
+        )
         run.write_provenance({**origin, "data": asdict(images) if images else None})
     with _what_was_asked_for():
         ranks.start(config.trainer.devices)
