@@ -26,9 +26,7 @@ def main() -> None:
     torch.set_num_threads(threads)
     print(f"torch {torch.__version__}, kernel {LRN_KERNEL}, {threads} threads, n = {repeats}")
     for shape in SHAPES:
-        x, dy = (
-            torch.randn(shape).contiguous(memory_format=torch.channels_last) for _ in range(2)
-        )
+        x, dy = (torch.randn(shape).contiguous(memory_format=torch.channels_last) for _ in range(2))
         x, target = x.mul_(50).requires_grad_(), torch.empty_like(x)
         found = alternate(
             {

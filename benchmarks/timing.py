@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 def alternate(
     ways: Mapping[str, Callable[[], float]], *, repeats: int, warm_up: int = 1
 ) -> dict[str, list[float]]:
-    """What each way returns, `repeats` times; in turn, so that a busy machine disturbs all alike."""
+    """What each way returns, `repeats` times, in turn: a busy machine disturbs all alike."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(warm_up + repeats):
         for name, way in ways.items():
