@@ -1,7 +1,15 @@
 """What the benchmarks share: ways to do the same, timed in turn in one run."""
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
+
+import torch
+
+
+def now() -> float:
+    """Seconds: of the processor if we use one thread, because others do not disturb them."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def alternate(
