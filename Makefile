@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu check wheel clean
+.PHONY: help setup demo test test-slow test-gpu check bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -40,6 +40,14 @@ check: setup  ## formatting, linters, types, layering
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: setup  ## time what docs/benchmarks.md lists on one thread, in minutes; PREPARED=FOLDER adds the loading of ImageNet
+	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/lrn.py
+	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
+	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory_format.py
+	$(BIN)/python benchmarks/columns.py 32
+	$(BIN)/python benchmarks/sweep.py
+	$(if $(PREPARED),$(BIN)/python benchmarks/loading.py $(PREPARED))
 
 wheel: setup  ## build the package, into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -2,14 +2,15 @@
 
     python benchmarks/memory_format.py [threads]
 
-Prints the median seconds of a step on this machine and the ratio; both orders alternate in one run.
+Prints the median seconds of a step (of the processor, with one thread) and the ratio; both orders
+alternate in one run.
 """
 
 import statistics
 import sys
-import time
 
 import torch
+from timing import now
 from torch.nn import functional
 
 from alexnet.model import AlexNet, CifarNet
@@ -19,9 +20,9 @@ REPEATS = 9
 
 def step_seconds(net: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
     """One forward and backward pass."""
-    began = time.perf_counter()
+    began = now()
     functional.cross_entropy(net(images), labels).backward()
-    return time.perf_counter() - began
+    return now() - began
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from alexnet.learning import PaperSGD
+from alexnet.learning import optimizer as optimizer_module
 from alexnet.learning.optimizer import parameter_groups
 
 
@@ -46,6 +47,19 @@ def test_torch_sgd_is_the_same_only_while_the_rate_is_constant(rates: list[float
     b = steps(torch.optim.SGD([theirs], **settings), theirs, rates)
 
     assert torch.allclose(a, b, rtol=1e-12) == equal
+
+
+def test_large_weights_are_updated_in_parts_with_the_numbers_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    def updated(part: int) -> torch.Tensor:
+        monkeypatch.setattr(optimizer_module, "_PART", part)
+        random = torch.Generator().manual_seed(0)
+        weight = nn.Parameter(torch.randn(77, 19, 3, 5, generator=random))
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        return steps(PaperSGD([weight], lr=0.01), weight, [0.01, 0.003])
+
+    assert torch.equal(updated(part=1000), updated(part=10**6))
 
 
 def test_a_group_with_rate_0_is_frozen_without_decay_and_without_momentum():

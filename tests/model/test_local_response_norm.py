@@ -1,9 +1,16 @@
+import os
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet.model import LocalResponseNorm
+from alexnet.model import LocalResponseNorm, local_response_norm
+
+needs_numba = pytest.mark.skipif(
+    local_response_norm.LRN_KERNEL != "numba", reason="the fused kernel needs Numba"
+)
 
 
 def activities(*shape, dtype=torch.float64, scale=50.0):
@@ -109,3 +116,132 @@ def test_it_prints_its_constants():
         "LocalResponseNorm(size=5, alpha=0.0001, beta=0.75, k=2.0, columns=2)"
     )
     assert "alpha_is_divided_by_size" in repr(LocalResponseNorm(alpha_is_divided_by_size=True))
+
+
+def both_passes(a, norm):
+    """Activities, and the gradient for a given gradient of them."""
+    a = a.detach().requires_grad_()
+    b = norm(a)
+    b.backward(activities(*a.shape[::-1], dtype=torch.float32).permute(3, 2, 1, 0).to(a.dtype))
+    return b.detach(), a.grad
+
+
+@needs_numba
+@pytest.mark.parametrize("columns", [1, 2])
+def test_the_kernel_gives_the_same_bits_for_any_threads_and_either_layout(columns):
+    a = activities(3, 32, 37, 39, dtype=torch.float32)  # more than one thread's share
+    norm = LocalResponseNorm(columns=columns)
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        for order in (torch.contiguous_format, torch.channels_last):
+            b, gradient = both_passes(a.contiguous(memory_format=order), norm)
+            assert b.is_contiguous(memory_format=order)
+            found.append((b, gradient))
+    torch.set_num_threads(before)
+    for b, gradient in found[1:]:
+        assert torch.equal(b, found[0][0])
+        assert torch.equal(gradient, found[0][1])
+
+
+@needs_numba
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_the_kernel_is_as_exact_in_float32_as_torchs_own_norm(beta):
+    a = activities(2, 12, 5, 6, dtype=torch.float32)
+    theirs = nn.LocalResponseNorm(5, alpha=5e-4, beta=beta, k=2.0)
+    exact = both_passes(a.double(), theirs)
+    ours = both_passes(a, LocalResponseNorm(5, alpha=1e-4, beta=beta))
+    for value, reference in zip(ours, exact, strict=True):
+        scale = reference.abs().max()
+        torch.testing.assert_close(value / scale, (reference / scale).float(), atol=3e-7, rtol=0)
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gradients_in_half_precision_are_those_of_float32_rounded(dtype):
+    a = activities(2, 12, 3, 4, dtype=torch.float32, scale=3.0).to(dtype).requires_grad_()
+    weights = activities(2, 12, 3, 4, dtype=torch.float32, scale=1.0).to(dtype)
+    [half] = torch.autograd.grad(LocalResponseNorm()(a), a, weights)
+    exact = a.detach().float().requires_grad_()
+    [single] = torch.autograd.grad(LocalResponseNorm()(exact), exact, weights.float())
+    assert torch.equal(half, single.to(dtype))
+
+
+@needs_numba
+def test_for_the_gradient_only_the_input_is_kept():
+    kept = []
+    a = activities(2, 8, 5, 5).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        LocalResponseNorm()(a)
+    assert [t.data_ptr() for t in kept] == [a.data_ptr()]
+
+
+def test_second_derivatives_are_the_derivatives_of_the_first():
+    a = activities(1, 5, 1, 2, scale=3.0).requires_grad_()
+    assert torch.autograd.gradgradcheck(LocalResponseNorm(alpha=0.1, columns=1), (a,))
+
+
+@needs_numba
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_the_kernel_is_an_operator_that_torch_can_trace(order):
+    a = activities(2, 8, 3, 4).contiguous(memory_format=order).requires_grad_()
+    torch.library.opcheck(local_response_norm._fused, (a, 2, 5, 1e-4, 0.75, 2.0))
+
+
+@needs_numba
+def test_any_strides_are_taken_and_a_view_is_not_written_to():
+    a = activities(2, 12, 6, 8)
+    view = a[:, ::2, 1:, ::2]
+    before = a.clone()
+    torch.testing.assert_close(
+        LocalResponseNorm()(view), printed_formula(view, 5, 1e-4, 0.75, 2.0, 1)
+    )
+    assert torch.equal(a, before)
+    assert LocalResponseNorm()(a[:0]).shape == (0, 12, 6, 8)
+
+
+def test_what_is_exported_runs_without_this_package():
+    norm, a = LocalResponseNorm(columns=2), activities(2, 8, 3, 4)
+    exported = torch.export.export(norm, (a,))
+    assert not [node for node in exported.graph.nodes if "alexnet" in str(node.target)]
+    torch.testing.assert_close(exported.module()(a), norm(a))
+
+
+@needs_numba
+def test_without_numba_the_formula_runs(monkeypatch):
+    a = activities(2, 12, 3, 4)
+    fast = both_passes(a, LocalResponseNorm(columns=2))
+    monkeypatch.setattr(local_response_norm, "LRN_KERNEL", "torch")
+    monkeypatch.setattr(local_response_norm, "_fused", None)
+    torch.testing.assert_close(both_passes(a, LocalResponseNorm(columns=2)), fast)
+
+
+@needs_numba
+def test_where_nothing_can_be_written_kernels_are_compiled_and_not_kept(monkeypatch, caplog):
+    from numba.core import caching
+
+    from alexnet.model import lrn_kernel
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
+    monkeypatch.setattr(lrn_kernel, "_WORTH_A_WORD", 0.0)
+    lrn_kernel._compiled.cache_clear()
+    a = activities(2, 8, 3, 4)
+    torch.testing.assert_close(LocalResponseNorm(3)(a), printed_formula(a, 3, 1e-4, 0.75, 2.0, 1))
+    lrn_kernel._compiled.cache_clear()
+    assert "every run has to" in caplog.text
+    assert "no locator available" in caplog.text
+
+
+@needs_numba
+def test_a_forked_process_has_threads_of_its_own():
+    a, norm = activities(4, 32, 37, 39, dtype=torch.float32), LocalResponseNorm()
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    expected = norm(a)
+    if (child := os.fork()) == 0:
+        # Compared by NumPy: torch's own threads do wait for ever in a forked process.
+        os._exit(0 if np.array_equal(norm(a).numpy(), expected.numpy()) else 1)
+    torch.set_num_threads(before)
+    assert os.waitpid(child, 0)[1] == 0

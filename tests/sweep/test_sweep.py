@@ -9,7 +9,7 @@ from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.sweep.plan import join_plan, spread
-from tests.conftest import Train, plan, run_train, the_sweep
+from tests.conftest import Train, plan, run_python, run_train, the_sweep
 
 
 def test_a_run_is_named_by_what_is_swept():
@@ -198,12 +198,19 @@ def test_a_launcher_that_cannot_be_is_refused(train_here: Train):
     assert "hydra.launcher.parallel=0 is not possible" in done.stderr
 
 
-def test_help_lists_the_experiments_without_importing_torch(train: Train):
-    done = train("--help")
+def test_help_lists_experiments_and_groups_without_importing_hydra_or_torch():
+    program = (
+        "import sys; from alexnet.cli.train import main; code = main(['seed=1', '--help']); "
+        "sys.exit(code or {'hydra', 'omegaconf', 'torch'} & set(sys.modules) or 0)"
+    )
 
-    assert "relu_vs_tanh " in done.stdout
-    assert "lrn_on_off " in done.stdout
-    assert done.returncode == 0
+    done = run_python("-c", program)
+
+    assert "  relu_vs_tanh         3.1" in done.stdout
+    assert "  pooling_overlap " in done.stdout
+    assert "  data                 cifar10 | imagenet | mnist5k | synthetic\n" in done.stdout
+    assert "${" not in done.stdout
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_of_data_that_does_not_exist_is_refused_before_anything_starts(

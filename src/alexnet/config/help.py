@@ -1,6 +1,8 @@
-"""What --help lists: read from the files of conf."""
+"""What --help says: read from the files of conf, without Hydra."""
 
-from omegaconf import OmegaConf
+import re
+
+import yaml
 
 from alexnet.paths import CONF
 
@@ -26,5 +28,9 @@ def _describe_groups() -> str:
     )
 
 
-OmegaConf.register_new_resolver("describe_files", _describe_files, replace=True)
-OmegaConf.register_new_resolver("describe_groups", _describe_groups, replace=True)
+def help_text() -> str:
+    """The help of train.py: hydra.help.template, with the lists that it asks for."""
+    lists = {"experiments": _describe_files("experiment"), "groups": _describe_groups()}
+    template: str = yaml.safe_load((CONF / "hydra" / "lab.yaml").read_text())["help"]["template"]
+    # As Hydra writes its own interpolations: it reads this file, too.
+    return re.sub(r"\$\{describe_(\w+):\}", lambda asked: lists[asked[1]], template)

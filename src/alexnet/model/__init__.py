@@ -9,12 +9,13 @@ from alexnet.model.columns import crossing_sizes, keep_column, rows_of
 from alexnet.model.dropout import Dropout, seed_dropout
 from alexnet.model.grouped_linear import GroupedLinear
 from alexnet.model.initialization import check_initialized
-from alexnet.model.local_response_norm import LocalResponseNorm
+from alexnet.model.local_response_norm import LRN_KERNEL, LocalResponseNorm
 from alexnet.model.locally_connected import LocallyConnected
 from alexnet.model.same_map_norm import SameMapNorm
 
 __all__ = [
     "CHECKPOINT_FORMAT",
+    "LRN_KERNEL",
     "AlexNet",
     "BatchNorm",
     "CifarLocalNet",

@@ -1,7 +1,13 @@
+from importlib.util import find_spec
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
+
+LRN_KERNEL = "numba" if find_spec("numba") else "torch"
+"""What computes local response normalization on a CPU. Their results differ in the last bits."""
 
 
 class LocalResponseNorm(nn.Module):
@@ -18,6 +24,9 @@ class LocalResponseNorm(nn.Module):
 
     Shape: (N, C, H, W) -> (N, C, H, W). The sum is taken in float32 at least, float64 stays
     float64, and the output has the input's dtype.
+
+    On a CPU with Numba it is one pass over memory for each direction, and only the input is kept
+    for the gradient. Elsewhere, and in what is exported, it is the formula in torch's operations.
 
     Raises ValueError if size is even or not positive, if columns is not positive or does not divide
     C, or if k and alpha do not keep the denominator positive.
@@ -60,18 +69,9 @@ class LocalResponseNorm(nn.Module):
                 f"{channels} channels do not divide into {self.columns} equal columns: "
                 "change columns or the number of channels"
             )
-        # Activities reach hundreds when pixels are 0..255; their squares overflow float16 and lose
-        # the small neighbours in bfloat16.
-        a = activities.to(torch.promote_types(activities.dtype, torch.float32))
-        a = a.unflatten(1, (self.columns, -1))  # (N, columns, C / columns, H, W)
-        reach = self.size // 2
-        squares = F.pad(a.square(), (0, 0, 0, 0, reach, reach))
-        energy = torch.zeros_like(a)
-        for offset in range(self.size):
-            energy = energy + squares.narrow(2, offset, a.shape[2])
         alpha = self.alpha / self.size if self.alpha_is_divided_by_size else self.alpha
-        b = a / (self.k + alpha * energy) ** self.beta
-        return b.flatten(1, 2).to(activities.dtype)  # (N, C, H, W)
+        compute = _fused if _is_fused(activities) else _formula
+        return compute(activities, self.columns, self.size, alpha, self.beta, self.k)
 
     @override
     def extra_repr(self) -> str:
@@ -80,3 +80,82 @@ class LocalResponseNorm(nn.Module):
             f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, "
             f"columns={self.columns}{divided}"
         )
+
+
+def _is_fused(activities: Tensor) -> bool:
+    # What is exported must not need this package to run.
+    is_exported = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return LRN_KERNEL == "numba" and activities.device.type == "cpu" and not is_exported
+
+
+def _formula(x: Tensor, columns: int, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """The equation in torch's operations, for every device."""
+    # Activities reach hundreds when pixels are 0..255; their squares overflow float16 and lose
+    # the small neighbours in bfloat16.
+    a = x.to(torch.promote_types(x.dtype, torch.float32))
+    a = a.unflatten(1, (columns, -1))  # (N, columns, C / columns, H, W)
+    reach = size // 2
+    squares = F.pad(a.square(), (0, 0, 0, 0, reach, reach))
+    energy = torch.zeros_like(a)
+    for offset in range(size):
+        energy = energy + squares.narrow(2, offset, a.shape[2])
+    b = a / (k + alpha * energy) ** beta
+    return b.flatten(1, 2).to(x.dtype)  # (N, C, H, W)
+
+
+def _like(x: Tensor, *_: Any) -> Tensor:
+    """An empty result: channels last in memory if x is, else channels first."""
+    is_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    order = torch.channels_last if is_last else torch.contiguous_format
+    return torch.empty_like(x, memory_format=order)
+
+
+@torch.library.custom_op("alexnet::local_response_norm", mutates_args=(), device_types="cpu")
+def _fused(x: Tensor, columns: int, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    from alexnet.model.lrn_kernel import normalize  # which imports Numba
+
+    normalize(x, result := _like(x), columns=columns, size=size, alpha=alpha, beta=beta, k=k)
+    return result
+
+
+@torch.library.custom_op(
+    "alexnet::local_response_norm_backward", mutates_args=(), device_types="cpu"
+)
+def _fused_backward(
+    x: Tensor, dy: Tensor, columns: int, size: int, alpha: float, beta: float, k: float
+) -> Tensor:
+    from alexnet.model.lrn_kernel import differentiate
+
+    result = _like(x)
+    differentiate(x, dy, result, columns=columns, size=size, alpha=alpha, beta=beta, k=k)
+    return result
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.columns, ctx.size, ctx.alpha, ctx.beta, ctx.k = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    [x] = ctx.saved_tensors
+    return _fused_backward(x, dy, *_constants(ctx)), *_NO_GRADIENTS
+
+
+def _second_gradient(ctx: Any, ddx: Tensor) -> tuple[Tensor | None, ...]:
+    # Too rare to be worth a kernel.
+    x, dy = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
+    with torch.enable_grad():
+        y = _formula(x, *_constants(ctx))
+        [dx] = torch.autograd.grad(y, x, dy, create_graph=True)
+    return *torch.autograd.grad(dx, (x, dy), ddx), *_NO_GRADIENTS
+
+
+def _constants(ctx: Any) -> tuple[int, int, float, float, float]:
+    return ctx.columns, ctx.size, ctx.alpha, ctx.beta, ctx.k
+
+
+_NO_GRADIENTS = (None,) * 5  # of the constants
+
+for _operator, _derivative in ((_fused, _gradient), (_fused_backward, _second_gradient)):
+    _operator.register_fake(_like)
+    _operator.register_autograd(_derivative, setup_context=_keep)

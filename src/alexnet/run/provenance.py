@@ -6,6 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -19,14 +20,31 @@ log = logging.getLogger("alexnet.train")
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "mlxtend")
 
 
-def provenance(*, threads: int, command: str) -> dict[str, Any]:
+def provenance(
+    *, threads: int, command: str, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Commit, versions, hardware, threads and command of this process, as plain data.
+
+    `before` is what the run recorded earlier, if it goes on. `lrn_kernels` are what has computed
+    local response normalization on the CPU, one after the other; a change is warned of.
 
     `commit` is that of the checkout, None without one; `dirty` says whether tracked files differ
     from it, None if git does not answer. An installed program has no commit, but its `version`.
     """
     import torch
 
+    from alexnet.model import LRN_KERNEL
+
+    # Until 0.2 there was one, which was not recorded.
+    kernels = list(before.get("lrn_kernels", ["torch"])) if before else [LRN_KERNEL]
+    if kernels[-1] != LRN_KERNEL:
+        log.warning(
+            "this run began with local response normalization computed by %s and goes on with %s: "
+            "on a CPU its results differ in the last digits from those of a run by one of them. "
+            "fresh=true begins again",
+            kernels[-1], LRN_KERNEL,
+        )  # fmt: skip
+        kernels.append(LRN_KERNEL)
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     commit, is_dirty = code_in_use()
     return {
@@ -34,9 +52,11 @@ def provenance(*, threads: int, command: str) -> dict[str, Any]:
         "commit": commit,
         "dirty": is_dirty,
         "versions": {"python": platform.python_version()}
-        | {each: version(each) for each in PACKAGES},
+        | {each: version(each) for each in PACKAGES}
+        | ({"numba": version("numba")} if LRN_KERNEL == "numba" else {}),
         "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus, "host": platform.node()},
         "threads": threads,
+        "lrn_kernels": kernels,
         "command": command,
     }
 

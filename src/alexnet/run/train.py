@@ -64,9 +64,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
     # Another number of threads adds in another order: a run that goes on keeps its own.
-    before = _noted(run).get("threads") if checkpoint else None
+    before = _noted(run) if checkpoint else {}
     share = max(1, torch.get_num_threads() // config.trainer.devices)
-    torch.set_num_threads(config.trainer.threads or before or share)
+    torch.set_num_threads(config.trainer.threads or before.get("threads") or share)
 
     torch.manual_seed(config.seed)
     with _what_was_asked_for():
@@ -75,7 +75,9 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         images = _its_images(config.data, run, arm) if ranks.rank == 0 else None
         start = _its_start(config, run, planned, has_begun=checkpoint is not None)
     if ranks.rank == 0:
-        origin = provenance(threads=torch.get_num_threads(), command=planned["command"])
+        origin = provenance(
+            threads=torch.get_num_threads(), command=planned["command"], before=before
+        )
         about_input = {"data": asdict(images) if images else None, "init_from": start}
         run.write_provenance({**origin, **about_input})
     with _what_was_asked_for():

@@ -1,0 +1,38 @@
+"""What the benchmarks share: ways to do the same, timed in turn in one run."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def now() -> float:
+    """Seconds: of the processor if we use one thread, because others do not disturb them."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def alternate(
+    ways: Mapping[str, Callable[[], float]], *, repeats: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """What each way returns, `repeats` times, in turn: a busy machine disturbs all alike."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(warm_up + repeats):
+        for name, way in ways.items():
+            value = way()
+            if repeat >= warm_up:
+                found[name].append(value)
+    return found
+
+
+def ratio(values: list[float], others: list[float]) -> str:
+    """Median, smallest and largest of the ratios of what was measured one after the other."""
+    ratios = sorted(value / other for value, other in zip(values, others, strict=True))
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median, smallest and largest."""
+    numbers = (statistics.median(values), min(values), max(values))
+    middle, least, most = (f"{number:.{digits}f}" for number in numbers)
+    return f"{middle} ({least} to {most})"

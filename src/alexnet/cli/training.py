@@ -1,0 +1,131 @@
+"""What train.py does, but for --help.
+
+Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a
+process of its own (alexnet.run). Torch is imported there and nowhere else, so that the command line
+answers at once.
+"""
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from alexnet.config.check import read_stored
+from alexnet.config.explain import sections
+from alexnet.config.schema import ConfigError
+from alexnet.config.suggest import explain_hydra
+from alexnet.folders.ending import Exit
+from alexnet.folders.files import DamagedFile, FolderInUse, hold
+from alexnet.folders.run import RunDir
+from alexnet.paths import CONF
+from alexnet.sweep.processes import run_process
+
+if TYPE_CHECKING:
+    pass
+
+log = logging.getLogger("alexnet.train")
+
+_OVERRIDE = re.compile(r"[^-].*=|~")
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _job(composed: DictConfig) -> Exit:
+    """One run under a launcher that is not ours (joblib, submitit, Ray), in its worker.
+
+    In a process of its own as under ours, so that nothing leaks into the worker's next run; from
+    the configuration that the sweeper wrote, not from what the worker has composed since.
+    Raises RuntimeError if the run failed, so that the launcher notes it.
+    """
+    run = RunDir(Path(HydraConfig.get().runtime.output_dir))
+    if run.is_finished:  # by a job that an earlier command had left in the queue
+        return Exit.FINISHED
+    with hold(run.path):
+        code = run_process(run)
+    if code in (Exit.FAILED, Exit.WRONG):
+        raise RuntimeError(f"the run ended {code.name.lower()}: see {run.log}")
+    return code
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line of cli/train.py."""
+    # Hydra reads sys.argv. argparse wants -m, --cfg job and the like all before or all behind what
+    # they stand between.
+    words = sorted(arguments, key=lambda word: not _OVERRIDE.match(word))
+    # Hydra would look for a group arm; as a choice it is left to our sweeper.
+    words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in words]
+    if not any(word.startswith("-") for word in words):
+        # Every command is a sweep (hydra.mode in conf/hydra/lab.yaml). Unless it is said here,
+        # Hydra composes the whole configuration once more to find that out.
+        words.append("--multirun")
+    sys.argv[1:] = _with_data_of_the_run(words)
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
+    # conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. Hydra
+    # checks them against the plugins' dataclasses, and warns that some day it will not. Here and
+    # not in our plugin: Hydra imports plugins with the filters of warnings set aside.
+    warnings.filterwarnings(
+        "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
+    )
+    if not arguments:
+        log.info("the default: one run, offline, under a minute; --help shows the experiments")
+    wants_traceback = "HYDRA_FULL_ERROR" in os.environ
+    # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        _job()
+    except KeyboardInterrupt:  # before anything was started
+        return Exit.INTERRUPTED
+    except Exception as error:
+        if wants_traceback:
+            raise
+        if (text := _what_to_type(error)) is not None:
+            return _complain(text)
+        # The disk is full, the folder read-only.
+        if isinstance(error, FolderInUse | DamagedFile | OSError):
+            print(f"error: {error}", file=sys.stderr)
+            return Exit.FAILED
+        raise
+    return Exit.FINISHED
+
+
+def _with_data_of_the_run(words: list[str]) -> list[str]:
+    """With resume=RUN_FOLDER, keys such as data.root are those of the run's data set."""
+    folders = (word[7:].strip("'\"") for word in words if word.startswith("resume="))
+    folder = next(folders, None)
+    names_another = any(word.startswith("data=") for word in words)
+    if folder is None or names_another or not (file := RunDir(Path(folder)).config).is_file():
+        return words
+    try:
+        node = read_stored(file).data
+    except ConfigError:  # resume= says so
+        return words
+    ConfigStore.instance().store(group="data", name="as_trained", node=node)
+    return ["data=as_trained", *words]
+
+
+def _what_to_type(error: Exception) -> str | None:
+    """Instead of what was typed; None if that was not to blame."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    # Hydra's complaint of model=3 is a plain ValueError.
+    is_hydras = isinstance(error, HydraException | OmegaConfBaseException)
+    if is_hydras or "Config group override" in str(error):
+        return explain_hydra(error, sections())
+    return None
+
+
+def _complain(text: str) -> Exit:
+    for line in text.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    print("See python src/train.py --help", file=sys.stderr)
+    return Exit.WRONG
