@@ -63,9 +63,37 @@ def test_a_level_is_the_same_however_it_is_typed():
     ]
 
 
-def test_an_interval_is_refused_for_it_has_no_end_of_levels():
-    with pytest.raises(ConfigError, match="list them"):
+def test_an_interval_is_refused_for_it_is_continuous():
+    with pytest.raises(ConfigError, match=r"interval\(\) is continuous: list the levels, or use"):
         plan("learning.lr=interval(0.1,1)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("seed=range(5,2)", r"seed=range\(5,2\) has no levels"),
+        ("model.nonlinearity=glob(x*)", "has no levels: no name or number matches"),
+        ("model=glob(zzz*)", "has no levels"),
+        ("learning.lr=range(0,1e9)", "has too many levels: at most 10000"),
+        ("seed=range(0,1000000000)", "has too many levels: at most 10000"),
+        ("seed=range(0,200) learning.lr=range(1,100)", "these are 19800 runs: at most 10000"),
+        ("hydra.sweeper.max_runs=0", "max_runs=0 is not possible: give a number from 1, or null"),
+        ("hydra.sweeper.max_runs=-1", "max_runs=-1 is not possible"),
+        ("hydra.sweeper.max_seeds=true", "max_seeds=True is not possible"),
+        ("hydra.sweeper.max_seeds=x", "max_seeds=x is not possible"),
+    ],
+)
+def test_a_sweep_has_at_least_one_run_and_not_more_than_it_can_plan(words: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        plan(*words.split())
+
+
+@pytest.mark.parametrize("key", ["factor", "search"])
+def test_an_experiment_that_compares_a_key_that_does_not_exist_is_refused(key: str):
+    level = "[model.nonlinearty]" if key == "factor" else "model.nonlinearty"
+
+    with pytest.raises(ConfigError, match=rf"experiment\.{key}: unknown key .* did you mean model"):
+        plan(f"experiment.{key}={level}")
 
 
 def test_a_rehearsal_shows_every_level_in_at_most_four_runs_of_one_seed():

@@ -1,8 +1,11 @@
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from alexnet.config.schema import ConfigError
+from alexnet.config.explain import sections
+from alexnet.config.names import flatten
+from alexnet.config.schema import Config, ConfigError
+from alexnet.config.suggest import suggest_key
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
@@ -10,6 +13,19 @@ from alexnet.run.ranks import Outside
 from alexnet.sweep.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
+
+
+def refuse_unknown_factors(runs: Sequence[PlannedRun], swept: Collection[str]) -> None:
+    """What an experiment compares, or searches, is a key of some run, or is swept."""
+    keys = {key for run in runs for key in flatten(run.config.plain())}
+    known = {*keys, *swept, *Config.model_fields}
+    experiment = runs[0].config.experiment
+    named = [("factor", key) for key in experiment.factor]
+    named += [("search", experiment.search)] if experiment.search else []
+    for name, key in named:
+        if key not in known and key != "arm":
+            near = suggest_key(key, sections(plain=runs[0].config.plain()))
+            raise ConfigError(f"experiment.{name}: unknown key {key}: {near}")
 
 
 def refuse_missing_starts(runs: Sequence[PlannedRun]) -> None:

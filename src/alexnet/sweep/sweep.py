@@ -1,5 +1,6 @@
 import itertools
 import logging
+import math
 import os
 import re
 import sys
@@ -27,6 +28,7 @@ from alexnet.paths import python_path
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.devices import Devices
 from alexnet.sweep.plan import (
+    MOST_RUNS,
     PlannedRun,
     join_plan,
     levels_of,
@@ -39,7 +41,12 @@ from alexnet.sweep.plan import (
     with_seed,
     without_hydra,
 )
-from alexnet.sweep.preflight import refuse_missing_starts, refuse_other_images, refuse_outside
+from alexnet.sweep.preflight import (
+    refuse_missing_starts,
+    refuse_other_images,
+    refuse_outside,
+    refuse_unknown_factors,
+)
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
 from alexnet.sweep.resume import change_run, find_run
 from alexnet.sweep.tell import announce, nothing_could_be_built, summarize, why_wrong
@@ -75,6 +82,11 @@ class ExperimentSweep:
         self.params = {str(key): str(levels) for key, levels in params.items()}
         # Of version 0.1 are the rates under arms.lr.
         self.arms = {str(name): arm or {} for name, arm in config.arms.items() if name != "lr"}
+        for key, most in (("max_runs", max_runs), ("max_seeds", max_seeds)):
+            if most is not None and (type(most) is not int or most < 1):
+                raise ConfigError(
+                    f"hydra.sweeper.{key}={most} is not possible: give a number from 1, or null"
+                )
         self.max_runs = max_runs
         self.max_seeds = max_seeds
 
@@ -206,6 +218,8 @@ class ExperimentSweep:
     def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
         """Every combination, composed and checked."""
         self._refuse_unknown_arms(axes.get(ARM, []))
+        if (count := math.prod(map(len, axes.values()))) > MOST_RUNS:
+            raise ConfigError(f"these are {count} runs: at most {MOST_RUNS} in one command")
         combinations = [
             dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
         ]
@@ -235,6 +249,7 @@ class ExperimentSweep:
             )  # fmt: skip
         if len({run.name for run in runs}) < len(runs):
             raise ConfigError("two levels or seeds are the same: name each once")
+        refuse_unknown_factors(runs, [plain_key(key) for key in axes])
         return runs
 
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
