@@ -41,10 +41,12 @@ def with_key(key: str, value: object) -> Any:
             1,
             "unknown key learning.learning_rate: did you mean learning.lr",
         ),
+        ("optimizer", {"lr": 0.1}, "unknown key optimizer.lr: did you mean learning.lr?"),
+        ("model.optimizer", {"lr": 0.1}, "model.optimizer.lr: did you mean learning.lr?"),
         ("epochs", 3, "unknown key epochs: did you mean trainer.max_epochs"),
         ("data.root", "x", "unknown key data.root: the chosen data does not have it"),
-        ("model.kernels", 3, "there is model.dropout, model.image_size, model.init, model.nonl"),
-        ("data.nothing", 3, "there is data.augmentation, data.batch_size,"),
+        ("model.kernels", 3, "available: model.dropout, model.image_size, model.init, model.nonl"),
+        ("data.nothing", 3, "available: data.augmentation, data.batch_size,"),
         (
             "model.nonlinearity",
             "tnah",
@@ -331,20 +333,20 @@ def test_confounds_are_the_keys_that_differ():
 
 def test_a_suggestion_is_the_nearest_name_or_all_names():
     assert did_you_mean("alexnte", ["alexnet", "cifar_net"]) == "did you mean alexnet?"
-    assert did_you_mean("vgg", ["alexnet", "cifar_net"]) == "there is alexnet, cifar_net"
+    assert did_you_mean("vgg", ["alexnet", "cifar_net"]) == "available: alexnet, cifar_net"
 
 
 def test_a_suggestion_crosses_sections():
     sections = {"": {"model", "trainer"}, "model": {"dropout"}, "trainer": {"devices"}}
 
-    assert suggest_key("trainer.dropuot", sections) == "there is trainer.devices"
+    assert suggest_key("trainer.dropuot", sections) == "available: trainer.devices"
     assert suggest_key("gpus", sections) == "did you mean trainer.devices?"
 
 
 def test_a_suggestion_names_keys_of_the_chosen_class_alone():
     sections = {"": {"model"}, "model": {"columns", "dropout"}}
 
-    assert suggest_key("model.kernels", sections, ["dropout"]) == "there is model.dropout"
+    assert suggest_key("model.kernels", sections, ["dropout"]) == "available: model.dropout"
     assert suggest_key("model.columns", sections, ["dropout"]) == (
         "the chosen model does not have it"
     )

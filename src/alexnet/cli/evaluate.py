@@ -60,8 +60,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from alexnet.cli.composing import check_files
 from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
+from alexnet.config.grammar import quoted
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import allowed, refuse_strangers, targets_of_files
@@ -86,6 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         return Exit.FINISHED if arguments else Exit.WRONG
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     try:
+        check_files()
         arguments, folders = _own_folders(arguments)
         request = compose_request(arguments, folders)
         # Only now: torch takes seconds; a mistyped command is answered at once.
@@ -205,13 +208,8 @@ def _in_hydras_grammar(word: str) -> str:
     if key == "weights" and value != "null":
         return f"weights=[{value}]"
     if key == "checkpoint":
-        return f"checkpoint=[{','.join(map(_quoted, value.split(',')))}]"
-    return f"{key}={_quoted(value)}" if key in PATHS else word
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", r"\'")
-    return f"'{escaped}'"
+        return f"checkpoint=[{','.join(map(quoted, value.split(',')))}]"
+    return f"{key}={quoted(value)}" if key in PATHS else word
 
 
 def _is_of_data(word: str) -> bool:
@@ -219,7 +217,7 @@ def _is_of_data(word: str) -> bool:
 
 
 def _compose(words: Sequence[str], folders: Sequence[Path] = ()) -> EvaluationConfig:
-    paths = ",".join(_quoted(f"file://{folder}") for folder in folders)
+    paths = ",".join(quoted(f"file://{folder}") for folder in folders)
     own = [f"hydra.searchpath=[{paths}]"] if folders else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("evaluate", [*own, *words])

@@ -16,7 +16,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -25,22 +24,21 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import alexnet.config.help  # noqa: F401  (registers what the help text is made of)
+from alexnet.cli.composing import check_files, compose, parse, words_of
+from alexnet.config import help
+from alexnet.config.check import check
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
 from alexnet.config.suggest import explain_hydra
+from alexnet.config.yaml_files import problem_of
 from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile, FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.paths import CONF
+from alexnet.sweep.plan import without_hydra
 from alexnet.sweep.processes import run_process
 
-if TYPE_CHECKING:
-    pass
-
 log = logging.getLogger("alexnet.train")
-
-_OVERRIDE = re.compile(r"[^-].*=|~")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -63,12 +61,6 @@ def _job(composed: DictConfig) -> Exit:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
-    # Hydra reads sys.argv. argparse wants -m, --cfg job and the like all before or all behind what
-    # they stand between.
-    words = sorted(arguments, key=lambda word: not _OVERRIDE.match(word))
-    # Hydra would look for a group arm; as a choice it is left to our sweeper.
-    words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in words]
-    sys.argv[1:] = _with_data_of_the_run(words)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     # conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. Hydra
     # checks them against the plugins' dataclasses, and warns that some day it will not. Here and
@@ -76,12 +68,14 @@ def main(arguments: Sequence[str]) -> int:
     warnings.filterwarnings(
         "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
     )
-    if len(sys.argv) == 1:
+    if not arguments:
         log.info("the default: one run, offline, under a minute; --help shows the experiments")
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        check_files()
+        sys.argv[1:] = _checked_words(arguments)  # which Hydra reads
         _job()
     except KeyboardInterrupt:  # before anything was started
         return Exit.INTERRUPTED
@@ -98,6 +92,21 @@ def main(arguments: Sequence[str]) -> int:
     return Exit.FINISHED
 
 
+def _checked_words(arguments: Sequence[str]) -> list[str]:
+    """The command line for Hydra, once what it composes has been checked."""
+    parsed = parse(arguments)
+    # Hydra would look for a group arm; as a choice it is left to our sweeper.
+    words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in parsed.overrides]
+    parsed.overrides = _with_data_of_the_run(words)
+    own = [Path(parsed.config_dir)] if parsed.config_dir else []
+    help.register([CONF, *(folder for folder in own if folder.is_dir())])
+    if not (parsed.help or parsed.hydra_help or parsed.info or parsed.shell_completion):
+        composed = compose(parsed)
+        if parsed.cfg:  # else the sweeper does
+            check(without_hydra(composed))
+    return words_of(parsed)
+
+
 def _with_data_of_the_run(words: list[str]) -> list[str]:
     """With resume=RUN_FOLDER, keys such as data.root are those of the run's data set."""
     folders = (word[7:].strip("'\"") for word in words if word.startswith("resume="))
@@ -105,6 +114,8 @@ def _with_data_of_the_run(words: list[str]) -> list[str]:
     names_another = any(word.startswith("data=") for word in words)
     if folder is None or names_another or not (file := RunDir(Path(folder)).config).is_file():
         return words
+    if problem := problem_of(file):
+        raise ConfigError(f"resume={folder}: {problem}")
     node = OmegaConf.load(file).data
     ConfigStore.instance().store(group="data", name="as_trained", node=node)
     return ["data=as_trained", *words]

@@ -26,6 +26,7 @@ from alexnet.config.schema import (
     schema_for,
 )
 from alexnet.config.signature import signature_of
+from alexnet.config.yaml_files import problem_of
 
 S = TypeVar("S", bound=Section)
 
@@ -64,8 +65,9 @@ def load(file: Path, *, allow: Collection[str] = ()) -> Config:
         plain = read_forward(_resolved(OmegaConf.load(file)), where=str(file))
         _import([name for name in plain.get("imports") or () if name in allow])
         return _checked(plain)
-    except (ConfigError, YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+    except (ConfigError, YAMLError, UnicodeDecodeError, OSError) as error:
+        what = "in the file that holds the configuration of the run"
+        raise ConfigError(problem_of(file) or f"{file}, {what}: {error}") from error
 
 
 def _resolved(composed: Any) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from alexnet.config.check import check
+from alexnet.config.check import check, load
+from alexnet.config.grammar import quoted
 from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError
 from alexnet.config.suggest import did_you_mean
@@ -147,12 +148,14 @@ class ExperimentSweep:
         """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         run = find_run(Path(self.config.resume).resolve())
-        may_build = allowed(
-            [*targets_of_files(self._folders()), *check(without_hydra(self.config)).allow]
-        )
+        allow = self.config.allow
+        names = [allow] if isinstance(allow, str) else list(allow)
+        may_build = allowed([*targets_of_files(self._folders()), *names])
         refuse_strangers(
             OmegaConf.to_container(OmegaConf.load(run.config)), may_build, str(run.path)
         )
+        load(run.config, allow=may_build)  # a key that is wrong there is not the command's mistake
+        check(without_hydra(self.config))
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
@@ -294,7 +297,7 @@ class ExperimentSweep:
                 raise ConfigError(f"{ARM}={arm}: {name} is no experiment that has arms")
             if arm not in self.arms:
                 raise ConfigError(
-                    f"{ARM}={arm}: {name} has no such arm, {did_you_mean(arm, self.arms)}"
+                    f"{ARM}={arm}: {name} has no such arm: {did_you_mean(arm, self.arms)}"
                 )
 
     def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
@@ -369,7 +372,11 @@ class ExperimentSweep:
         with open_dict(self.config.hydra):
             self.config.hydra.sweep.dir = str(sweep.path)
         jobs = [
-            [*run.overrides, f"hydra.sweep.dir='{sweep.path}'", f"hydra.sweep.subdir={run.name}"]
+            [
+                *run.overrides,
+                f"hydra.sweep.dir={quoted(str(sweep.path))}",
+                f"hydra.sweep.subdir={run.name}",
+            ]
             for run in runs
         ]
         # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
