@@ -60,7 +60,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.cli.composing import check_files
+from alexnet.cli._composing import check_files
 from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
 from alexnet.config.grammar import quoted

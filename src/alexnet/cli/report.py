@@ -9,8 +9,8 @@ Exit status: 0 all written; 1 some sweep could not be reported; 2 the folder was
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from alexnet.cli import folder_of
 from alexnet.folders.sweep import find_sweeps
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=folder_of, metavar="FOLDER")
     folder = parser.parse_args(arguments).folder
     sweeps = [sweep.path for sweep in find_sweeps(folder)]
     if not sweeps:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import vocabulary
+from alexnet.cli import folder_of
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_sweeps
@@ -48,21 +49,13 @@ class Line:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
-    try:
-        return _main(arguments)
-    except BrokenPipeError:  # runs.py | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _main(arguments: Sequence[str]) -> int:
     prunes = arguments[:1] == ["prune"]
     parser = argparse.ArgumentParser(
         prog="runs.py prune" if prunes else "runs.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", default=OUTPUTS)
+    parser.add_argument("folder", type=folder_of, nargs="?", metavar="FOLDER", default=OUTPUTS)
     if prunes:
         parser.add_argument("--yes", action="store_true", help="remove them without asking")
     parsed = parser.parse_args(arguments[1:] if prunes else arguments)

@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.cli.composing import check_files, compose, parse, words_of
+from alexnet.cli._composing import check_files, compose, parse, words_of
 from alexnet.config import help
 from alexnet.config.check import check
 from alexnet.config.explain import sections
