@@ -1,4 +1,4 @@
-"""Report what a sweep found: `python src/report.py --help`, or `alexnet-lab report --help`."""
+"""Write the report of a sweep: `python src/report.py --help`, or `alexnet-lab report --help`."""
 
 import sys
 

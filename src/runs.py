@@ -1,4 +1,4 @@
-"""List sweeps and their runs, or make room: see --help."""
+"""List sweeps and their runs, or free disk space: see --help."""
 
 import sys
 

@@ -321,7 +321,7 @@ def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: P
     claims, others, rehearsals = text.removeprefix("# ").split("\n\n# ")
     assert claims.startswith("Claims of the paper\n")
     assert others.startswith("Sweeps without a claim\n")
-    assert rehearsals.startswith("Rehearsals")
+    assert rehearsals.startswith("Trial runs")
     parts = (claims, others, rehearsals)
     for name, place in (("relu_vs_tanh", claims), ("train", others), ("lrn_on_off", rehearsals)):
         assert [part for part in parts if f"[{name}]" in part] == [place]

@@ -1,4 +1,4 @@
-"""What trained networks are worth: errors, predictions, and the paper's Figures 3 and 4.
+"""Evaluate trained networks: errors, predictions, and the paper's Figures 3 and 4.
 
     python src/evaluate.py checkpoint=A[,B,...] [key=value ...]
 

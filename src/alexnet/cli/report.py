@@ -1,6 +1,6 @@
-"""Report what a sweep found: `python src/report.py FOLDER`.
+"""Write the report of a sweep: `python src/report.py FOLDER`.
 
-FOLDER is a sweep (it holds sweep.json): its report/ is written anew. Or it holds sweeps, as
+FOLDER is a sweep (it holds sweep.json): its report/ is written again. Or it contains sweeps, as
 outputs/ or outputs/<experiment>/ do: each gets its report, all claims go into FOLDER/scorecard.md.
 
 Exit status: 0 all written; 1 some sweep could not be reported; 2 the folder was wrong.

@@ -1,4 +1,4 @@
-"""List sweeps and their runs, or make room.
+"""List sweeps and their runs, or free disk space.
 
     python src/runs.py [FOLDER]                  state, epoch, error, age and size of every run
     python src/runs.py prune [FOLDER] [--yes]    remove checkpoints of finished runs, after asking
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _is_finished(run: RunDir) -> bool:
-    """And its result can be read: else its checkpoints are all there is."""
+    """True if the run finished and its result is readable; else its checkpoints must be kept."""
     try:
         return run.state == "finished" and "metrics" in run.read_result()
     except (OSError, ValueError):
@@ -133,7 +133,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
         if not sys.stdin.isatty():
             return _complain(f"{what}, {total}: no terminal to ask on; add --yes to remove them")
         try:
-            answer = input(f"Remove {what} and free {total}? They cannot be made again [y/N] ")
+            answer = input(f"Remove {what} and free {total}? They cannot be recovered [y/N] ")
         except (EOFError, KeyboardInterrupt):
             answer = ""
             print()

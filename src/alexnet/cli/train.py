@@ -2,7 +2,7 @@
 
     python src/train.py                             the default: CifarNet on MNIST5k
     python src/train.py +experiment=relu_vs_tanh    a claim of the paper
-    python src/train.py --help                      what there is
+    python src/train.py --help                      experiments, groups and keys
 
 Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a
 process of its own (alexnet.run). Torch is imported there and nowhere else, so that
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
     )
     if not arguments:
-        log.info("the default: one run, offline, under a minute; --help shows the experiments")
+        log.info("the default: one run, offline, in under a minute; --help lists the experiments")
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"

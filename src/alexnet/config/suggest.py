@@ -1,10 +1,10 @@
-"""What to say to someone who typed a name that does not exist. Imports nothing heavy."""
+"""Suggestions for names that do not exist. Imports nothing heavy."""
 
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-# What people type who come from elsewhere.
+# Names that other frameworks use.
 SYNONYMS = {
     "activation": "nonlinearity",
     "norm": "normalization",

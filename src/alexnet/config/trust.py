@@ -1,7 +1,7 @@
-"""What a file may make us build: checkpoints and run folders name classes, whoever made them.
+"""Which classes a file may have built: checkpoints and run folders name classes, whoever made them.
 
-A command builds what it was told to: its configuration comes from the files on its search path and
-from what was typed. What a run folder names is built only if it is shipped, is a target in one of
+A command builds what its configuration names, which comes from the files on its search path and
+from the command line. What a run folder names is built only if it is shipped, is a target in one of
 these files, or is allowed by name.
 """
 
@@ -16,7 +16,7 @@ from alexnet.config.signature import NoSuchTarget, signature_of
 from alexnet.paths import CONF
 
 VARIABLE = "ALEXNET_LAB_ALLOW"
-"""Of the environment, by which a command tells the processes of its runs what they may build."""
+"""The environment variable in which a command passes to its runs which classes they may build."""
 
 # Of torch, what computes. By where a class is defined, which no other name for it changes.
 _HARMLESS = ("torch.optim.", "torch.nn.modules.")
@@ -53,9 +53,9 @@ def targets_of_files(folders: Iterable[Path]) -> set[str]:
 
 
 def allowed(names: Iterable[str] = ()) -> set[str]:
-    """What is shipped, what the command has told its runs, and these names."""
-    told = os.environ.get(VARIABLE, "").split(",")
-    return {*targets_of_files([CONF]), *filter(None, told), *names}
+    """What is shipped, what the command that started this run allowed, and these names."""
+    passed = os.environ.get(VARIABLE, "").split(",")
+    return {*targets_of_files([CONF]), *filter(None, passed), *names}
 
 
 def tell_runs(*names: Iterable[str]) -> None:

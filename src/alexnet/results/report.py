@@ -364,7 +364,10 @@ def _provenance(sweep: Sweep) -> str:
 
 def _listed(content: Any) -> str:
     if isinstance(content, dict):
-        return ", ".join(f"{key} {_listed(value)}" for key, value in content.items())
+        return ", ".join(
+            f"no {key}" if value == [] else f"{key} {_listed(value)}"
+            for key, value in content.items()
+        )
     if isinstance(content, list):
         return " + ".join(map(_listed, content))
     return "not recorded" if content is None else str(content)

@@ -63,7 +63,7 @@ class ExperimentSweep:
 
     What is swept is the product of the levels in `params` (an experiment file's) and on the command
     line, where a key replaces its levels in the file. `max_seeds` and `max_runs` cut it down for
-    rehearsals. `config` is what Hydra has composed of the command, `loader` composes each arm, and
+    trial runs. `config` is what Hydra has composed of the command, `loader` composes each arm, and
     `make_launcher` makes the launcher that it names.
     """
 
@@ -196,7 +196,7 @@ class ExperimentSweep:
         seeds = axes.pop("seed")
         axes["seed"] = seeds[: self.max_seeds]
         if len(seeds) > len(axes["seed"]):
-            log.info("rehearsal: seed %s alone, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
+            log.info("trial run: seed %s only, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
         if "resume" in axes:
             raise ConfigError("one run at a time: resume=RUN_FOLDER")
         if "+experiment" in axes:
@@ -228,7 +228,7 @@ class ExperimentSweep:
         ]
         chosen = spread(combinations, self.max_runs)
         if len(chosen) < len(combinations):
-            log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
+            log.info("trial run: %d of %d runs", len(chosen), len(combinations))
         self._refuse_what_arms_set(fixed, axes)
         runs = []
         arms: dict[tuple[str, ...], DictConfig] = {}  # composing is slow, and seeds are numbers
