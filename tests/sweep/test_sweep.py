@@ -11,6 +11,7 @@ from alexnet.config.schema import ConfigError
 from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
+from alexnet.sweep import ExperimentSweep
 from alexnet.sweep.plan import join_plan, spread
 from tests.conftest import Train, plan, run_train, the_sweep
 
@@ -347,6 +348,28 @@ def test_a_value_that_is_quoted_is_read_back_by_hydra(text: str):
     [override] = OverridesParser.create().parse_overrides([f"key={quoted(text)}"])
 
     assert override.value() == text
+
+
+def test_a_folder_with_a_quote_is_given_to_a_launcher_as_it_is(
+    train_here: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    launched: list[list[str]] = []
+
+    class Recorder:
+        def launch(self, jobs: list[list[str]], initial_job_idx: int) -> list[object]:
+            launched.extend(jobs)
+            return []
+
+    monkeypatch.setattr(ExperimentSweep, "_make_launcher", lambda self: Recorder())
+    outputs = tmp_path / "it's here"
+
+    train_here(*TINY, outputs=f'"{outputs}"')  # type: ignore[arg-type]
+
+    [run] = the_sweep(outputs).runs()
+    [words] = launched
+    job = OverridesParser.create().parse_overrides(words)
+    folder = {each.key_or_group: each.value() for each in job}["hydra.sweep.dir"]
+    assert folder == str(run.path.parent)
 
 
 def test_a_wrong_command_is_answered_so_by_a_process_too(train: Train, tmp_path: Path):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import create_config_search_path, get_args_parser
@@ -32,8 +32,12 @@ _VALUES = ("config_dir", "config_name", "config_path", "package", "cfg", "info")
 _FLAGS = ("help", "hydra_help", "resolve", "shell_completion")
 
 
-class CheckedFiles(FileConfigSource):
-    """Files of configurations; one that is not as it should be raises ConfigError that says why."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Files of configurations; one that is not as it should be raises ConfigError that says why.
+
+    It bears the name of Hydra's, by which Hydra's registry tells sources apart: a worker of joblib
+    receives the registry and registers Hydra's once more.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Called by Hydra for each file."""
@@ -52,9 +56,9 @@ class CheckedFiles(FileConfigSource):
 
 
 def check_files() -> None:
-    """Let Hydra read files through CheckedFiles."""
+    """Let Hydra read files through our FileConfigSource."""
     Plugins.instance()  # registers Hydra's own, once
-    SourcesRegistry.instance().types["file"] = CheckedFiles
+    SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
