@@ -2,7 +2,7 @@
 
 import sys
 
-from alexnet.cli.evaluate import main
+from alexnet.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script("evaluate"))

@@ -1,8 +1,8 @@
-"""Report what a sweep found: `python src/report.py --help`, or `alexnet-lab report --help`."""
+"""Write the report of a sweep: `python src/report.py --help`, or `alexnet-lab report --help`."""
 
 import sys
 
-from alexnet.cli.report import main
+from alexnet.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script("report"))

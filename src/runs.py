@@ -1,8 +1,8 @@
-"""List sweeps and their runs, or make room: see --help."""
+"""List sweeps and their runs, or free disk space: see --help."""
 
 import sys
 
-from alexnet.cli.runs import main
+from alexnet.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script("runs"))

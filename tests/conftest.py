@@ -100,8 +100,6 @@ def train_here(
     from alexnet.cli.train import main
 
     monkeypatch.setattr(sys, "argv", ["src/train.py"])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "")  # which the command sets: restored at the end
-    monkeypatch.delenv("HYDRA_FULL_ERROR")
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
 
@@ -113,6 +111,8 @@ def train_here(
         capsys.readouterr()
         root.handlers = []  # so that the command installs its own, on standard output
         with monkeypatch.context() as during:
+            during.setenv("HYDRA_FULL_ERROR", "")  # which the command sets: removed at the end
+            during.delenv("HYDRA_FULL_ERROR")
             for name, value in (environment or {}).items():
                 during.setenv(name, value)
             try:

@@ -76,7 +76,7 @@ def test_a_rehearsal_of_the_grid_reports_main_effects_and_interactions(
 
     verdict = json.loads((the_sweep(tmp_path / "outputs").report / "verdict.json").read_text())
     assert done.returncode == 0, done.stderr
-    assert "rehearsal: 4 of 8 runs" in done.stdout
+    assert "trial run: 4 of 8 runs" in done.stdout
     assert len(verdict["factor"]) == 3
     assert len(verdict["arms"]) == 4
 

@@ -10,6 +10,20 @@ PARTIAL = ".partial"
 """Added to the name of a file that is still being written."""
 
 
+def cell(value: Any) -> Any:
+    """A value for a CSV file; text that a spreadsheet would take for a formula is marked as text.
+
+    Names come from command lines and archives, and =HYPERLINK(...) would run in the reader's
+    spreadsheet.
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    with suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
+
+
 @contextmanager
 def replacing(path: Path, mode: str = "w", **settings: Any) -> Iterator[IO[Any]]:
     """A new file for the block to write; when the block ends, it takes the place of `path`.

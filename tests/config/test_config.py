@@ -41,10 +41,12 @@ def with_key(key: str, value: object) -> Any:
             1,
             "unknown key learning.learning_rate: did you mean learning.lr",
         ),
+        ("optimizer", {"lr": 0.1}, "unknown key optimizer.lr: did you mean learning.lr?"),
+        ("model.optimizer", {"lr": 0.1}, "model.optimizer.lr: did you mean learning.lr?"),
         ("epochs", 3, "unknown key epochs: did you mean trainer.max_epochs"),
         ("data.root", "x", "unknown key data.root: the chosen data does not have it"),
-        ("model.kernels", 3, "there is model.dropout, model.image_size, model.init, model.nonl"),
-        ("data.nothing", 3, "there is data.augmentation, data.batch_size,"),
+        ("model.kernels", 3, "available: model.dropout, model.image_size, model.init, model.nonl"),
+        ("data.nothing", 3, "available: data.augmentation, data.batch_size,"),
         (
             "model.nonlinearity",
             "tnah",
@@ -53,6 +55,23 @@ def with_key(key: str, value: object) -> Any:
         ("model.dropout", 1.5, "model.dropout=1.5 is not possible"),
         ("trainer.max_epochs", "ten", "trainer.max_epochs=ten is not possible"),
         ("data.batch_size", 0, "data.batch_size=0 is not possible"),
+        ("data.batch_size", True, "data.batch_size=true is not possible: give a number"),
+        ("learning.lr", True, "learning.lr=true is not possible: give a number"),
+        ("learning.lr", float("inf"), "learning.lr=inf is not possible"),
+        ("checkpoint.minutes", float("inf"), "checkpoint.minutes=inf is not possible"),
+        (
+            "trainer.max_steps",
+            0,
+            "trainer.max_steps=0 is not possible: give a number from 1, or -1",
+        ),
+        ("trainer.max_steps", -2, "trainer.max_steps=-2 is not possible: give a number from 1"),
+        ("trainer.accumulate_grad_batches", 0, "trainer.accumulate_grad_batches=0 is not possible"),
+        ("trainer.gradient_clip_val", -1, "trainer.gradient_clip_val=-1 is not possible"),
+        ("trainer.check_val_every_n_epoch", 0, "trainer.check_val_every_n_epoch=0 is not possible"),
+        ("trainer.overfit_batches", -1, "trainer.overfit_batches=-1 is not possible"),
+        ("trainer.threads", 100_000, "trainer.threads=100000 is too many for this machine"),
+        ("data.workers", 100_000, "data.workers=100000 is too many for this machine"),
+        ("data.image_size", 10, "is not what the network takes, model.image_size=32"),
         ("rates", {"he": {"rleu": 1}}, "rleu"),
         ("arms.lr", {"he": {"rleu": 1}}, "rleu"),
         (
@@ -70,6 +89,22 @@ def test_a_wrong_key_or_value_is_named_with_what_to_type_instead(
 
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        # 256 x 10**11 weights and as many gradients, of 4 bytes, in two columns
+        ("model=alexnet model.hidden=[100000000000,4]", "at least 104,000 GB of memory"),
+        ("model=alexnet data=synthetic data.num_classes=1000000000", r"16,384 GB"),
+        ("data=synthetic data.num_images=100000000000", r"at least 307,200 GB of memory"),
+        ("data=synthetic data.size=1000000", r"data\.size=1000000.* needs at least"),
+        ("model=alexnet model.hidden=[true,2]", "model.hidden=true is not possible"),
+    ],
+)
+def test_what_this_machine_cannot_hold_is_refused(overrides: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        plan(*overrides.split())
 
 
 def test_all_mistakes_are_told_at_once():
@@ -298,20 +333,20 @@ def test_confounds_are_the_keys_that_differ():
 
 def test_a_suggestion_is_the_nearest_name_or_all_names():
     assert did_you_mean("alexnte", ["alexnet", "cifar_net"]) == "did you mean alexnet?"
-    assert did_you_mean("vgg", ["alexnet", "cifar_net"]) == "there is alexnet, cifar_net"
+    assert did_you_mean("vgg", ["alexnet", "cifar_net"]) == "available: alexnet, cifar_net"
 
 
 def test_a_suggestion_crosses_sections():
     sections = {"": {"model", "trainer"}, "model": {"dropout"}, "trainer": {"devices"}}
 
-    assert suggest_key("trainer.dropuot", sections) == "there is trainer.devices"
+    assert suggest_key("trainer.dropuot", sections) == "available: trainer.devices"
     assert suggest_key("gpus", sections) == "did you mean trainer.devices?"
 
 
 def test_a_suggestion_names_keys_of_the_chosen_class_alone():
     sections = {"": {"model"}, "model": {"columns", "dropout"}}
 
-    assert suggest_key("model.kernels", sections, ["dropout"]) == "there is model.dropout"
+    assert suggest_key("model.kernels", sections, ["dropout"]) == "available: model.dropout"
     assert suggest_key("model.columns", sections, ["dropout"]) == (
         "the chosen model does not have it"
     )

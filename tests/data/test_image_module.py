@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from alexnet.data import CIFAR10, MNIST5k, Synthetic
+from alexnet.data.batches import LabelledImages
 from alexnet.data.image_module import hold_out
 
 
@@ -275,6 +276,23 @@ def test_colors_do_not_depend_on_the_replica_an_image_falls_to():
         shares.append([colors for _, _, colors in data.train_dataloader()])
     for colors, first, second in zip(whole, *shares, strict=True):
         assert torch.equal(torch.cat([first, second]), colors)
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_trial_on_few_batches_is_evaluated_on_all_classes_whatever_the_order_of_the_images(part):
+    data = MNIST5k(batch_size=10)
+    data.setup("test")
+    store = data._part(part)
+    by_class = np.argsort(store.labels, kind="stable")
+    data._val = data._test = LabelledImages(store[by_class].images, store.labels[by_class])
+    data.trainer = SimpleNamespace(
+        limit_val_batches=2, limit_test_batches=2, distributed_sampler_kwargs=None
+    )
+
+    loader = data.val_dataloader() if part == "val" else data.test_dataloader()
+
+    labels = torch.cat([labels for _, labels in loader])
+    assert sorted(labels.tolist()) == [digit for digit in range(10) for _ in range(2)]
 
 
 @pytest.mark.parametrize("part", ["val", "test"])

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,23 @@ def three_seeds(sweep_folder: Path) -> Path:
     for run in runs[3:]:
         run.config = {"learning.lr": 0.003}
     return write_sweep(sweep_folder, RELU_VS_TANH, runs)
+
+
+def test_names_in_a_report_are_neither_html_nor_formulas(tmp_path: Path):
+    names = ("<b>bold</b>", "=HYPERLINK(1)", "-1", "@x")
+    runs = [Run(arm={"model.name": name}, val_errors=[0.2]) for name in names]
+    own = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}
+    folder = write_sweep(
+        tmp_path / "train" / "mnist5k-89abcdef", {**own, "factor": ["model.name"]}, runs
+    )
+
+    write_report(folder)
+
+    with (folder / "report" / "table.csv").open(newline="") as file:
+        cells = [row["model.name"] for row in csv.DictReader(file)]
+    assert cells == ["<b>bold</b>", "'=HYPERLINK(1)", "-1", "'@x"]
+    assert "<b>" not in re.sub(r"`[^`\n]*`", "", readme(folder))
+    assert "&lt;b>bold&lt;/b>" in readme(folder)
 
 
 def test_a_report_has_its_files(three_seeds: Path):
@@ -294,12 +312,17 @@ def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: P
     ]
     write_sweep(outputs / "lrn_on_off" / "mnist5k-01234567", LRN_ON_OFF, runs)
     reports = [write_report(sweep.parent) for sweep in sorted(outputs.glob("*/*/sweep.json"))]
+    for report in reports:
+        title = (report.folder / "README.md").read_text().splitlines()[0]
+        is_trial = report.sweep.experiment.name == "lrn_on_off"
+        assert title.startswith("# REHEARSAL: lrn_on_off" if is_trial else "# ")
+        assert ("REHEARSAL" in title + report.line) is is_trial
     text = write_scorecard(outputs, reports)
     assert (outputs / "scorecard.md").read_text() == f"{text}\n"
     claims, others, rehearsals = text.removeprefix("# ").split("\n\n# ")
     assert claims.startswith("Claims of the paper\n")
     assert others.startswith("Sweeps without a claim\n")
-    assert rehearsals.startswith("Rehearsals")
+    assert rehearsals.startswith("Trial runs")
     parts = (claims, others, rehearsals)
     for name, place in (("relu_vs_tanh", claims), ("train", others), ("lrn_on_off", rehearsals)):
         assert [part for part in parts if f"[{name}]" in part] == [place]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from alexnet.sources import split as splitting
-from alexnet.sources.split import Split, first_of_each_class, hold_out_test
+from alexnet.sources.split import Split, first_of_all_classes, first_of_each_class, hold_out_test
 
 
 def hold_out_validation(labels: np.ndarray, per_class: int) -> Split:
@@ -72,3 +72,11 @@ def test_a_larger_fraction_holds_the_smaller_one():
     assert np.bincount(labels[tenth]).tolist() == [10, 5, 1]
     assert np.bincount(labels[half]).tolist() == [50, 25, 1]
     assert set(tenth) <= set(half)
+
+
+def test_a_part_of_all_classes_has_equally_many_images_of_each():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 5])
+
+    assert first_of_all_classes(labels, 4).tolist() == [0, 4, 7, 9]
+    assert first_of_all_classes(labels, 6).tolist() == [0, 1, 4, 5, 7, 9]
+    assert first_of_all_classes(labels, 99).tolist() == list(range(10))

@@ -3,11 +3,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
 
+from alexnet.config.grammar import quoted
 from alexnet.config.schema import ConfigError
 from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
+from alexnet.sweep import ExperimentSweep
 from alexnet.sweep.plan import join_plan, spread
 from tests.conftest import Train, plan, run_python, run_train, the_sweep
 
@@ -63,9 +67,37 @@ def test_a_level_is_the_same_however_it_is_typed():
     ]
 
 
-def test_an_interval_is_refused_for_it_has_no_end_of_levels():
-    with pytest.raises(ConfigError, match="list them"):
+def test_an_interval_is_refused_for_it_is_continuous():
+    with pytest.raises(ConfigError, match=r"interval\(\) is continuous: list the levels, or use"):
         plan("learning.lr=interval(0.1,1)")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("seed=range(5,2)", r"seed=range\(5,2\) has no levels"),
+        ("model.nonlinearity=glob(x*)", "has no levels: no name or number matches"),
+        ("model=glob(zzz*)", "has no levels"),
+        ("learning.lr=range(0,1e9)", "has too many levels: at most 10000"),
+        ("seed=range(0,1000000000)", "has too many levels: at most 10000"),
+        ("seed=range(0,200) learning.lr=range(1,100)", "these are 19800 runs: at most 10000"),
+        ("hydra.sweeper.max_runs=0", "max_runs=0 is not possible: give a number from 1, or null"),
+        ("hydra.sweeper.max_runs=-1", "max_runs=-1 is not possible"),
+        ("hydra.sweeper.max_seeds=true", "max_seeds=True is not possible"),
+        ("hydra.sweeper.max_seeds=x", "max_seeds=x is not possible"),
+    ],
+)
+def test_a_sweep_has_at_least_one_run_and_not_more_than_it_can_plan(words: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        plan(*words.split())
+
+
+@pytest.mark.parametrize("key", ["factor", "search"])
+def test_an_experiment_that_compares_a_key_that_does_not_exist_is_refused(key: str):
+    level = "[model.nonlinearty]" if key == "factor" else "model.nonlinearty"
+
+    with pytest.raises(ConfigError, match=rf"experiment\.{key}: unknown key .* did you mean model"):
+        plan(f"experiment.{key}={level}")
 
 
 def test_a_rehearsal_shows_every_level_in_at_most_four_runs_of_one_seed():
@@ -151,9 +183,29 @@ def finished(made_once: Path, tmp_path: Path) -> SweepDir:
         (["model=3"], "chosen by the name of a file"),
         (["model=[alexnte]"], "there is no conf/model/alexnte.yaml"),
         (["hydra.launcher.paralel=2"], "did you mean hydra.launcher.parallel?"),
-        (["data.nothing=1"], "there is data.augmentation, data.batch_size,"),
+        (["data.nothing=1"], "available: data.augmentation, data.batch_size,"),
         (["learning=net_147", "learning.drops={weights: {1: 0.1}}"], "has entries already"),
         (["hydra.sweep.dir=/tmp"], "use outputs="),
+        (["optimizer.lr=0.1"], "unknown key optimizer.lr: did you mean learning.lr?"),
+        (["model.optimizer.lr=0.1"], "unknown key model.optimizer.lr: did you mean learning.lr?"),
+        (["model="], "available: alexnet, "),
+        (["seed=0,1", "model=alexnte"], "did you mean alexnet?"),
+        (["seed=0,1", "callbacks=shout"], "available: early_stopping, none"),
+        (["seed=0,1", "model.activation=relu"], "did you mean model.nonlinearity?"),
+        (["hydra.mode=RUN"], "hydra.mode=RUN is not possible"),
+        (["hydra/sweeper=basic"], "hydra/sweeper=basic is not possible"),
+        (["--cfg", "job", "model.nonlinearity=tnah"], "choose relu, tanh, sigmoid"),
+        (["--cfg", "job", "seed=0,1"], "--cfg shows one run"),
+        (["--resolve"], "--resolve needs --cfg job"),
+        (["--experimental-rerun=x.pickle"], "--experimental-rerun is not possible"),
+        (["hydra.launcher._target_=pandas.read_pickle"], "hydra.launcher names pandas.read_pickle"),
+        (["hydra.sweeper._target_=pandas.read_pickle"], "hydra.sweeper names pandas.read_pickle"),
+        (["+hydra.callbacks.x._target_=os.abort"], "hydra.callbacks names os.abort"),
+        (
+            ["hydra/job_logging=default", "hydra.job_logging.handlers.console.class=os.abort"],
+            "hydra.job_logging names os.abort",
+        ),
+        (["+hydra.launcher.x={_target_: os.abort}"], "hydra.launcher names os.abort"),
     ],
 )
 def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
@@ -166,6 +218,158 @@ def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
     assert "Traceback" not in done.stderr
     assert len((done.stdout + done.stderr).splitlines()) <= 12
     assert not (tmp_path / "outputs").exists()
+
+
+BAD_FILES = {
+    "tab": (b"seed:\t1\n", "line 1: there is a tab: indent with spaces"),
+    "twice": (b"seed: 1\nseed: 2\n", "line 2: found duplicate key seed"),
+    "latin": (b"seed: 1\n# caf\xe9\n", "line 2: this is no text in UTF-8"),
+    "nul": (b"seed: 1\n# \0\n", "line 2: there is a NUL byte"),
+    "two": (b"seed: 1\n---\nseed: 2\n", "line 2: a second document begins"),
+    "tag": (b"seed: !number 2\n", "line 1: could not determine a constructor for the tag"),
+    "list": (b"- seed\n", "holds a list: write key: value"),
+    "bracket": (b"seed: [1\nfresh: true\n", "line 2: "),
+    "bomb": (
+        b"a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n"
+        + b"".join(
+            b"a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 9)
+        ),
+        "its aliases (*name) stand for more than 100000 values",
+    ),
+    "itself": (b"a: &a [1, *a]\n", "*a stands for something that contains it"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder of configurations, for --config-dir."""
+    folder = tmp_path / "my conf=a, b's" / "experiment"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_configuration_file_that_cannot_be_read_is_named_with_the_line(
+    train_here: Train, own: Path, name: str
+):
+    content, message = BAD_FILES[name]
+    (own / f"{name}.yaml").write_bytes(content)
+
+    done = train_here("--config-dir", str(own.parent), f"+experiment={name}")
+
+    assert done.returncode == 2
+    assert f"{own / name}.yaml" in done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_help_skips_a_file_that_cannot_be_read_with_a_word(train_here: Train, own: Path):
+    (own / "twice.yaml").write_text("seed: 1\nseed: 2\n")
+    (own / "mine.yaml").write_text("# @package _global_\n# My own question\nseed: 1\n")
+
+    done = train_here("--config-dir", str(own.parent), "--help")
+
+    assert done.returncode == 0
+    assert "mine                 My own question" in done.stdout
+    assert f"(cannot be used: {own}/twice.yaml, line 2: found duplicate key seed)" in done.stdout
+
+
+def test_a_file_does_not_have_hydra_call_what_it_names(
+    train_here: Train, own: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (own / "evil.yaml").write_text(
+        "# @package _global_\nallow: [tests.sweep.test_sweep.called]\n"
+        "hydra: {callbacks: {x: {_target_: tests.sweep.test_sweep.called}}}\n"
+    )
+    words = ("--config-dir", str(own.parent), "+experiment=evil", "model.nonlinearity=tnah")
+    calls.clear()
+
+    refused = train_here(*words)
+
+    assert refused.returncode == 2
+    assert "hydra.callbacks names tests.sweep.test_sweep.called" in refused.stderr
+    assert not calls
+
+    train_here(*words, "allow=tests.sweep.test_sweep.called")
+
+    assert calls == ["called"]
+
+
+calls: list[str] = []
+
+
+def called() -> Callback:
+    """As a callback of Hydra's."""
+    calls.append("called")
+    return Callback()
+
+
+def test_arms_in_a_folder_of_ones_own_are_found_wherever_the_option_stands(
+    train_here: Train, own: Path
+):
+    (own / "mine.yaml").write_text(
+        "# @package _global_\nexperiment: {name: mine, factor: [arm]}\n"
+        "arms: {small: {model.dropout: 0.1}, big: {model.dropout: 0.2}}\n"
+    )
+
+    for words in (
+        ("--config-dir", str(own.parent), "+experiment=mine", "+arm=smal"),
+        ("+experiment=mine", f"--config-dir={own.parent}", "+arm=smal"),
+        ("-m", "+experiment=mine", "+arm=smal", "-cd", str(own.parent)),
+    ):
+        done = train_here(*words)
+
+        assert done.returncode == 2
+        assert "mine has no such arm: did you mean small?" in done.stderr
+
+
+def test_a_list_is_shown_where_one_run_is_and_multirun_is_no_error(train_here: Train):
+    done = train_here("-m", "--cfg", "job", "seed=3")
+
+    assert done.returncode == 0
+    assert "seed: 3" in done.stdout
+
+
+def test_a_wrong_key_in_the_file_of_a_run_is_not_taken_for_the_commands(
+    train_here: Train, finished: SweepDir
+):
+    [run] = finished.runs()
+    run.config.write_text(run.config.read_text().replace("fresh:", "frehs:"))
+
+    done = train_here(f"resume={run.path}", "trainer.max_epochs=2")
+
+    assert done.returncode == 2
+    assert f"{run.config}, in the file that holds the configuration of the run" in done.stderr
+    assert "unknown key frehs: did you mean fresh?" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["plain", "it's", "a, b", "x=1", r"back\slash", r"ends\\", r"\'"])
+def test_a_value_that_is_quoted_is_read_back_by_hydra(text: str):
+    [override] = OverridesParser.create().parse_overrides([f"key={quoted(text)}"])
+
+    assert override.value() == text
+
+
+def test_a_folder_with_a_quote_is_given_to_a_launcher_as_it_is(
+    train_here: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    launched: list[list[str]] = []
+
+    class Recorder:
+        def launch(self, jobs: list[list[str]], initial_job_idx: int) -> list[object]:
+            launched.extend(jobs)
+            return []
+
+    monkeypatch.setattr(ExperimentSweep, "_make_launcher", lambda self: Recorder())
+    outputs = tmp_path / "it's here"
+
+    train_here(*TINY, outputs=f'"{outputs}"')  # type: ignore[arg-type]
+
+    [run] = the_sweep(outputs).runs()
+    [words] = launched
+    job = OverridesParser.create().parse_overrides(words)
+    folder = {each.key_or_group: each.value() for each in job}["hydra.sweep.dir"]
+    assert folder == str(run.path.parent)
 
 
 def test_a_wrong_command_is_answered_so_by_a_process_too(train: Train, tmp_path: Path):

@@ -2,8 +2,10 @@
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from alexnet import __version__
+from alexnet.cli._streams import prepare_streams
 from alexnet.config.suggest import did_you_mean
 from alexnet.folders.ending import Exit
 
@@ -29,6 +31,7 @@ Experiments of "ImageNet Classification with Deep Convolutional Neural Networks"
 
 def main() -> int:
     """`alexnet-lab COMMAND ...`. Returns the exit status."""
+    prepare_streams()
     name = next(iter(sys.argv[1:]), "")
     if name in ("-h", "--help"):
         print(_usage())
@@ -46,6 +49,21 @@ def main() -> int:
         return Exit.WRONG
     # Hydra reads the arguments from sys.argv and shows the program's name in its messages.
     sys.argv[:2] = [f"alexnet-lab {name}"]
+    return _run(name)
+
+
+def script(name: str) -> int:
+    """`python src/NAME.py ...`, one of COMMANDS. Returns the exit status."""
+    prepare_streams()
+    return _run(name)
+
+
+def folder_of(word: str) -> Path:
+    """A folder on the command line, with the name that train.py has for it or without."""
+    return Path(word.removeprefix("outputs="))
+
+
+def _run(name: str) -> int:
     code: int = import_module(f"{__name__}.{name}").main(sys.argv[1:])
     return code
 

@@ -1,4 +1,4 @@
-"""What trained networks are worth: errors, predictions, and the paper's Figures 3 and 4.
+"""Evaluate trained networks: errors, predictions, and the paper's Figures 3 and 4.
 
     python src/evaluate.py checkpoint=A[,B,...] [key=value ...]
 
@@ -61,9 +61,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.cli.output import safe_output
+from alexnet.cli._composing import check_files
 from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
+from alexnet.config.grammar import quoted
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import allowed, refuse_strangers, targets_of_files
@@ -81,7 +82,6 @@ PATHS = ("images", "predictions", "out", "figures")
 AS_TRAINED = "as_trained"
 
 
-@safe_output
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if not arguments or {"-h", "--help"} & set(arguments):
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str]) -> int:
         return Exit.FINISHED if arguments else Exit.WRONG
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     try:
+        check_files()
         arguments, folders = _own_folders(arguments)
         request = compose_request(arguments, folders)
         # Only now: torch takes seconds; a mistyped command is answered at once.
@@ -224,13 +225,8 @@ def _in_hydras_grammar(word: str) -> str:
     if key == "weights" and value != "null":
         return f"weights=[{value}]"
     if key == "checkpoint":
-        return f"checkpoint=[{','.join(map(_quoted, value.split(',')))}]"
-    return f"{key}={_quoted(value)}" if key in PATHS else word
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", r"\'")
-    return f"'{escaped}'"
+        return f"checkpoint=[{','.join(map(quoted, value.split(',')))}]"
+    return f"{key}={quoted(value)}" if key in PATHS else word
 
 
 def _is_of_data(word: str) -> bool:
@@ -238,7 +234,7 @@ def _is_of_data(word: str) -> bool:
 
 
 def _compose(words: Sequence[str], folders: Sequence[Path] = ()) -> EvaluationConfig:
-    paths = ",".join(_quoted(f"file://{folder}") for folder in folders)
+    paths = ",".join(quoted(f"file://{folder}") for folder in folders)
     own = [f"hydra.searchpath=[{paths}]"] if folders else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("evaluate", [*own, *words])

@@ -32,7 +32,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from alexnet.cli.output import safe_output
 from alexnet.config.suggest import did_you_mean
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.files import FolderInUse, hold
@@ -51,7 +50,6 @@ class WrongCommand(ValueError):
     """What was typed cannot be done."""
 
 
-@safe_output
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
     if not arguments or {"--help", "-h", "help"} & set(arguments):

@@ -1,6 +1,6 @@
-"""Report what a sweep found: `python src/report.py FOLDER`.
+"""Write the report of a sweep: `python src/report.py FOLDER`.
 
-FOLDER is a sweep (it holds sweep.json): its report/ is written anew. Or it holds sweeps, as
+FOLDER is a sweep (it holds sweep.json): its report/ is written again. Or it contains sweeps, as
 outputs/ or outputs/<experiment>/ do: each gets its report, all claims go into FOLDER/scorecard.md.
 
 Exit status: 0 all written; 1 some sweep could not be reported; 2 the folder was wrong.
@@ -9,8 +9,8 @@ Exit status: 0 all written; 1 some sweep could not be reported; 2 the folder was
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from alexnet.cli import folder_of
 from alexnet.folders.sweep import find_sweeps
 
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("folder", type=folder_of, metavar="FOLDER")
     folder = parser.parse_args(arguments).folder
     sweeps = [sweep.path for sweep in find_sweeps(folder)]
     if not sweeps:

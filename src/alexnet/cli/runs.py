@@ -1,4 +1,4 @@
-"""List sweeps and their runs, or make room.
+"""List sweeps and their runs, or free disk space.
 
     python src/runs.py [FOLDER]                  state, epoch, error, age and size of every run
     python src/runs.py prune [FOLDER] [--yes]    remove checkpoints of finished runs, after asking
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet import vocabulary
+from alexnet.cli import folder_of
 from alexnet.folders.files import DamagedFile, FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_sweeps
@@ -50,21 +51,13 @@ class Line:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line; see the module's text."""
-    try:
-        return _main(arguments)
-    except BrokenPipeError:  # runs.py | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _main(arguments: Sequence[str]) -> int:
     prunes = arguments[:1] == ["prune"]
     parser = argparse.ArgumentParser(
         prog="runs.py prune" if prunes else "runs.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", default=OUTPUTS)
+    parser.add_argument("folder", type=folder_of, nargs="?", metavar="FOLDER", default=OUTPUTS)
     if prunes:
         parser.add_argument("--yes", action="store_true", help="remove them without asking")
     parsed = parser.parse_args(arguments[1:] if prunes else arguments)
@@ -92,7 +85,7 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _is_finished(sweep: SweepDir, run: RunDir) -> bool:
-    """Whether its result can be read, too; otherwise its checkpoints are all there is."""
+    """True if the run finished and its result is readable; else its checkpoints must be kept."""
     try:
         planned = sweep.read_plan().get("runs", {}).get(run.name)
         return run.state == "finished" and bool(run.read_result(planned=planned))
@@ -140,7 +133,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
         if not sys.stdin.isatty():
             return _complain(f"{what}, {total}: no terminal to ask on; add --yes to remove them")
         try:
-            answer = input(f"Remove {what} and free {total}? They cannot be made again [y/N] ")
+            answer = input(f"Remove {what} and free {total}? They cannot be recovered [y/N] ")
         except (EOFError, KeyboardInterrupt):
             answer = ""
             print()

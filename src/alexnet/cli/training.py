@@ -1,8 +1,8 @@
 """What train.py does, but for --help.
 
 Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a
-process of its own (alexnet.run). Torch is imported there and nowhere else, so that the command line
-answers at once.
+process of its own (alexnet.run). Torch is imported there and nowhere else, so that
+the command line answers at once.
 """
 
 import logging
@@ -12,7 +12,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -21,7 +20,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.config.check import read_stored
+from alexnet.cli._composing import check_files, compose, parse, words_of
+from alexnet.config.check import check, read_stored
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
 from alexnet.config.suggest import explain_hydra
@@ -29,14 +29,10 @@ from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile, FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.paths import CONF
+from alexnet.sweep.plan import without_hydra
 from alexnet.sweep.processes import run_process
 
-if TYPE_CHECKING:
-    pass
-
 log = logging.getLogger("alexnet.train")
-
-_OVERRIDE = re.compile(r"[^-].*=|~")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -58,17 +54,7 @@ def _job(composed: DictConfig) -> Exit:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line of cli/train.py."""
-    # Hydra reads sys.argv. argparse wants -m, --cfg job and the like all before or all behind what
-    # they stand between.
-    words = sorted(arguments, key=lambda word: not _OVERRIDE.match(word))
-    # Hydra would look for a group arm; as a choice it is left to our sweeper.
-    words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in words]
-    if not any(word.startswith("-") for word in words):
-        # Every command is a sweep (hydra.mode in conf/hydra/lab.yaml). Unless it is said here,
-        # Hydra composes the whole configuration once more to find that out.
-        words.append("--multirun")
-    sys.argv[1:] = _with_data_of_the_run(words)
+    """The command line; see the module's text."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     # conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. Hydra
     # checks them against the plugins' dataclasses, and warns that some day it will not. Here and
@@ -77,11 +63,13 @@ def main(arguments: Sequence[str]) -> int:
         "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
     )
     if not arguments:
-        log.info("the default: one run, offline, under a minute; --help shows the experiments")
+        log.info("the default: one run, offline, in under a minute; --help lists the experiments")
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
     # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        check_files()
+        sys.argv[1:] = _checked_words(arguments)  # which Hydra reads
         _job()
     except KeyboardInterrupt:  # before anything was started
         return Exit.INTERRUPTED
@@ -98,6 +86,19 @@ def main(arguments: Sequence[str]) -> int:
     return Exit.FINISHED
 
 
+def _checked_words(arguments: Sequence[str]) -> list[str]:
+    """The command line for Hydra, once what it composes has been checked."""
+    parsed = parse(arguments)
+    # Hydra would look for a group arm; as a choice it is left to our sweeper.
+    words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in parsed.overrides]
+    parsed.overrides = _with_data_of_the_run(words)
+    if not (parsed.hydra_help or parsed.info or parsed.shell_completion):
+        composed = compose(parsed)
+        if parsed.cfg:  # else the sweeper does
+            check(without_hydra(composed))
+    return words_of(parsed)
+
+
 def _with_data_of_the_run(words: list[str]) -> list[str]:
     """With resume=RUN_FOLDER, keys such as data.root are those of the run's data set."""
     folders = (word[7:].strip("'\"") for word in words if word.startswith("resume="))
@@ -107,8 +108,8 @@ def _with_data_of_the_run(words: list[str]) -> list[str]:
         return words
     try:
         node = read_stored(file).data
-    except ConfigError:  # resume= says so
-        return words
+    except ConfigError as error:
+        raise ConfigError(f"resume={folder}: {error}") from error
     ConfigStore.instance().store(group="data", name="as_trained", node=node)
     return ["data=as_trained", *words]
 

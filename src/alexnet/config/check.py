@@ -1,6 +1,7 @@
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from alexnet.config.experiment import Section
 from alexnet.config.explain import explain
 from alexnet.config.forward import read_forward
 from alexnet.config.learning_rules import refused_settings
+from alexnet.config.names import flatten
 from alexnet.config.schema import (
     ALEXNET,
     PAPER_SGD,
@@ -26,6 +28,11 @@ from alexnet.config.schema import (
 from alexnet.config.signature import signature_of
 
 S = TypeVar("S", bound=Section)
+
+SYNTHETIC = "alexnet.data.Synthetic"
+_MOST_PROCESSES = 256  # threads, or workers that load images
+_OF_WEIGHTS = ("model.channels", "model.hidden", "data.num_classes")
+_OF_IMAGES = ("data.num_images", "data.num_classes", "data.size", "data.image_size")
 
 
 def check(composed: Any) -> Config:
@@ -109,16 +116,33 @@ def resolved(composed: Any) -> dict[str, Any]:
 
 def _checked(plain: Mapping[str, Any]) -> Config:
     config = _validated(schema_for(plain), plain)
-    if problem := _contradiction(config):
+    if problem := _contradiction(config) or _excess(config):
         raise ConfigError(problem)
     return config
 
 
 def _validated(schema: type[S], plain: Mapping[str, Any]) -> S:
     try:
-        return schema.model_validate(plain)
+        config = schema.model_validate(plain)
     except ValidationError as error:
         raise ConfigError(explain(error, schema, plain)) from error
+    if problems := list(_truths_taken_for_numbers(plain, config.plain())):
+        raise ConfigError("\n".join(problems))
+    return config
+
+
+def _truths_taken_for_numbers(given: Any, taken: Any, key: str = "") -> Iterator[str]:
+    """One line for each true or false that pydantic has read as 1 or 0."""
+    if isinstance(given, bool) and isinstance(taken, int | float) and given is not taken:
+        word = "true" if given else "false"
+        yield f"{key}={word} is not possible: give a number"
+    elif isinstance(given, Mapping) and isinstance(taken, Mapping):
+        for name in given.keys() & taken.keys():
+            dotted = f"{key}.{name}" if key else str(name)
+            yield from _truths_taken_for_numbers(given[name], taken[name], dotted)
+    elif isinstance(given, list) and isinstance(taken, list):
+        for one, other in zip(given, taken, strict=False):
+            yield from _truths_taken_for_numbers(one, other, key)
 
 
 def _import(names: Iterable[str]) -> None:
@@ -134,6 +158,12 @@ def _import(names: Iterable[str]) -> None:
 def _contradiction(config: Config) -> str | None:
     """What cannot be, although each value by itself could."""
     model, trainer, learning = config.model, config.trainer, config.learning
+    takes_in, size = (getattr(each, "image_size", None) for each in (model, config.data))
+    if takes_in is not None and size is not None and takes_in != size:
+        return (
+            f"data.image_size={size} is not what the network takes, model.image_size={takes_in}: "
+            "leave data.image_size out, images are brought to the network's size"
+        )
     if model.target == ALEXNET and (problem := _impossible_network(model)):
         return problem
     optimizer = learning.optimizer.target if learning.optimizer else PAPER_SGD
@@ -180,6 +210,52 @@ def _contradiction(config: Config) -> str | None:
             "drift apart: choose bf16-mixed"
         )
     return None
+
+
+def _excess(config: Config) -> str | None:
+    """What no machine of this size can hold: lower bounds, so that nothing possible is refused."""
+    # A command may be given on a machine with few cores, for others with many.
+    most = max(_MOST_PROCESSES, 4 * (os.cpu_count() or 1))
+    counts = {
+        "trainer.threads": config.trainer.threads,
+        "data.workers": getattr(config.data, "workers", 0),
+    }
+    for key, count in counts.items():
+        if count is not None and count > most:
+            return f"{key}={count} is too many for this machine: at most {most}"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for keys, needed in (
+        (_OF_WEIGHTS, _bytes_of_weights(config)),
+        (_OF_IMAGES, _bytes_of_images(config)),
+    ):
+        if needed > memory:
+            given = flatten(config.plain())
+            listed = ", ".join(f"{key}={given[key]}" for key in keys if given.get(key) is not None)
+            return (
+                f"{listed} needs at least {needed / 1e9:,.0f} GB of memory, this machine has "
+                f"{memory / 1e9:,.0f}: give smaller numbers"
+            )
+    return None
+
+
+def _bytes_of_weights(config: Config) -> int:
+    """Of the fully connected layers of AlexNet, and of their gradients, in float32."""
+    if config.model.target != ALEXNET:
+        return 0
+    widths = [config.model.channels[-1], *config.model.hidden]
+    widths.append(getattr(config.data, "num_classes", None) or 1)
+    weights = sum(inputs * outputs for inputs, outputs in pairwise(widths))
+    return 8 * weights // config.model.columns
+
+
+def _bytes_of_images(config: Config) -> int:
+    """Of images that are made in memory, a byte for each pixel of three colours."""
+    data = config.data
+    count = getattr(data, "num_images", None)
+    if data.target != SYNTHETIC or count is None:
+        return 0
+    size: int = data.size or data.image_size or 1
+    return 3 * size**2 * max(count, data.num_classes)
 
 
 def _impossible_network(model: Part) -> str | None:

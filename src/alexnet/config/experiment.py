@@ -26,7 +26,7 @@ EffectKind = Literal["difference", "ratio"]
 class Section(BaseModel):
     """A node of the configuration: these keys and no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def plain(self) -> dict[str, Any]:
         """As nested dictionaries, with the keys that people type."""

@@ -16,7 +16,7 @@ from alexnet.config.schema import (
     training_schema,
 )
 from alexnet.config.signature import NoSuchTarget
-from alexnet.config.suggest import suggest_key
+from alexnet.config.suggest import SYNONYMS, suggest_key
 from alexnet.config.trust import targets_of_files
 from alexnet.paths import CONF
 
@@ -84,6 +84,8 @@ def _explain(error: ErrorDetails, schema: type[Section], plain: Mapping[str, Any
         path.pop()
     key, given = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
+        if path[-1] in SYNONYMS and isinstance(given, Mapping) and given:
+            key = f"{key}.{next(iter(given))}"  # +optimizer.lr=0.1: what was meant is a key
         return f"unknown key {key}: {_suggest(key, schema, plain)}"
     if error["type"] == "missing" or given == "???":
         return f"{key} is missing"

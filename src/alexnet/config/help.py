@@ -1,36 +1,60 @@
-"""What --help says: read from the files of conf, without Hydra."""
+"""What --help says: read from the files of conf and of the user's own folder, without Hydra."""
 
 import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import yaml
 
 from alexnet.paths import CONF
 
 
-def _describe_files(group: str) -> str:
+def help_text(own: Sequence[Path] = ()) -> str:
+    """The help of train.py: hydra.help.template, with the lists that it asks for.
+
+    `own` are the user's folders of configuration files.
+    """
+    folders = [CONF, *own]
+    lists = {
+        "experiments": _describe_files(folders, "experiment"),
+        "groups": _describe_groups(folders),
+    }
+    template: str = yaml.safe_load((CONF / "hydra" / "lab.yaml").read_text())["help"]["template"]
+    # As Hydra writes its own interpolations: it reads this file, too.
+    return re.sub(r"\$\{describe_(\w+):\}", lambda asked: lists[asked[1]], template)
+
+
+def _describe_files(folders: Sequence[Path], group: str) -> str:
     """One line for each file of a group: its name and the first line of its header."""
     lines = []
-    for file in sorted((CONF / group).glob("*.yaml")):
+    for file in _files(folders, group):
+        if CONF not in file.parents and (problem := _problem_of(file)):
+            lines.append(f"  {file.stem:<20} (cannot be used: {problem})")
+            continue
+        text = file.read_text(encoding="utf-8")
         # The first line of an experiment may be Hydra's own: # @package _global_
-        headers = [line[2:] for line in file.read_text().splitlines() if line.startswith("# ")]
+        headers = [line[2:] for line in text.splitlines() if line.startswith("# ")]
         header = next((line for line in headers if not line.startswith("@")), "")
         lines.append(f"  {file.stem:<20} {header}")
     return "\n".join(lines)
 
 
-def _describe_groups() -> str:
+def _problem_of(file: Path) -> str | None:
+    from alexnet.config.yaml_files import problem_of  # which imports OmegaConf
+
+    return problem_of(file)
+
+
+def _describe_groups(folders: Sequence[Path]) -> str:
     """One line for each group: its name and its choices."""
-    groups = sorted(path for path in CONF.iterdir() if path.is_dir())
+    groups = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
     return "\n".join(
-        f"  {group.name:<20} {' | '.join(sorted(file.stem for file in group.glob('[!_]*.yaml')))}"
-        for group in groups
-        if group.name not in ("hydra", "experiment", "arm")
+        f"  {group:<20} {' | '.join(file.stem for file in _files(folders, group))}"
+        for group in sorted(groups - {"hydra", "experiment"})
     )
 
 
-def help_text() -> str:
-    """The help of train.py: hydra.help.template, with the lists that it asks for."""
-    lists = {"experiments": _describe_files("experiment"), "groups": _describe_groups()}
-    template: str = yaml.safe_load((CONF / "hydra" / "lab.yaml").read_text())["help"]["template"]
-    # As Hydra writes its own interpolations: it reads this file, too.
-    return re.sub(r"\$\{describe_(\w+):\}", lambda asked: lists[asked[1]], template)
+def _files(folders: Sequence[Path], group: str) -> Iterator[Path]:
+    """By name; of two of the same name the later folder's, which Hydra prefers."""
+    found = {file.stem: file for folder in folders for file in (folder / group).glob("[!_]*.yaml")}
+    yield from (found[name] for name in sorted(found))

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from annotated_types import Ge
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
 from alexnet.config.experiment import Experiment, Section
@@ -97,6 +98,12 @@ def _folder(name: str) -> str:
     return name
 
 
+def _all_or_some(steps: int) -> int:
+    if steps < 1 and steps != -1:
+        raise ValueError("give a number from 1, or -1 for as many as the epochs hold")
+    return steps
+
+
 class Part(Section):
     """A class or function, `_target_`, with its arguments."""
 
@@ -141,12 +148,19 @@ class Training(Section):
     strategy: Literal["auto", "column_parallel"]
     precision: Literal["32-true", "64-true", "16-mixed", "bf16-mixed", "bf16-true"]
     max_epochs: Positive
-    max_steps: int
+    max_steps: Annotated[int, AfterValidator(_all_or_some)]
     limit_train_batches: Positive | None
     limit_val_batches: Positive | None
     limit_test_batches: Positive | None
     threads: Positive | None
     compile: bool = False
+    # What Lightning would refuse only when a run has started.
+    accumulate_grad_batches: Positive = 1
+    check_val_every_n_epoch: Positive | None = 1
+    gradient_clip_val: Annotated[int | float, Ge(0)] | None = None
+    min_epochs: Count | None = None
+    min_steps: Count | None = None
+    overfit_batches: Annotated[int | float, Ge(0)] = 0.0
 
     if TYPE_CHECKING:
 

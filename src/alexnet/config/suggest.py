@@ -1,10 +1,10 @@
-"""What to say to someone who typed a name that does not exist. Imports nothing heavy."""
+"""Suggestions for names that do not exist. Imports nothing heavy."""
 
 import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-# What people type who come from elsewhere.
+# Names that other frameworks use.
 SYNONYMS = {
     "activation": "nonlinearity",
     "norm": "normalization",
@@ -34,7 +34,7 @@ def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
     known = {old: new for old, new in SYNONYMS.items() if new in names} | {n: n for n in names}
     if near := difflib.get_close_matches(word, known, n=1, cutoff=0.6):
         return f"did you mean {prefix}{known[near[0]]}?"
-    return f"there is {', '.join(prefix + name for name in names)}"
+    return f"available: {', '.join(prefix + name for name in names)}"
 
 
 def suggest_key(
@@ -79,10 +79,10 @@ def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> st
         return f"{group} has a value already, which {group}=NAME without a plus sign replaces"
     if "Config group override must be a string" in text:
         return "a group is chosen by the name of a file, as in model=alexnet: --help lists them"
-    if group := re.search(r"Could not find '(?:(\S+)/)?([^'/]+)'", text):
+    if group := re.search(r"Could not find '(?:(\S+)/)?([^'/]*)'", text):
         options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
         name = group[1] or "config"
-        return f"there is no {name} named {group[2]}: {did_you_mean(group[2], options)}"
+        return f"no file {name}={group[2]}: {did_you_mean(group[2], options)}"
     if file := re.search(r"Could not load '([^']+)'", text):
         return f"there is no conf/{file[1]}.yaml"
     if key := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
@@ -93,11 +93,13 @@ def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> st
                 f"{key[1]} has entries already, with which these would be mixed: "
                 f"choose another {key[1].partition('.')[0]}, one without"
             )
-        section = getattr(error.__cause__, "parent_node", None) if "." in key[1] else None
-        chosen = [str(each) for each in section or () if each != "_target_"]
+        # The keys of its section, if that is where the key is missing and not the section itself.
+        missing = getattr(error.__cause__, "full_key", None)
+        section = getattr(error.__cause__, "parent_node", None) if missing == key[1] else None
+        chosen = [str(each) for each in section or () if "." in key[1] and each != "_target_"]
         return f"unknown key {key[1]}: {suggest_key(key[1], sections, chosen)}"
     if "Ambiguous value" in text:
-        return f"{text.splitlines()[0]}: put -m before it to sweep, or [a,b] for a list"
+        return f"{text.splitlines()[0]}: --cfg shows one run; give one value, or [a,b] for a list"
     if "already at" in text:
         return text.splitlines()[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]

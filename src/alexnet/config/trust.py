@@ -1,7 +1,7 @@
-"""What a file may make us build: checkpoints and run folders name classes, whoever made them.
+"""Which classes a file may have built: checkpoints and run folders name classes, whoever made them.
 
-A command builds what it was told to: its configuration comes from the files on its search path and
-from what was typed. What a run folder names is built only if it is shipped, is a target in one of
+A command builds what its configuration names, which comes from the files on its search path and
+from the command line. What a run folder names is built only if it is shipped, is a target in one of
 these files, or is allowed by name.
 """
 
@@ -17,7 +17,7 @@ from alexnet.nested import containers
 from alexnet.paths import CONF
 
 VARIABLE = "ALEXNET_LAB_ALLOW"
-"""Of the environment, by which a command tells the processes of its runs what they may build."""
+"""The environment variable in which a command passes to its runs which classes they may build."""
 
 # Of torch, what computes. By where a class is defined, which no other name for it changes.
 _HARMLESS = ("torch.optim.", "torch.nn.modules.")
@@ -43,7 +43,7 @@ def targets_of_files(folders: Iterable[Path]) -> set[str]:
     for folder in folders:
         for file in folder.rglob("*.yaml"):
             try:
-                text = file.read_text()
+                text = file.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
                 continue
             found |= set(re.findall(r"_target_:\s*['\"]?([\w.]+)", text))
@@ -53,9 +53,9 @@ def targets_of_files(folders: Iterable[Path]) -> set[str]:
 
 
 def allowed(names: Iterable[str] = ()) -> set[str]:
-    """What is shipped, what the command has told its runs, and these names."""
-    told = os.environ.get(VARIABLE, "").split(",")
-    return {*targets_of_files([CONF]), *filter(None, told), *names}
+    """What is shipped, what the command that started this run allowed, and these names."""
+    passed = os.environ.get(VARIABLE, "").split(",")
+    return {*targets_of_files([CONF]), *filter(None, passed), *names}
 
 
 def tell_runs(*names: Iterable[str]) -> None:
@@ -76,6 +76,60 @@ def refuse_strangers(plain: Any, allow: Collection[str], where: str) -> None:
             f"{where} names {names}, which is neither shipped nor in a configuration file here, "
             f"and is not built unless you allow it: add allow=[{names}] if you trust it"
         )
+
+
+_PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
+"""Hydra makes a launcher or a sweeper of these packages alone, and only if it is one."""
+
+_LOGGING = frozenset(
+    (
+        "logging.StreamHandler",
+        "logging.FileHandler",
+        "logging.NullHandler",
+        "logging.Formatter",
+        "colorlog.ColoredFormatter",
+        "ext://sys.stdout",
+        "ext://sys.stderr",
+    )
+)
+
+
+def refuse_code_of_hydra(hydra: Mapping[Any, Any], allow: Collection[str]) -> None:
+    """Raises ConfigError that names what Hydra's own section would call, if that is not allowed.
+
+    Hydra calls every `_target_` at any depth of its callbacks, launcher and sweeper; Python's
+    logging calls what its configuration names.
+    """
+    named = [
+        (f"hydra.{section}", name)
+        for section, node in hydra.items()
+        for name in _called_in(node, is_logging=str(section).endswith("_logging"))
+    ]
+    plugins = {
+        (f"hydra.{section}", str((hydra.get(section) or {}).get("_target_")))
+        for section in ("launcher", "sweeper")
+    }
+    for section, name in named:
+        is_plugin = (section, name) in plugins and name.startswith(_PLUGINS)
+        if not is_plugin and name not in _LOGGING and name not in allow:
+            raise ConfigError(
+                f"{section} names {name}, which Hydra would call before anything else: leave it "
+                f"out, or add allow=[{name}] to the command if you trust it"
+            )
+
+
+def _called_in(node: Any, *, is_logging: bool) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_" or (is_logging and key in ("()", "class")):
+                yield str(value)
+            else:
+                yield from _called_in(value, is_logging=is_logging)
+    elif isinstance(node, list | tuple):
+        for each in node:
+            yield from _called_in(each, is_logging=is_logging)
+    elif is_logging and isinstance(node, str) and node.startswith("ext://"):
+        yield node
 
 
 def _is_harmless(target: str) -> bool:

@@ -27,7 +27,7 @@ from alexnet.data.batches import (
     check_shared_memory,
     make_loader,
 )
-from alexnet.sources.split import first_of_each_class
+from alexnet.sources.split import first_of_all_classes, first_of_each_class
 from alexnet.sources.statistics import ColorComponents, Sums
 from alexnet.vocabulary import Count, Fraction, Positive, Rate
 
@@ -277,11 +277,20 @@ class ImageModule(pl.LightningDataModule, ABC):
 
     @override
     def val_dataloader(self) -> DataLoader[Batch]:
-        return make_loader(self._batches(_loaded(self._val), seed=None), workers=self.workers)
+        limit = self.trainer.limit_val_batches if self.trainer else None
+        return self._loader_in_order(_loaded(self._val), limit)
 
     @override
     def test_dataloader(self) -> DataLoader[Batch]:
-        return make_loader(self._batches(_loaded(self._test), seed=None), workers=self.workers)
+        limit = self.trainer.limit_test_batches if self.trainer else None
+        return self._loader_in_order(_loaded(self._test), limit)
+
+    def _loader_in_order(self, data: ImageStore, limit: float | None) -> DataLoader[Batch]:
+        # Images often lie class by class: the first batches would be of classes that a short trial
+        # has hardly seen, or of one. A limit that is a fraction (1.0: all) is Lightning's affair.
+        if isinstance(limit, int) and limit * self.batch_size < len(data):
+            data = _Chosen(data, first_of_all_classes(data.labels, limit * self.batch_size))
+        return make_loader(self._batches(data, seed=None), workers=self.workers)
 
     @override
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -12,7 +12,7 @@ _NOISE_LEVELS = 32
 
 
 class Synthetic(ImageModule):
-    """Images quick to make and easy to learn, for rehearsals: one pattern per class, plus noise.
+    """Images fast to generate and easy to learn, for trial runs: one pattern per class, plus noise.
 
     `num_images` for training, a quarter as many for validation and for the test. `size` is their
     height and width in pixels, that of the network's input if None. The images do not depend on

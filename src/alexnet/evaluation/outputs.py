@@ -10,7 +10,7 @@ from torch import Tensor
 from alexnet.config.schema import ConfigError, EvaluationConfig
 from alexnet.evaluation.ensemble import Member
 from alexnet.evaluation.errors import TOP, Tally, credits, interval
-from alexnet.files import replacing
+from alexnet.files import cell, replacing
 from alexnet.model import SavedNet
 
 
@@ -66,7 +66,7 @@ def predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
             values, classes = (each.tolist() for each in probabilities.topk(count))
             for image, truth, *found in zip(images, truths, classes, values, strict=True):
                 pairs = ((names[i], f"{value:.6g}") for i, value in zip(*found, strict=True))
-                writer.writerow([image, *truth, *itertools.chain(*pairs)])
+                writer.writerow(map(cell, [image, *truth, *itertools.chain(*pairs)]))
 
         yield write
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet.config.experiment import Experiment
+from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
@@ -48,6 +50,10 @@ HOW_TO_READ_SEARCH = """
   same runs as the comparison, in all arms alike."""
 
 
+REHEARSAL = "REHEARSAL: "
+"""Before the name of a sweep whose runs saw a few batches of each epoch."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What was written, and what it says."""
@@ -70,7 +76,8 @@ class Report:
     def line(self) -> str:
         """Experiment, data set, verdict and answer, for a log."""
         verdict = _short_verdict(self.comparison)
-        return f"{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
+        kind = REHEARSAL if self.sweep.is_rehearsal else ""
+        return f"{kind}{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
 
 def write_report(folder: str | Path) -> Report:
@@ -119,7 +126,7 @@ def _write_table(sweep: Sweep, path: Path) -> None:
     table = sweep.runs.assign(
         measure=[each.value for each in outcomes], censored=[each.censored for each in outcomes]
     )
-    table.to_csv(path, index=False)
+    table.map(cell).to_csv(path, index=False)
 
 
 def _swap(new: Path, target: Path) -> None:
@@ -140,7 +147,8 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
     nothing = "no claim to compare with" if comparison.claimed else "nothing to compare"
     verdict = comparison.verdict or nothing
     parts = [
-        f"# {experiment.name}{section} on {sweep.data}",
+        f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}",
+        sweep.is_rehearsal and "A trial run on a few batches: its numbers are no evidence.",
         f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**.",
         experiment.claim and f"> {' '.join(experiment.claim.split())}",
         *_paper(experiment),
@@ -162,7 +170,9 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
         "Files: `table.csv` (one row per run), `verdict.json` (this page for programs; errors are "
         "fractions between 0 and 1).",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    # Names and causes are not ours; what stands in code is shown as it is.
+    return re.sub(r"(`[^`\n]*`)|<", lambda found: found[1] or "&lt;", text)
 
 
 def _paper(experiment: Experiment) -> Iterator[str]:
@@ -372,7 +382,10 @@ def _code(provenance: Mapping[str, Any]) -> str:
 
 def _listed(content: Any) -> str:
     if isinstance(content, dict):
-        return ", ".join(f"{key} {_listed(value)}" for key, value in content.items())
+        return ", ".join(
+            f"no {key}" if value == [] else f"{key} {_listed(value)}"
+            for key, value in content.items()
+        )
     if isinstance(content, list):
         return " + ".join(map(_listed, content))
     return "not recorded" if content is None else str(content)

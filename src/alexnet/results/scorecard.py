@@ -15,7 +15,7 @@ def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
     kinds: dict[str, list[Report]] = {
         "Claims of the paper": [],
         "Sweeps without a claim": [],
-        "Rehearsals, on a few batches: no evidence": [],
+        "Trial runs, on a few batches: no evidence": [],
     }
     claims, others, rehearsals = kinds.values()
     for report in reports:

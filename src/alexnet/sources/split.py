@@ -76,6 +76,14 @@ def first_of_each_class(labels: np.ndarray, fraction: float) -> np.ndarray:
     return np.flatnonzero(_of_each_class(labels, counts, np.random.default_rng(_SEED)))
 
 
+def first_of_all_classes(labels: np.ndarray, count: int) -> np.ndarray:
+    """Sorted rows of `count` images: the first of every class, then the second, and so on."""
+    order = np.argsort(labels, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(labels)) - np.searchsorted(labels[order], labels[order])
+    return np.sort(np.lexsort((labels, rank))[:count])
+
+
 def _of_each_class(
     labels: np.ndarray, counts: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:

@@ -32,6 +32,9 @@ from alexnet.run.provenance import command_line
 
 log = logging.getLogger("alexnet.sweep")
 
+MOST_RUNS = 10_000
+"""Of one command."""
+
 _LONGEST_NAME = 200  # bytes; a file system has 255, and .partial and the like are added
 
 
@@ -86,14 +89,25 @@ class ComposedArm:
 
 
 def levels_of(override: Override) -> list[str]:
-    """Of a swept key; one for a plain value. Raises ConfigError for an interval."""
+    """Of a swept key; one for a plain value.
+
+    Raises ConfigError for an interval, for no level, and for more than a sweep can have.
+    """
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
     if not override.is_discrete_sweep():
         raise ConfigError(
-            f"{override.input_line}: an interval has no end of levels; list them, or use range()"
+            f"{override.input_line}: interval() is continuous: list the levels, or use range()"
         )
-    return list(override.sweep_string_iterator())
+    levels = list(itertools.islice(override.sweep_string_iterator(), MOST_RUNS + 1))
+    if not levels:
+        raise ConfigError(
+            f"{override.input_line} has no levels: no name or number matches. List the levels, as "
+            f"in {override.key_or_group}=A,B"
+        )
+    if len(levels) > MOST_RUNS:
+        raise ConfigError(f"{override.input_line} has too many levels: at most {MOST_RUNS}")
+    return levels
 
 
 def plain_key(key: str) -> str:

@@ -2,10 +2,13 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
+from alexnet.config.explain import sections
+from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError
+from alexnet.config.suggest import suggest_key
 from alexnet.folders.sweep import SweepDir
 from alexnet.run.images import REMEDY, contradiction, identify, images_before
 from alexnet.run.loggers import missing_package
@@ -15,6 +18,19 @@ from alexnet.sweep.devices import gpus_here
 from alexnet.sweep.plan import PlannedRun
 
 log = logging.getLogger("alexnet.sweep")
+
+
+def refuse_unknown_factors(runs: Sequence[PlannedRun], swept: Collection[str]) -> None:
+    """What an experiment compares, or searches, is a key of some run, or is swept."""
+    keys = {key for run in runs for key in flatten(run.config.plain())}
+    known = {*keys, *swept, *Config.model_fields}
+    experiment = runs[0].config.experiment
+    named = [("factor", key) for key in experiment.factor]
+    named += [("search", experiment.search)] if experiment.search else []
+    for name, key in named:
+        if key not in known and key != "arm":
+            near = suggest_key(key, sections(plain=runs[0].config.plain()))
+            raise ConfigError(f"experiment.{name}: unknown key {key}: {near}")
 
 
 def starts_of(runs: Sequence[PlannedRun]) -> dict[str, str]:

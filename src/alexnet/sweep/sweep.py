@@ -1,5 +1,6 @@
 import itertools
 import logging
+import math
 import os
 import re
 import sys
@@ -15,7 +16,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from alexnet.config.check import check, read_stored
+from alexnet.config.check import check, load, read_stored
+from alexnet.config.grammar import quoted
 from alexnet.config.names import flatten, is_at_or_below
 from alexnet.config.schema import Config, ConfigError
 from alexnet.config.suggest import did_you_mean
@@ -28,6 +30,7 @@ from alexnet.paths import python_path
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.devices import Devices
 from alexnet.sweep.plan import (
+    MOST_RUNS,
     ComposedArm,
     PlannedRun,
     join_plan,
@@ -45,6 +48,7 @@ from alexnet.sweep.preflight import (
     refuse_missing_packages,
     refuse_other_images,
     refuse_outside,
+    refuse_unknown_factors,
     refuse_what_is_not_here,
     starts_of,
 )
@@ -71,7 +75,7 @@ class ExperimentSweep:
 
     What is swept is the product of the levels in `params` (an experiment file's) and on the command
     line, where a key replaces its levels in the file. `max_seeds` and `max_runs` cut it down for
-    rehearsals. `config` is what Hydra has composed of the command, `loader` composes each arm, and
+    trial runs. `config` is what Hydra has composed of the command, `loader` composes each arm, and
     `make_launcher` makes the launcher that it names.
     """
 
@@ -91,6 +95,11 @@ class ExperimentSweep:
         self.params = {str(key): str(levels) for key, levels in params.items()}
         # Of version 0.1 are the rates under arms.lr.
         self.arms = {str(name): arm or {} for name, arm in config.arms.items() if name != "lr"}
+        for key, most in (("max_runs", max_runs), ("max_seeds", max_seeds)):
+            if most is not None and (type(most) is not int or most < 1):
+                raise ConfigError(
+                    f"hydra.sweeper.{key}={most} is not possible: give a number from 1, or null"
+                )
         self.max_runs = max_runs
         self.max_seeds = max_seeds
         self._compositions: dict[tuple[str | None, ...], DictConfig] = {}
@@ -168,10 +177,12 @@ class ExperimentSweep:
         """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         run = find_run(Path(self.config.resume).expanduser().resolve())
-        may_build = allowed(
-            [*targets_of_files(self._folders()), *check(without_hydra(self.config)).allow]
-        )
+        allow = self.config.allow
+        names = [allow] if isinstance(allow, str) else list(allow)
+        may_build = allowed([*targets_of_files(self._folders()), *names])
         refuse_strangers(OmegaConf.to_container(read_stored(run.config)), may_build, str(run.path))
+        load(run.config, allow=may_build)  # a key that is wrong there is not the command's mistake
+        check(without_hydra(self.config))
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
@@ -212,7 +223,7 @@ class ExperimentSweep:
         seeds = axes.pop("seed")
         axes["seed"] = seeds[: self.max_seeds]
         if len(seeds) > len(axes["seed"]):
-            log.info("rehearsal: seed %s alone, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
+            log.info("trial run: seed %s only, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
         if "resume" in axes:
             raise ConfigError("one run at a time: resume=RUN_FOLDER")
         if "+experiment" in axes:
@@ -243,12 +254,14 @@ class ExperimentSweep:
     def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
         """Every combination, composed and checked."""
         self._refuse_unknown_arms(axes.get(ARM, []))
+        if (count := math.prod(map(len, axes.values()))) > MOST_RUNS:
+            raise ConfigError(f"these are {count} runs: at most {MOST_RUNS} in one command")
         combinations = [
             dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
         ]
         chosen = spread(combinations, self.max_runs)
         if len(chosen) < len(combinations):
-            log.info("rehearsal: %d of %d runs", len(chosen), len(combinations))
+            log.info("trial run: %d of %d runs", len(chosen), len(combinations))
         self._refuse_what_arms_set(fixed, axes)
         runs = []
         arms: dict[tuple[str, ...], ComposedArm] = {}  # composing and resolving are slow
@@ -277,6 +290,7 @@ class ExperimentSweep:
                 f"two levels or seeds are the same, or cannot be told apart by the name {first}: "
                 "name each once"
             )
+        refuse_unknown_factors(runs, [plain_key(key) for key in axes])
         return runs
 
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
@@ -325,7 +339,7 @@ class ExperimentSweep:
                 raise ConfigError(f"{ARM}={arm}: {name} is no experiment that has arms")
             if arm not in self.arms:
                 raise ConfigError(
-                    f"{ARM}={arm}: {name} has no such arm, {did_you_mean(arm, self.arms)}"
+                    f"{ARM}={arm}: {name} has no such arm: {did_you_mean(arm, self.arms)}"
                 )
 
     def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
@@ -409,7 +423,11 @@ class ExperimentSweep:
         with open_dict(self.config.hydra):
             self.config.hydra.sweep.dir = str(sweep.path)
         jobs = [
-            [*run.overrides, f"hydra.sweep.dir='{sweep.path}'", f"hydra.sweep.subdir={run.name}"]
+            [
+                *run.overrides,
+                f"hydra.sweep.dir={quoted(str(sweep.path))}",
+                f"hydra.sweep.subdir={run.name}",
+            ]
             for run in runs
         ]
         # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
