@@ -352,6 +352,10 @@ def main() -> int | str:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for module in _NEEDED_BY_RUNS:
         importlib.import_module(module)
+    from alexnet.model import LRN_KERNEL
+
+    if LRN_KERNEL == "numba":
+        importlib.import_module("alexnet.model.lrn_kernel").load_kernels()
     import numpy
 
     from alexnet.config.schema import training_schema
