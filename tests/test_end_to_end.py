@@ -112,6 +112,17 @@ def three_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return outputs
 
 
+def test_a_run_with_a_logger_prints_no_warning(train: Train, tmp_path: Path):
+    tiny = ("data=synthetic", "data.num_images=32", "trainer.max_epochs=1")
+    logger = "+logger.mine._target_=lightning.pytorch.loggers.CSVLogger"
+
+    done = train(*tiny, logger, f"+logger.mine.save_dir={tmp_path}/logs")
+
+    [run] = the_sweep(tmp_path / "outputs").runs()
+    assert done.returncode == 0, done.stderr
+    assert "arning" not in run.log.read_text()
+
+
 def test_the_same_command_gives_the_same_numbers_forked_or_not(
     three_epochs: Path, train: Train, tmp_path: Path
 ):

@@ -341,12 +341,14 @@ def _what_was_asked_for() -> Any:
 
 
 def _hush_lightning() -> None:
-    """Of Lightning, what is wrong; not which devices it sees, nor what it would like to sell."""
+    """Silence Lightning below WARNING, and the warnings of it that do not apply here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # It is: our sampler goes on with the very batch.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+    # Loggers are given every epoch, and the steps that the recorder chooses.
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     # What we log is counted over all processes already.
     warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True.*")
