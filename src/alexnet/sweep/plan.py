@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
 from alexnet.config.check import load
+from alexnet.config.experiment import same_level
 from alexnet.config.names import NOT_PART_OF_THE_NAME, confounds, name_of_0_1, sweep_name
+from alexnet.config.registration import register
 from alexnet.config.schema import FORMAT, Config, ConfigError
 from alexnet.files import replacing
 from alexnet.folders.run import RunDir
@@ -143,10 +145,19 @@ def join_plan(
     old: Mapping[str, Any],
     experiment: Mapping[str, Any],
     swept: list[str],
-    runs: Iterable[PlannedRun],
+    runs: Sequence[PlannedRun],
     levels: Mapping[str, Sequence[str]],
+    *,
+    is_reported: bool = False,
 ) -> dict[str, Any]:
-    """The plan of the folder: what was there and what is new, first levels first."""
+    """The plan of the folder: what was there and what is new, first levels first.
+
+    A new plan is registered. Seeds that join one of which there is a report are noted as a look.
+    """
+    before = {each["seed"] for each in old.get("runs", {}).values()}
+    looks = list(old.get("looks", []))
+    if is_reported and {run.config.seed for run in runs} - before:
+        looks.append(len(before))
     planned = dict(old.get("runs", {}))
     for run in runs:
         planned[run.name] = {"arm": run.arm, "seed": run.config.seed}
@@ -154,17 +165,26 @@ def join_plan(
     def rank(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
         arm, seed = entry[1]["arm"], entry[1]["seed"]
         places = [
-            order.index(str(arm[key])) if str(arm[key]) in order else len(order)
+            next(
+                (place for place, level in enumerate(order) if same_level(level, arm[key])),
+                len(order),
+            )
             for key, order in levels.items()
             if key in arm
         ]
         return (*places, seed)
 
+    ranked = dict(sorted(planned.items(), key=rank))
+    trainer = runs[0].config.trainer
+    budget = {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps}
+    registered = old.get("registered") if old else register(experiment, ranked, budget=budget)
     return {
         "experiment": dict(experiment),
         "command": command_line(),
         "swept": swept,
-        "runs": dict(sorted(planned.items(), key=rank)),
+        "registered": registered,
+        "looks": looks,
+        "runs": ranked,
     }
 
 

@@ -113,7 +113,10 @@ class ExperimentSweep:
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
-            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes))
+            plan = join_plan(
+                sweep.read_plan(), experiment, swept, runs, self._levels(axes),
+                is_reported=(sweep.report / "verdict.json").is_file(),
+            )  # fmt: skip
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_finished]
             announce(sweep, runs, left)
@@ -264,9 +267,9 @@ class ExperimentSweep:
         swept = [plain_key(key) for key in axes if key != "seed"]
         factors = experiment["factor"] = experiment["factor"] or swept
         baseline = experiment["baseline"] or before.get("baseline")
-        if isinstance(baseline, str) and len(factors) == 1:
+        if baseline is not None and not isinstance(baseline, dict) and len(factors) == 1:
             baseline = {factors[0]: baseline}
-        if not baseline:  # the first as typed in the command that made the sweep
+        if baseline is None:  # the first as typed in the command that made the sweep
             first = {plain_key(key): levels[0] for key, levels in self._levels(axes).items()}
             baseline = {key: yaml.safe_load(first[key]) for key in factors if key in first}
         experiment["baseline"] = baseline
