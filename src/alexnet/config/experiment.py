@@ -153,7 +153,8 @@ class Claim(Section):
     `by` says whose it is: the paper's, that of a log of 2012, or ours. `data` (a file of conf/data)
     and `network` (a class) are where it was made: elsewhere the same experiment is an analogue and
     gets no verdict on the claim. `direction` is what the baseline is, compared with `levels` (none:
-    every other level): better, worse or equal. `measure` and `effect` replace the experiment's.
+    every other level): better, worse or equal; "value" claims the measure itself.
+    `measure` and `effect` replace the experiment's.
     """
 
     by: Literal["paper", "log", "us"]
@@ -161,7 +162,7 @@ class Claim(Section):
     data: str | None = None
     network: str | None = None
     levels: tuple[str | float | bool, ...] = ()
-    direction: Literal["better", "worse", "equal"] = "better"
+    direction: Literal["better", "worse", "equal", "value"] = "better"
     size: Size | None = None
     measure: Measure | None = None
     effect: EffectKind | None = None
@@ -171,6 +172,8 @@ class Claim(Section):
     def _equality_has_a_margin(self) -> "Claim":
         if (self.direction == "equal") != (self.size is not None and self.size.kind == "within"):
             raise ValueError("direction: equal goes with size: {kind: within, margin: ...}")
+        if self.direction == "value" and self.size is None:
+            raise ValueError("direction: value needs a size: the value that is claimed")
         return self
 
 

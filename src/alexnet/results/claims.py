@@ -96,12 +96,11 @@ def judge(
     ):
         settled = _settled(direction, p)
         settled_size = _settled(size, p_size) if size else None
-        if claim.direction == "equal" and settled_size is not None:
-            words: dict[SizeVerdict, DirectionVerdict] = {
-                "equivalent": "agrees",
-                "different": "disagrees",
-            }
-            verdict = words.get(settled_size.verdict, "undecided")
+        if claim.direction in ("equal", "value") and settled_size is not None:
+            is_so = settled_size.verdict in ("equivalent", "compatible")
+            is_undecided = settled_size.verdict == "undecided"
+            verdict: DirectionVerdict = "agrees" if is_so else "disagrees"
+            verdict = "undecided" if is_undecided else verdict
             settled = Judged(
                 verdict=verdict,
                 p=settled_size.p,
@@ -135,7 +134,7 @@ def _settled(question: Judged[Any], p_adjusted: float | None) -> Judged[Any]:
 def _direction(
     claim: Claim, about: Experiment, effects: Sequence[Effect]
 ) -> Judged[DirectionVerdict]:
-    if claim.direction == "equal" or not effects:
+    if claim.direction in ("equal", "value") or not effects:
         return Judged(verdict="undecided", why=_why_untested(effects))
     is_above = about.measure.lower_is_better == (claim.direction == "better")
     sides = [effect.evidence(about.no_effect) for effect in effects]

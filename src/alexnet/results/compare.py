@@ -16,6 +16,7 @@ from alexnet.results.effects import (
     by_cell,
     effects_of,
     level_label,
+    value_of,
 )
 
 Verdict = Literal["agrees", "disagrees", "no clear difference", "too few finished runs"]
@@ -92,6 +93,11 @@ def compare(
 
     def of_claim(claim: Claim) -> tuple[Claim, Experiment, tuple[Effect, ...]]:
         about = experiment.about(claim)
+        if claim.direction == "value":
+            mine = (
+                outcomes if claim.measure is None or measured is None else measured(claim.measure)
+            )
+            return claim, about, tuple(map(value_of, arms_of(mine, keys)))
         if problem:
             return claim, about, ()
         if claim.measure is None or measured is None:
@@ -201,7 +207,7 @@ def _claimed(
     results: Sequence[ClaimResult], effects: Sequence[Effect], experiment: Experiment
 ) -> tuple[Effect, ...]:
     """Effects on the experiment's measure that a claim is about, or could be."""
-    if not experiment.claims:
+    if all(claim.direction == "value" for claim in experiment.claims):
         return _of_claim(Claim(by="us", text=""), effects, experiment)
     of_claims = [each for result in results if not result.claim.measure for each in result.effects]
     return tuple(effect for effect in effects if effect in of_claims)
@@ -213,6 +219,8 @@ def _papers_effect(results: Sequence[ClaimResult], experiment: Experiment) -> Ef
     first = results[0]
     is_one_factor = len({key for effect in first.effects for key in effect.levels}) == 1
     is_printed = first.claim.by != "us" and first.claim.measure is None
+    if first.claim.direction == "value":
+        return None
     return first.effects[0] if is_printed and is_one_factor and first.counts else None
 
 
@@ -235,7 +243,8 @@ def _verdict(
 
     None where nothing was compared, however many runs there are, and where nothing was claimed.
     """
-    if not claimed:
+    is_value = bool(results) and results[0].claim.direction == "value"
+    if not claimed and not is_value:
         return None
     if min([arm.n for arm in arms] + [effect.n for effect in claimed]) < 2:
         return "too few finished runs"

@@ -218,6 +218,23 @@ def _cell(outcome: Outcome, keys: Iterable[str]) -> Cell:
     return tuple(outcome.arm.get(key) for key in keys)
 
 
+def value_of(arm: Arm) -> Effect:
+    """The measure of an arm as if it were an effect: for claims about a value, not a difference."""
+    values = arm.reached
+    return Effect(
+        levels={"value": (arm.label, None)},
+        kind="difference",
+        seeds=tuple(each.seed for each in arm.measured),
+        values=arm.values,
+        mean=arm.mean,
+        ci95=arm.ci95,
+        bound="lower" if arm.limits else None,
+        left_out=tuple(each.seed for each in arm.outcomes if each.value is None),
+        scale=values,
+        is_conditional=any(each.fate == "diverged" and each.value is None for each in arm.outcomes),
+    )
+
+
 def by_cell(outcomes: Iterable[Outcome], keys: Sequence[str]) -> dict[Cell, list[Outcome]]:
     """Outcomes by the levels that they have of those keys."""
     cells: dict[Cell, list[Outcome]] = {}

@@ -391,7 +391,8 @@ def _verdict(comparison: Comparison) -> str:
     """That of the first claim, or why there is none."""
     if comparison.problem:
         return comparison.problem.partition(":")[0].partition(",")[0]
-    if not comparison.claimed:
+    is_value = bool(comparison.claims) and comparison.claims[0].claim.direction == "value"
+    if not comparison.claimed and not is_value:
         return "nothing to compare"
     if comparison.verdict == "too few finished runs" or not comparison.claims:
         return comparison.verdict or "no claim to compare with"
@@ -423,7 +424,7 @@ def _claims(comparison: Comparison) -> Iterator[str]:
             [
                 str(number),
                 wording.name_of_measure(result.experiment.measure),
-                result.direction.verdict if claim.direction != "equal" else "-",
+                result.direction.verdict if claim.direction in ("better", "worse") else "-",
                 wording.p_value(result.direction.p),
                 wording.p_value(result.direction.p_adjusted),
                 wording.size_claimed(result),

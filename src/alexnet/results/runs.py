@@ -146,7 +146,7 @@ class Sweep:
                 value = values.iloc[-1] if len(values) else None
             if value is None or pd.isna(value):
                 return None, False
-            return float(value), False
+            return float(str(value)), False
         curve = self.curve(row["run"], measure.metric)
         if curve.empty:
             return None, False
@@ -171,8 +171,9 @@ class Sweep:
             return reached, False
         trainer = self.configs[row["run"]].get("trainer") or {}
         budget = trainer.get("max_epochs")
-        is_known = isinstance(budget, int) and budget > 0
-        return (float(budget) if is_known else reached), True
+        if isinstance(budget, int) and budget > 0:
+            return float(budget), True
+        return reached, True
 
     def curve(self, run: str, metric: str) -> pd.DataFrame:
         """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""

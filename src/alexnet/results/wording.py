@@ -210,14 +210,18 @@ def verdict_of(result: ClaimResult) -> str:
     if result.cut:
         return "not judged: runs cut short"
     direction: str = result.direction.verdict
-    size = result.size.verdict if result.size else None
-    if result.claim.direction == "equal":
+    size: str | None = result.size.verdict if result.size else None
+    words = direction
+    if result.claim.direction == "value":
+        assert size is not None
+        words = size
+    elif result.claim.direction == "equal":
         assert size is not None
         assert result.claim.size is not None
         margin = size_value(result.claim.size.margin, result, is_margin=True)
         words = f"equivalent within {margin}" if size == "equivalent" else size
-    else:
-        words = f"{direction}, {size}" if size not in (None, "undecided") else direction
+    elif size not in (None, "undecided"):
+        words = f"{direction}, {size}"
     return f"analogue: {words}" if result.elsewhere else words
 
 
@@ -242,6 +246,8 @@ def size_value(number: float | None, result: ClaimResult, *, is_margin: bool = F
         return "-"
     if result.experiment.effect == "ratio":
         return f"a factor of {number:.3g}" if is_margin else f"{number:.3g} times"
+    if result.claim.direction == "value" and not is_margin:
+        return value(number, result.experiment.measure)
     text = paper_value(number, result.experiment)
     return text.lstrip("+") if is_margin else text
 
