@@ -104,6 +104,15 @@ def test_the_report_tells_what_differed_beyond_the_factor_and_where_it_came_from
     assert "torch 2.7.0" in text
 
 
+def test_the_ratio_is_shown_at_ten_thresholds(three_seeds: Path):
+    write_report(three_seeds)
+    table = readme(three_seeds).partition("## At other thresholds")[2].partition("##")[0]
+    rows = [row.split(" | ") for row in table.splitlines() if " % |" in row]
+    assert [row[0].strip("| ") for row in rows][::9] == ["60 %", "15 %"]
+    assert len(rows) == 10
+    assert [row[1][:4] for row in rows if "25 %" in row[0]] == ["4.00"]
+
+
 def test_the_table_has_a_row_per_run(three_seeds: Path):
     write_report(three_seeds)
     with (three_seeds / "report" / "table.csv").open() as file:

@@ -124,9 +124,7 @@ def judge(
 
 def _settled(question: Judged[Any], p_adjusted: float | None) -> Judged[Any]:
     """The verdict, if it stands after the adjustment."""
-    if p_adjusted is None or question.verdict == "undecided":
-        return question
-    if p_adjusted > LEVEL:
+    if p_adjusted is not None and p_adjusted > LEVEL:
         return replace(question, verdict="undecided", p_adjusted=p_adjusted)
     return replace(question, p_adjusted=p_adjusted)
 

@@ -13,10 +13,12 @@ from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
 from alexnet.results.compare import Comparison, compare
-from alexnet.results.effects import Fate, Outcome, level_label
+from alexnet.results.effects import Effect, Fate, Outcome, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.statistics import holm
 from alexnet.results.verdict_file import verdict_content
+
+THRESHOLDS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15)
 
 HOW_TO_READ = """
 - An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
@@ -158,6 +160,7 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
         *_best(comparison, experiment),
         *_effects(comparison, experiment),
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in draw[1:]),
+        *_sensitivity(sweep, comparison),
         "## What was the same, and what was not",
         _settings(sweep, comparison),
         *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
@@ -249,6 +252,38 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
     if comparison.contains_paper_value is not None:
         does = "contains" if comparison.contains_paper_value else "does not contain"
         yield f"The interval {does} the paper's value."
+
+
+def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
+    """The same effects at other thresholds: a verdict should not hang on one of them."""
+    experiment = sweep.experiment
+    measure = experiment.measure
+    is_share = measure.described.is_fraction and measure.described.better == "lower"
+    if measure.kind == "final" or not is_share or not comparison.claimed or comparison.searched:
+        return
+    yield "## At other thresholds"
+    effects = [effect.of for effect in comparison.claimed]
+    rows = []
+    for threshold in sorted({*THRESHOLDS, measure.threshold or 0.0}, reverse=True):
+        at = measure.model_copy(update={"threshold": threshold})
+        there = compare(
+            sweep.outcomes(at), experiment=experiment.model_copy(update={"measure": at})
+        )
+        found = {effect.of: effect for effect in there.claimed}
+        cells = (_with_interval(found[of], experiment) for of in effects)
+        rows.append([f"{100 * threshold:g} %", *cells])
+    yield _table(["threshold", *effects], rows)
+    yield (
+        f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs got there. "
+        "Runs that end at their threshold say nothing of those below it. These rows are no tests."
+    )
+
+
+def _with_interval(effect: Effect, experiment: Experiment) -> str:
+    if effect.mean is None:
+        return "-"
+    ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
+    return f"{wording.effect_value(effect.mean, experiment)} ({ends})"
 
 
 def _settings(sweep: Sweep, comparison: Comparison) -> str:

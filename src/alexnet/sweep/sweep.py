@@ -108,7 +108,7 @@ class ExperimentSweep:
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, choice, swept, runs)
         experiment = self._experiment(base, axes, sweep.read_plan().get("experiment", {}))
-        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
+        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_settled])
         refuse_other_images(sweep, runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
@@ -118,7 +118,7 @@ class ExperimentSweep:
                 is_reported=(sweep.report / "verdict.json").is_file(),
             )  # fmt: skip
             sweep.write_plan(plan)
-            left = [run for run in runs if not sweep.run(run.name).is_finished]
+            left = [run for run in runs if not sweep.run(run.name).is_settled]
             announce(sweep, runs, left)
             code = self._launch(sweep, left)
             if code is Exit.WRONG:

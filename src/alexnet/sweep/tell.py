@@ -18,13 +18,14 @@ def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[Planned
     )  # fmt: skip
     for run in runs:
         if run not in left:
-            log.info("  finished before: %s", run.name)
+            how = "finished" if sweep.run(run.name).is_finished else "diverged"
+            log.info("  %s before: %s", how, run.name)
 
 
 def summarize(
     sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]
 ) -> list[PlannedRun]:
-    """Say how every run ended; those that did not finish."""
+    """Say how every run ended; those that failed. To diverge is a result, and no failure."""
     failed = []
     for run in runs:
         folder = sweep.run(run.name)
@@ -33,10 +34,12 @@ def summarize(
             error = 100 * folder.read_result()["metrics"]["test/error"]
             log.info("  %-36s %-16s test error %.1f %%", run.name, how, error)
             continue
-        failed.append(run)
         status = folder.read_status()
         why = status.get("error", status.get("cause", ""))
-        log.info("  %-36s %-16s %s", run.name, folder.state, why)
+        state = "diverged" if folder.has_diverged else folder.state
+        log.info("  %-36s %-16s %s", run.name, state, why)
+        if not folder.has_diverged:
+            failed.append(run)
         if status:
             log.info("  %-36s %-16s see %s", "", "", folder.log)
     return failed
