@@ -99,6 +99,20 @@ def test_more_seeds_join_the_plan_first_levels_first():
     ]
 
 
+def test_a_plan_is_ordered_by_value_registered_once_and_notes_looks():
+    levels = {"model.dropout": ["0", "0.5"]}
+    first = join_plan({}, {}, [], plan("model.dropout=0.5,0"), levels)
+    runs = plan("model.dropout=0,0.5", "seed=0,1")
+
+    unseen = join_plan(first, {}, [], runs, levels)
+    seen = join_plan(first, {}, [], runs, levels, is_reported=True)
+
+    assert [run["arm"]["model.dropout"] for run in first["runs"].values()] == [0.0, 0.5]
+    assert first["registered"]["content"]["seeds"] == [0]
+    assert seen["registered"] == first["registered"]
+    assert (first["looks"], unseen["looks"], seen["looks"]) == ([], [], [1])
+
+
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
     with (
         hold(tmp_path),
