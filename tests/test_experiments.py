@@ -110,7 +110,7 @@ def rates(arm: str) -> list[dict[str, float]]:
 
 
 def test_one_rate_for_all_means_that_biases_fall_with_their_weights():
-    for rate in rates("bias_rate_and_decay"):
+    for rate in rates("bias_rate"):
         assert rate["biases"] == rate["weights"]
         assert rate["conv1_biases"] == rate["conv1_weights"]
 

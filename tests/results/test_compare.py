@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
-from alexnet.config.experiment import Experiment, Measure, Paper
-from alexnet.results.compare import Comparison, Level, Outcome, compare, epochs_to_error, t_interval
+from alexnet.config.experiment import Experiment, Level, Measure, Paper
+from alexnet.results.compare import Comparison, compare
+from alexnet.results.crossing import epochs_to_error
+from alexnet.results.effects import Outcome
+from alexnet.results.statistics import t_interval
 
 NONLINEARITY = "model.nonlinearity"
 
@@ -167,20 +170,22 @@ def test_an_arm_with_a_censored_run_has_a_limit_and_no_mean():
 
 
 def test_censored_on_the_other_side_the_ratio_is_a_lower_bound():
-    result = relu_tanh(arm("relu", [5.0, 5.0]), arm("tanh", [40.0, 40.0], censored=[0, 1]))
+    result = relu_tanh(arm("relu", [5.0, 5.05]), arm("tanh", [40.0, 40.0], censored=[0, 1]))
     [effect] = result.effects
     assert effect.bound == "lower"
-    assert effect.mean == pytest.approx(8)
-    assert effect.ci95 == (pytest.approx(8), None)
+    # ln 8 and ln 7.9208: mean 2.074466, half = 12.706205 * 0.00995033 / 2
+    assert effect.mean == pytest.approx(math.exp(2.074466), rel=1e-5)
+    assert effect.ci95 == (pytest.approx(math.exp(2.074466 - 0.063215), rel=1e-5), None)
     assert result.verdict == "agrees"
     assert result.contains_paper_value is False  # the ratio is above 8, the paper's is 6
 
 
 def test_censored_in_the_baseline_the_ratio_is_an_upper_bound():
-    result = relu_tanh(arm("relu", [40.0, 40.0], censored=[0]), arm("tanh", [10.0, 10.0]))
+    result = relu_tanh(arm("relu", [40.0, 40.0], censored=[0]), arm("tanh", [10.0, 10.1]))
     [effect] = result.effects
     assert effect.bound == "upper"
-    assert effect.ci95 == (None, pytest.approx(0.25))
+    # ln 0.25 and ln 0.2525: mean -1.381319, half = 12.706205 * 0.00995033 / 2
+    assert effect.ci95 == (None, pytest.approx(math.exp(-1.381319 + 0.063215), rel=1e-5))
     assert result.verdict == "disagrees"
 
 
@@ -281,8 +286,8 @@ def test_the_verdict_is_about_the_factors_of_the_experiment_alone():
     cells = {
         ("relu", "a"): [1.0, 1.1],
         ("relu", "b"): [1.0, 1.1],
-        ("tanh", "a"): [6.0, 6.6],
-        ("tanh", "b"): [6.0, 6.6],
+        ("tanh", "a"): [6.0, 6.7],
+        ("tanh", "b"): [6.0, 6.7],
     }
     result = compare(grid(cells, keys), experiment=experiment())
     assert len(result.effects) == 3
@@ -427,7 +432,7 @@ def test_only_the_levels_of_the_claim_decide_the_verdict_and_meet_the_paper():
     outcomes = [
         outcome({NONLINEARITY: level}, seed, value)
         for level, values in (
-            ("relu", (0.30, 0.31, 0.32)), ("same", (0.30, 0.31, 0.32)), ("tanh", (0.40, 0.41, 0.42))
+            ("relu", (0.30, 0.31, 0.32)), ("same", (0.30, 0.31, 0.32)), ("tanh", (0.40, 0.42, 0.42))
         )
         for seed, value in enumerate(values)
     ]  # fmt: skip
@@ -438,3 +443,119 @@ def test_only_the_levels_of_the_claim_decide_the_verdict_and_meet_the_paper():
     assert compared.verdict == "agrees"
     assert [effect.other for effect in compared.claimed] == ["tanh"]
     assert [effect.other for effect in compared.effects] == ["same", "tanh"]
+
+
+# What a reviewer would object to
+
+
+def levels(key: str, values: dict[Level, Sequence[float]]) -> list[Outcome]:
+    return [
+        outcome({key: level}, seed, value)
+        for level, by_seed in values.items()
+        for seed, value in enumerate(by_seed)
+    ]
+
+
+@pytest.mark.parametrize("typed", [(0, 0.5), (0.0, 0.5), (0.5, 0), ("0.0", "5e-1")])
+@pytest.mark.parametrize("named", [0.5, "0.5"])
+def test_the_baseline_is_the_named_value_however_and_in_whatever_order_it_was_typed(
+    typed: tuple[Level, Level], named: Level
+):
+    outcomes = [
+        outcome({"model.dropout": level}, seed, 0.3 + 0.1 * (float(level) == 0) + seed * seed / 1e3)
+        for level in typed
+        for seed in range(3)
+    ]
+    about = difference(factor=("model.dropout",), baseline={"model.dropout": named})
+    [effect] = compare(outcomes, experiment=about).effects
+    assert float(effect.level) == 0
+    assert effect.mean == pytest.approx(0.1)
+
+
+def test_without_its_baseline_a_sweep_has_no_verdict():
+    outcomes = levels("arm", {"without_conv3": [0.4, 0.41], "without_conv4": [0.45, 0.47]})
+    result = compare(outcomes, experiment=difference(factor=("arm",), baseline="whole"))
+    assert (result.effects, result.verdict) == ((), None)
+    assert "arm=whole, is not among the levels without_conv3, without_conv4" in result.problem
+
+
+def test_a_baseline_that_diverges_cannot_agree():
+    diverged = outcome({NONLINEARITY: "relu"}, 2, None, fate="diverged")
+    result = compare(
+        [*arm("lrn", []), *arm("relu", [0.10, 0.11]), diverged, *arm("tanh", [0.2, 0.22, 0.21])],
+        experiment=difference(),
+    )
+    [effect] = result.effects
+    assert effect.is_conditional
+    assert result.verdict == "no clear difference"
+    assert "diverged" in result.claims[0].direction.why
+
+
+@pytest.mark.parametrize("other", [[0.2, 0.2], [0.2, 0.2, 0.2]])
+def test_without_spread_there_is_no_interval_and_no_verdict(other: list[float]):
+    result = compare(
+        [*arm("relu", [0.1] * len(other)), *arm("tanh", other)], experiment=difference()
+    )
+    assert result.effects[0].ci95 is None
+    assert result.arms[0].ci95 is None
+    assert result.verdict == "no clear difference"
+    assert "spread" in result.claims[0].direction.why
+
+
+def test_intervals_of_errors_stay_between_0_and_1():
+    result = compare([*arm("a", [0.01, 0.2]), *arm("b", [0.95, 0.99])], experiment=difference())
+    assert result.arms[0].ci95[0] == 0.0
+    assert result.arms[1].ci95[1] == 1.0
+    assert result.effects[0].ci95[1] == 1.0
+
+
+def test_an_interval_with_an_open_end_contains_no_value():
+    result = relu_tanh(arm("relu", [9.0, 9.1]), arm("tanh", [40.0, 40.0], censored=[0, 1]))
+    assert result.effects[0].ci95[1] is None
+    assert result.contains_paper_value is None
+
+
+def test_a_search_that_ends_on_an_edge_or_reaches_nothing_has_no_verdict():
+    on_edge = searched(
+        {
+            ("relu", 0.01): [(1, False), (1.1, False)],
+            ("relu", 0.1): [(9, False), (9.1, False)],
+            ("tanh", 0.01): [(30, False), (31, False)],
+            ("tanh", 0.1): [(40, False), (41, False)],
+        }
+    )
+    assert on_edge.verdict is None
+    assert on_edge.problem.startswith("search unfinished: the best of relu, learning.lr=0.01")
+
+
+def test_censored_rates_are_ranked_by_the_error_that_they_came_to():
+    outcomes = [
+        Outcome(
+            run="", arm={NONLINEARITY: level, "learning.lr": lr}, seed=0, fate="finished", value=20,
+            censored=True, error_reached=error,
+        )
+        for level in ("relu", "tanh")
+        for lr, error in ((0.001, 0.6), (0.01, 0.4), (0.1, 0.5))
+    ]  # fmt: skip
+    result = compare(outcomes, experiment=experiment(search="learning.lr"))
+    assert [best.level for best in result.best] == [0.01, 0.01]
+    assert "no run of tanh reached the threshold" in result.problem
+
+
+def test_a_rate_at_which_most_seeds_diverge_is_not_the_best():
+    lost = [
+        outcome(
+            {NONLINEARITY: "relu", "learning.lr": 0.1}, seed, 20, fate="diverged", censored=True
+        )
+        for seed in (1, 2)
+    ]
+    outcomes = [
+        outcome({NONLINEARITY: "relu", "learning.lr": 0.1}, 0, 1.0),
+        *lost,
+        *(
+            outcome({NONLINEARITY: "relu", "learning.lr": 0.01}, seed, 9.0, censored=seed == 2)
+            for seed in range(3)
+        ),
+    ]
+    [best] = compare(outcomes, experiment=experiment(search="learning.lr")).best
+    assert best.level == 0.01

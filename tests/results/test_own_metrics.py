@@ -11,7 +11,9 @@ from alexnet import vocabulary
 from alexnet.config.experiment import Experiment, Measure
 from alexnet.config.explain import explain
 from alexnet.results import load_sweep, wording, write_report
-from alexnet.results.compare import Outcome, compare, epochs_to_error
+from alexnet.results.compare import compare
+from alexnet.results.crossing import epochs_to_error
+from alexnet.results.effects import Outcome
 
 from .handmade import LRN_ON_OFF, Run, write_csv, write_sweep
 
@@ -119,7 +121,7 @@ def test_a_report_prints_a_users_metric_by_its_name_and_in_its_unit(sweep_folder
 
     assert "none ended with a test balanced accuracy 9.50 percentage points lower" in report.answer
     text = (report.folder / "README.md").read_text()
-    assert "Below 0 is the paper's side" in text
+    assert "An effect below 0 means that the baseline is better" in text
     assert list(load_sweep(sweep_folder).metrics["val/balanced"][:2]) == [0.4, 0.9]
     measure = report.sweep.experiment.measure
     curve = wording.metric_named("val/balanced", measure)

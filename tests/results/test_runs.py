@@ -102,6 +102,42 @@ def test_diverged_is_told_from_failed(sweep_folder: Path):
     assert [each.fate for each in outcomes] == ["diverged", "failed", "unfinished"]
 
 
+def test_a_run_that_diverged_counts_its_whole_budget_or_the_error_of_guessing(sweep_folder: Path):
+    run = Run(arm=TANH, progress=[(0.5, 0.9)], state="failed", cause="diverged")
+    [timed] = load_sweep(write_sweep(sweep_folder, RELU_VS_TANH, [run])).outcomes()
+    assert (timed.fate, timed.value, timed.censored) == ("diverged", 10.0, True)
+
+    [unknown] = load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [run])).outcomes()
+    write_json(sweep_folder / run.name / "provenance.json", {"num_classes": 10})
+    [guessing] = load_sweep(sweep_folder).outcomes()
+    assert (unknown.fate, unknown.value) == ("diverged", None)
+    assert (guessing.fate, guessing.value, guessing.censored) == ("diverged", 0.9, False)
+
+
+def test_a_result_that_is_infinite_has_diverged(sweep_folder: Path):
+    run = Run(arm={}, metrics={"val/error": float("inf")})
+    [outcome] = load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [run])).outcomes()
+    assert (outcome.fate, outcome.value) == ("diverged", None)
+
+
+@pytest.mark.parametrize(
+    ("config", "data", "is_cut"),
+    [
+        ({}, "cifar10", False),
+        ({"data.classes": 100}, "cifar10 with classes=100", False),
+        ({"data.fraction": 0.5}, "cifar10 with fraction=0.5", False),
+        ({"trainer.max_steps": 20}, "cifar10", True),
+        ({"trainer.limit_train_batches": 4}, "cifar10", True),
+    ],
+)
+def test_a_sweep_knows_on_what_it_was_made_and_by_what_it_was_cut(
+    config: dict, data: str, is_cut: bool, sweep_folder: Path
+):
+    run = Run(arm={}, val_errors=[0.1], config=config)
+    setting = load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [run])).setting
+    assert (setting.data, setting.network, bool(setting.cut)) == (data, "CifarNet", is_cut)
+
+
 def test_a_folder_that_is_no_sweep_is_an_error_in_one_line(tmp_path: Path):
     for wrong in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(FileNotFoundError, match=r"expected a folder with sweep\.json") as error:

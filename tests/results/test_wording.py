@@ -4,7 +4,8 @@ import pytest
 
 from alexnet.config.experiment import Experiment, Measure, Paper
 from alexnet.results import wording
-from alexnet.results.compare import Outcome, compare
+from alexnet.results.compare import compare
+from alexnet.results.effects import Outcome
 
 EPOCHS = Measure(kind="epochs_to_error", metric="train/error", threshold=0.25)
 ERROR = Measure(kind="final", metric="val/error")

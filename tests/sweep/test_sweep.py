@@ -131,6 +131,20 @@ def test_more_seeds_join_the_plan_first_levels_first():
     ]
 
 
+def test_a_plan_is_ordered_by_value_registered_once_and_notes_looks():
+    levels = {"model.dropout": ["0", "0.5"]}
+    first = join_plan({}, {}, [], plan("model.dropout=0.5,0"), levels)
+    runs = plan("model.dropout=0,0.5", "seed=0,1")
+
+    unseen = join_plan(first, {}, [], runs, levels)
+    seen = join_plan(first, {}, [], runs, levels, is_reported=True)
+
+    assert [run["arm"]["model.dropout"] for run in first["runs"].values()] == [0.0, 0.5]
+    assert first["registered"]["content"]["seeds"] == [0]
+    assert seen["registered"] == first["registered"]
+    assert (first["looks"], unseen["looks"], seen["looks"]) == ([], [], [1])
+
+
 def test_a_folder_is_held_by_one_process_at_a_time(tmp_path: Path):
     with (
         hold(tmp_path),
@@ -496,14 +510,15 @@ def test_another_run_under_the_same_name_gets_a_folder_of_its_own(train: Train, 
     assert f"{run.path.parent}-2" in done.stdout
 
 
-def test_a_run_that_fails_is_told_and_the_others_finish(train: Train, tmp_path: Path):
+def test_a_run_that_diverges_is_a_result_and_the_others_finish(train: Train, tmp_path: Path):
     done = train(*TINY, "trainer.max_epochs=2", "-m", "learning.lr=1e12,0.01")
 
     sweep = the_sweep(tmp_path / "outputs")
     [bad] = [run for run in sweep.runs() if not run.is_finished]
     [good] = [run for run in sweep.runs() if run.is_finished]
     status = bad.read_status()
-    assert done.returncode == 1
+    assert done.returncode == 0
+    assert bad.is_settled
     assert (status["state"], status["cause"]) == ("failed", "diverged")
     assert "Diverged" in status["traceback"]
     assert str(bad.log) in done.stdout

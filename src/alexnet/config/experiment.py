@@ -21,6 +21,7 @@ from alexnet import vocabulary
 from alexnet.config.suggest import did_you_mean
 
 EffectKind = Literal["difference", "ratio"]
+Level = str | int | float | bool | None
 
 
 class Section(BaseModel):
@@ -107,6 +108,76 @@ def unknown_metric(key: str) -> vocabulary.Metric:
     return vocabulary.Metric(key=key, printed=key, is_fraction=is_error)
 
 
+def same_level(one: Any, other: Any) -> bool:
+    """Whether two levels are one value, however they were typed: 0 and 0.0, "5e-4" and 0.0005."""
+    left, right = _as_value(one), _as_value(other)
+    return bool(isinstance(left, bool) == isinstance(right, bool) and left == right)
+
+
+def _as_value(level: Any) -> Any:
+    if not isinstance(level, str):
+        return level
+    try:
+        return float(level)  # YAML reads 5e-4 as text
+    except ValueError:
+        return {"true": True, "false": False, "null": None}.get(level.lower(), level)
+
+
+class Size(Section):
+    """How large an effect is claimed to be.
+
+    about     `value`, give or take `margin`: a difference, or for a ratio the factor by which it
+              may be missed (6 with margin 1.5 is 4 to 9)
+    at_least  `value` or more
+    within    no difference beyond `margin`; `value` is the value of no effect
+
+    An error between 0 and 1: 1.4 % is 0.014. Without a margin, "about" can be contradicted but
+    never confirmed.
+    """
+
+    kind: Literal["about", "at_least", "within"]
+    value: float | None = None
+    margin: float | None = None
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> "Size":
+        if self.kind == "within" and self.margin is None:
+            raise ValueError("within needs a margin: the largest difference that counts as none")
+        if self.kind != "within" and self.value is None:
+            raise ValueError(f"{self.kind} needs a value")
+        return self
+
+
+class Claim(Section):
+    """One statement that a sweep can support or contradict.
+
+    `by` says whose it is: the paper's, that of a log of 2012, or ours. `data` (a file of conf/data)
+    and `network` (a class) are where it was made: elsewhere the same experiment is an analogue and
+    gets no verdict on the claim. `direction` is what the baseline is, compared with `levels` (none:
+    every other level): better, worse or equal; "value" claims the measure itself.
+    `measure` and `effect` replace the experiment's.
+    """
+
+    by: Literal["paper", "log", "us"]
+    text: str
+    data: str | None = None
+    network: str | None = None
+    levels: tuple[str | float | bool, ...] = ()
+    direction: Literal["better", "worse", "equal", "value"] = "better"
+    size: Size | None = None
+    measure: Measure | None = None
+    effect: EffectKind | None = None
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _equality_has_a_margin(self) -> "Claim":
+        if (self.direction == "equal") != (self.size is not None and self.size.kind == "within"):
+            raise ValueError("direction: equal goes with size: {kind: within, margin: ...}")
+        if self.direction == "value" and self.size is None:
+            raise ValueError("direction: value needs a size: the value that is claimed")
+        return self
+
+
 class Paper(Section):
     """The effect that the paper prints: a ratio, or a difference of fractions."""
 
@@ -115,25 +186,77 @@ class Paper(Section):
 
 
 class Experiment(Section):
-    """A claim of the paper, or (claim None) a sweep of any key.
+    """What is varied, how it is measured and what is claimed; without claims, a sweep of any key.
 
-    `baseline` is what the others are compared with, a level of the factor or of each factor; by
-    default the first level of each. `search` is a key that
-    is tuned for every arm separately and no part of the claim, as the learning rate in Figure 1.
-    `claimed_levels` are those which the claim says are worse than the first; none: all others.
+    `baseline` is what the others are compared with: a level of the factor, or of each factor. If
+    it is not among the levels there are no effects. None: the first level of each. `search` is a
+    key that is tuned for every arm separately and no part of the claim, as the learning rate in
+    Figure 1.
+
+    Files of 0.1 have `claim`, `claimed_levels` and `paper` instead of `claims`: read forward.
     """
 
     name: str
     section: str | None = None
-    claim: str | None = None
+    claims: tuple[Claim, ...] = ()
     factor: tuple[str, ...]
-    claimed_levels: tuple[str, ...] = ()
     measure: Measure
     effect: EffectKind
-    paper: Paper | None = None
     search: str | None = None
     notes: str | None = None
-    baseline: str | dict[str, Any] | None = None
+    baseline: str | float | bool | dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_0_1(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not {"claim", "paper", "claimed_levels"} & set(given):
+            return given
+        new = {key: given[key] for key in given if key not in ("claim", "paper", "claimed_levels")}
+        text, paper = given.get("claim"), given.get("paper")
+        if text is None and paper is None:
+            return new
+        if isinstance(paper, Mapping):
+            paper = Paper.model_validate(paper)
+        is_papers = paper is not None or given.get("section") is not None
+        claim = {
+            "by": "paper" if is_papers else "us",
+            "text": text or "",
+            "levels": given.get("claimed_levels") or (),
+            "size": {"kind": "about", "value": paper.value} if paper else None,
+            "note": paper.note if paper else "",
+        }
+        return {**new, "claims": [claim]}
+
+    def of_0_1(self) -> dict[str, Any]:
+        """The keys that version 0.1 had for the first claim."""
+        paper = self.paper
+        return {
+            "claim": self.claim,
+            "claimed_levels": list(self.claims[0].levels) if self.claims else [],
+            "paper": {"value": paper.value, "note": paper.note} if paper else None,
+        }
+
+    @property
+    def claim(self) -> str | None:
+        """Text of the first claim."""
+        return self.claims[0].text if self.claims else None
+
+    @property
+    def paper(self) -> Paper | None:
+        """The effect that the first claim states, if it states one."""
+        if not self.claims or self.claims[0].size is None:
+            return None
+        size, note = self.claims[0].size, self.claims[0].note
+        return Paper(value=size.value, note=note) if size.value is not None else None
+
+    def about(self, claim: Claim) -> "Experiment":
+        """The experiment as that claim sees it: with its measure and kind of effect."""
+        changes: dict[str, Any] = {"claims": (claim,)}
+        if claim.measure is not None:
+            changes["measure"] = claim.measure
+        if claim.effect is not None:
+            changes["effect"] = claim.effect
+        return self.model_copy(update=changes)
 
     @field_validator("name")
     @classmethod

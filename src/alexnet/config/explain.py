@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from alexnet.config.experiment import Experiment, Measure, Paper, Section
+from alexnet.config.experiment import Claim, Experiment, Measure, Section, Size
 from alexnet.config.schema import (
     OWNED,
     Checkpoint,
@@ -45,7 +45,8 @@ def sections(schema: type[Section] = Config, plain: Mapping[str, Any] | None = N
         "checkpoint": keys_of(Checkpoint),
         "experiment": keys_of(Experiment),
         "experiment.measure": keys_of(Measure),
-        "experiment.paper": keys_of(Paper),
+        "experiment.claims": keys_of(Claim),
+        "experiment.claims.size": keys_of(Size),
     }
 
 

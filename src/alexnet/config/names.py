@@ -31,9 +31,7 @@ _TEXTS = (
     "arms",
     "rates",
     "experiment.section",
-    "experiment.claim",
-    "experiment.claimed_levels",
-    "experiment.paper",
+    "experiment.claims",
     "experiment.notes",
     "experiment.baseline",
 )
@@ -138,7 +136,9 @@ def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
         del plain[key]
     plain["arms"] = {"lr": plain.pop("rates")}
     of_0_1 = ("kind", "metric", "threshold")
-    plain["experiment"].pop("baseline", None)
+    for key in ("baseline", "claims"):
+        plain["experiment"].pop(key, None)
+    plain["experiment"] |= base.experiment.of_0_1()
     plain["experiment"]["measure"] = {key: plain["experiment"]["measure"][key] for key in of_0_1}
     return _name(data, plain, swept)
 

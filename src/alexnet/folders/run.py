@@ -178,6 +178,20 @@ class RunDir:
         return (self.path / "result.json").exists()
 
     @property
+    def has_diverged(self) -> bool:
+        """Whether it ended with a loss that is no number: a result, which would come again."""
+        try:
+            status = self.read_status()
+        except (DamagedFile, OSError):
+            return False
+        return status.get("state") == "failed" and status.get("cause") == "diverged"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing left to try."""
+        return self.is_finished or self.has_diverged
+
+    @property
     def has_begun(self) -> bool:
         """Whether there is something to go on from, or a result."""
         checkpoints = (self.last_checkpoint, self._previous_checkpoint)

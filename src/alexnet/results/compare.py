@@ -1,156 +1,25 @@
-"""From what each run measured to effects, intervals and a verdict. Pure functions, no files.
+"""What a sweep says: its arms, effects and, claim by claim, a verdict. Pure functions, no files."""
 
-Errors stay fractions. Every interval is a two-sided 95 % t-interval over seeds.
-"""
-
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from statistics import fmean, stdev
-from typing import Literal
+from statistics import fmean
+from typing import Any, Literal
 
-from alexnet.config.experiment import EffectKind, Experiment
+from alexnet.config.experiment import Claim, Experiment, Level, Measure, same_level
+from alexnet.results.claims import ClaimResult, Setting, judge
+from alexnet.results.effects import (
+    Arm,
+    Effect,
+    Interval,
+    Outcome,
+    arms_of,
+    by_cell,
+    effects_of,
+    level_label,
+    value_of,
+)
 
-Level = str | int | float | bool | None
-
-Fate = Literal["finished", "diverged", "failed", "unmeasured", "unfinished", "missing"]
-Bound = Literal["lower", "upper", "neither"]
 Verdict = Literal["agrees", "disagrees", "no clear difference", "too few finished runs"]
-Interval = tuple[float | None, float | None]
-Cell = tuple[Level, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one planned run.
-
-    `value` is the measure, None unless the run finished and recorded what is measured: without it
-    it is unmeasured. A finished run that never reached the threshold is censored: its value is its
-    limit, the epoch at which it ended.
-    """
-
-    run: str
-    arm: Mapping[str, Level]
-    seed: int
-    fate: Fate
-    value: float | None = None
-    censored: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One level, or combination of levels, with what became of each of its planned runs."""
-
-    levels: Mapping[str, Level]
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def label(self) -> str:
-        """For example "relu", or "relu, lrn" in a grid."""
-        return ", ".join(map(level_label, self.levels.values())) or "all runs"
-
-    @property
-    def finished(self) -> tuple[Outcome, ...]:
-        """Runs with a value, censored ones included, by seed."""
-        with_value = (each for each in self.outcomes if each.value is not None)
-        return tuple(sorted(with_value, key=lambda each: each.seed))
-
-    @property
-    def n(self) -> int:
-        """Number of finished runs."""
-        return len(self.finished)
-
-    @property
-    def values(self) -> tuple[float | None, ...]:
-        """One value per finished run, by seed; None where censored."""
-        return tuple(None if each.censored else each.value for each in self.finished)
-
-    @property
-    def censored(self) -> int:
-        """Number of finished runs that never reached the threshold."""
-        return self.values.count(None)
-
-    @property
-    def reached(self) -> tuple[float, ...]:
-        """The values that are known."""
-        return tuple(value for value in self.values if value is not None)
-
-    @property
-    def limits(self) -> tuple[float, ...]:
-        """For each censored run, the epoch at which it ended."""
-        return tuple(
-            each.value for each in self.finished if each.censored and each.value is not None
-        )
-
-    @property
-    def limit(self) -> float | None:
-        """The earliest of the limits; None if no run is censored."""
-        return min(self.limits, default=None)
-
-    @property
-    def mean(self) -> float | None:
-        """Over seeds. None if a run is censored: it is then only known to be above some number."""
-        return fmean(self.reached) if self.reached and not self.limits else None
-
-    @property
-    def ci95(self) -> tuple[float, float] | None:
-        """Interval of the mean; None for fewer than two runs or if one is censored."""
-        return None if self.limits else t_interval(self.reached)
-
-    def count(self, fate: Fate) -> int:
-        """How many of the planned runs met that fate."""
-        return sum(each.fate == fate for each in self.outcomes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What changing a factor does (main effect), or several at once beyond that (interaction).
-
-    `levels` maps each factor to (other, baseline). `values` are the effects seed by seed, for the
-    `seeds` that finished in every cell the effect uses; `left_out` are the planned seeds that did
-    not. A ratio with a zero in it is None, and so are mean and ci95 then.
-
-    Censoring: a censored run enters with its limit, so that the effect is one on the restricted
-    time min(T, limit). If only runs on the other side are censored, the true effect is larger:
-    `bound` is "lower" and ci95 is (low, None). If only runs on the baseline's side are, it is
-    "upper" and (None, high). With both there is no bound: "neither", mean and ci95 None.
-    """
-
-    levels: Mapping[str, tuple[Level, Level]]
-    kind: EffectKind
-    seeds: tuple[int, ...]
-    values: tuple[float | None, ...]
-    mean: float | None
-    ci95: Interval | None
-    bound: Bound | None
-    left_out: tuple[int, ...]
-
-    @property
-    def n(self) -> int:
-        """Seeds that entered."""
-        return len(self.seeds)
-
-    @property
-    def is_interaction(self) -> bool:
-        """Whether it is about more than one factor."""
-        return len(self.levels) > 1
-
-    @property
-    def other(self) -> str:
-        """The level, of a main effect, that is compared with the baseline."""
-        [(other, _)] = self.levels.values()
-        return level_label(other)
-
-    @property
-    def of(self) -> str:
-        """For example "nonlinearity: tanh vs relu"."""
-        if self.is_interaction:
-            return " x ".join(
-                f"{short_key(key)} {level_label(other)}" for key, (other, _) in self.levels.items()
-            )
-        [(key, (other, baseline))] = self.levels.items()
-        return f"{short_key(key)}: {level_label(other)} vs {level_label(baseline)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,20 +27,24 @@ class Best:
     """The level of the searched key at which an arm did best.
 
     `at_edge`: it is the lowest or highest level searched, so that a better one may lie beyond.
+    `reached`: some run there has a value that is not censored.
     """
 
     arm: Mapping[str, Level]
     level: Level
     at_edge: bool
+    reached: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """All that a sweep says. In a search `arms` are at their best, `searched` has every level.
 
-    `claimed` are the main effects of the experiment's own factors: the verdict is about them.
-    `papers_effect` is the one that the paper's number is about: the experiment's first comparison.
-    None if the paper prints no number, or the experiment has several factors.
+    `claimed` are the main effects that the claims are about; without a claim, those of the
+    experiment's own factors. `papers_effect` is the one that a number of the paper or of its logs
+    is about; None elsewhere than where that was measured, or with several factors. `problem` says
+    why nothing can be judged. `verdict` is the direction of the first claim, and None for an
+    analogue, whose direction is `analogue`.
     """
 
     factor: tuple[str, ...]
@@ -179,105 +52,105 @@ class Comparison:
     effects: tuple[Effect, ...]
     best: tuple[Best, ...]
     searched: tuple[Arm, ...]
+    claims: tuple[ClaimResult, ...]
     claimed: tuple[Effect, ...]
     papers_effect: Effect | None
     contains_paper_value: bool | None
     verdict: Verdict | None
+    analogue: Verdict | None
+    problem: str | None
 
 
-def compare(outcomes: Sequence[Outcome], *, experiment: Experiment) -> Comparison:
+def compare(
+    outcomes: Sequence[Outcome],
+    *,
+    experiment: Experiment,
+    setting: Setting | None = None,
+    measured: Callable[[Measure], Sequence[Outcome]] | None = None,
+) -> Comparison:
     """Compare the arms of an experiment, paired by seed.
 
-    Factors are the experiment's and any other key that was swept with it; the verdict is about the
-    experiment's alone. The first level of a factor, in the order of outcomes, is its baseline.
+    Factors are the experiment's and any other key that was swept with it; claims are about the
+    experiment's alone. The baseline of a factor is the one that the experiment names; if none is
+    named, the first level in the order of outcomes. `measured` reads another measure, for claims
+    that have one. `setting` tells claims from analogues; without it every claim is taken as made
+    here.
     """
     keys = _arm_keys(outcomes, experiment)
     best: tuple[Best, ...] = ()
     searched: tuple[Arm, ...] = ()
     chosen = list(outcomes)
     if experiment.search is not None and any(experiment.search in each.arm for each in outcomes):
-        searched = _arms(outcomes, (*keys, experiment.search))
+        searched = arms_of(outcomes, (*keys, experiment.search), within=_range(experiment))
         best = _best_levels(outcomes, keys, experiment)
         chosen = _at_best(outcomes, best, experiment.search)
 
-    levels = {key: tuple(dict.fromkeys(each.arm.get(key) for each in chosen)) for key in keys}
+    levels, problem = _levels(chosen, keys, experiment)
     factor_levels = {key: found for key, found in levels.items() if len(found) > 1}
-    arms = _arms(chosen, keys)
-    effects = _effects(chosen, factor_levels, experiment.effect)
-    claimed = tuple(
-        effect
-        for effect in effects
-        if not effect.is_interaction
-        and set(effect.levels) <= set(experiment.factor)
-        and (not experiment.claimed_levels or effect.other in experiment.claimed_levels)
-    )
-    papers_effect = _papers_effect(claimed, experiment)
+    arms = arms_of(chosen, keys, within=_range(experiment))
+    effects = () if problem else _effects(chosen, factor_levels, experiment)
+    problem = problem or _search_problem(best, outcomes, experiment)
+
+    def of_claim(claim: Claim) -> tuple[Claim, Experiment, tuple[Effect, ...]]:
+        about = experiment.about(claim)
+        if claim.direction == "value":
+            mine = (
+                outcomes if claim.measure is None or measured is None else measured(claim.measure)
+            )
+            return claim, about, tuple(map(value_of, arms_of(mine, keys)))
+        if problem:
+            return claim, about, ()
+        if claim.measure is None or measured is None:
+            return claim, about, _of_claim(claim, effects, about)
+        others = measured(claim.measure)
+        here = {each.run for each in chosen}
+        theirs = [each for each in others if each.run in here]
+        return claim, about, _of_claim(claim, _effects(theirs, factor_levels, about), about)
+
+    results = judge([of_claim(claim) for claim in experiment.claims], setting)
+    claimed = _claimed(results, effects, experiment)
+    papers_effect = _papers_effect(results, experiment)
+    verdict = None if problem else _verdict(arms, claimed, results)
+    counts = all(result.counts for result in results[:1]) and not (setting and setting.cut)
     return Comparison(
         factor=tuple(factor_levels) or tuple(keys),
         arms=arms,
         effects=effects,
         best=best,
         searched=searched,
+        claims=results,
         claimed=claimed,
         papers_effect=papers_effect,
         contains_paper_value=_contains_paper_value(papers_effect, experiment),
-        verdict=_verdict(arms, claimed, experiment),
+        verdict=verdict if counts else None,
+        analogue=verdict if results and results[0].elsewhere and not results[0].cut else None,
+        problem=problem,
     )
 
 
-def epochs_to_error(
-    epochs: Iterable[float],
-    errors: Iterable[float],
-    *,
-    threshold: float,
-    better: Literal["lower", "higher"] = "lower",
-) -> tuple[float, bool]:
-    """When the error first is at or below the threshold, and whether that is censored.
-
-    With `better` higher, when a value first is at or above it.
-
-    Linear between the row before and the first row at or below. If that is the very first row,
-    its own epoch: nothing is known before it, and we do not extrapolate. If there is none, the
-    epoch of the last row and True: the run was watched that long and had not reached the threshold.
-    Raises ValueError without any row.
-    """
-    before: tuple[float, float] | None = None
-    if better == "higher":
-        threshold, errors = -threshold, (-each for each in errors)
-    for epoch, error in zip(epochs, errors, strict=True):
-        if error <= threshold:
-            if before is None:
-                return epoch, False
-            epoch_before, error_before = before
-            share = (error_before - threshold) / (error_before - error)
-            return epoch_before + share * (epoch - epoch_before), False
-        before = (epoch, error)
-    if before is None:
-        raise ValueError("no rows to find a crossing in")
-    return before[0], True
+def _range(experiment: Experiment) -> Interval:
+    """What a value can be: epochs are not negative, an error is between 0 and 1."""
+    measure = experiment.measure
+    if measure.kind != "final":
+        return 0.0, None
+    return (0.0, 1.0) if measure.described.is_fraction else (None, None)
 
 
-def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Mean -+ t(0.975, n - 1) * s / sqrt(n); None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy.special import stdtrit  # scipy.stats would take a second to import
-
-    degrees = len(values) - 1
-    half = float(stdtrit(degrees, 0.975)) * stdev(values) / math.sqrt(len(values))
-    return fmean(values) - half, fmean(values) + half
-
-
-def level_label(level: Level) -> str:
-    """As it is written on the command line."""
-    if level is None:
-        return "null"
-    return str(level).lower() if isinstance(level, bool) else str(level)
-
-
-def short_key(key: str) -> str:
-    """The last part of a dotted key: nonlinearity for model.nonlinearity."""
-    return key.rpartition(".")[2]
+def _effects(
+    outcomes: Sequence[Outcome],
+    factor_levels: Mapping[str, Sequence[Level]],
+    experiment: Experiment,
+) -> tuple[Effect, ...]:
+    is_share = _range(experiment) == (0.0, 1.0) and experiment.effect == "difference"
+    # An interaction of errors is a difference of differences: it has a wider range.
+    effects = effects_of(outcomes, factor_levels, experiment.effect)
+    if not is_share:
+        return effects
+    within = effects_of(outcomes, factor_levels, experiment.effect, within=(-1.0, 1.0))
+    return tuple(
+        whole if whole.is_interaction else clipped
+        for whole, clipped in zip(effects, within, strict=True)
+    )
 
 
 def _arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str, ...]:
@@ -288,144 +161,125 @@ def _arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str,
     return tuple(key for key in keys if key not in (experiment.search, "seed"))
 
 
-def _cell(outcome: Outcome, keys: Iterable[str]) -> Cell:
-    return tuple(outcome.arm.get(key) for key in keys)
+def _levels(
+    outcomes: Sequence[Outcome], keys: Sequence[str], experiment: Experiment
+) -> tuple[dict[str, tuple[Level, ...]], str | None]:
+    """The levels of each key, its baseline first; and what is wrong with a baseline."""
+    named = _baselines(experiment)
+    found: dict[str, tuple[Level, ...]] = {}
+    problem = None
+    for key in keys:
+        levels = tuple(dict.fromkeys(each.arm.get(key) for each in outcomes))
+        if key in named and len(levels) > 1:
+            first = [level for level in levels if same_level(level, named[key])]
+            if not first:
+                problem = (
+                    f"the baseline, {key}={level_label(named[key])}, is not among the levels "
+                    f"{', '.join(map(level_label, levels))}: add it to compare them with it"
+                )
+            levels = (*first, *(level for level in levels if level not in first))
+        found[key] = levels
+    return found, problem
 
 
-def _by_cell(outcomes: Iterable[Outcome], keys: Sequence[str]) -> dict[Cell, list[Outcome]]:
-    cells: dict[Cell, list[Outcome]] = {}
-    for outcome in outcomes:
-        cells.setdefault(_cell(outcome, keys), []).append(outcome)
-    return cells
+def _baselines(experiment: Experiment) -> Mapping[str, Any]:
+    """The named level of each factor that has one."""
+    named = experiment.baseline
+    if isinstance(named, dict):
+        return named
+    return {} if named is None or len(experiment.factor) != 1 else {experiment.factor[0]: named}
 
 
-def _arms(outcomes: Sequence[Outcome], keys: Sequence[str]) -> tuple[Arm, ...]:
-    return tuple(
-        Arm(levels=dict(zip(keys, cell, strict=True)), outcomes=tuple(members))
-        for cell, members in _by_cell(outcomes, keys).items()
-    )
-
-
-def _effects(
-    outcomes: Sequence[Outcome], factor_levels: Mapping[str, Sequence[Level]], kind: EffectKind
+def _of_claim(
+    claim: Claim, effects: Sequence[Effect], experiment: Experiment
 ) -> tuple[Effect, ...]:
-    """Main effects, then two- and three-way interactions: each other level against the baseline."""
-    cells = {
-        cell: {each.seed: each for each in members if each.value is not None}
-        for cell, members in _by_cell(outcomes, list(factor_levels)).items()
-    }
-    planned = sorted({each.seed for each in outcomes})
+    """The main effects that a claim is about."""
     return tuple(
-        _effect(
-            {key: (other, factor_levels[key][0]) for key, other in zip(keys, others, strict=True)},
-            factor_levels=factor_levels,
-            cells=cells,
-            planned=planned,
-            kind=kind,
-        )
-        for order in (1, 2, 3)
-        for keys in combinations(factor_levels, order)
-        for others in product(*(factor_levels[key][1:] for key in keys))
+        effect
+        for effect in effects
+        if not effect.is_interaction
+        and set(effect.levels) <= set(experiment.factor)
+        and (not claim.levels or any(same_level(effect.level, each) for each in claim.levels))
     )
 
 
-def _effect(
-    levels: Mapping[str, tuple[Level, Level]],
-    *,
-    factor_levels: Mapping[str, Sequence[Level]],
-    cells: Mapping[Cell, Mapping[int, Outcome]],
-    planned: Sequence[int],
-    kind: EffectKind,
-) -> Effect:
-    """Every effect is, per seed, one weighted sum over cells, of logarithms for a ratio.
-
-    A main effect is other - baseline. An interaction is the difference of differences,
-    (other, other) - (other, baseline) - (baseline, other) + (baseline, baseline), without the
-    factor 1/2 of some textbooks: by how much the effect of one factor changes with the other.
-    Likewise for three. All are averaged over the combinations of the remaining factors.
-    """
-    weights = _weights(levels, factor_levels)
-    seeds = [seed for seed in planned if all(seed in cells.get(cell, {}) for cell in weights)]
-    terms = [[(weight, cells[cell][seed]) for cell, weight in weights.items()] for seed in seeds]
-    values = [_weighted_sum(of_seed, kind) for of_seed in terms]
-    bound = _bound([term for of_seed in terms for term in of_seed])
-    # A ratio needs positive values. Leaving out the seeds that have none would bias the rest.
-    is_defined = bool(values) and not any(map(math.isnan, values)) and bound != "neither"
-    back = math.exp if kind == "ratio" else float
-    interval = t_interval(values) if is_defined else None
-    ci95: Interval | None = None
-    if interval is not None:
-        low, high = map(back, interval)
-        ci95 = (None if bound == "upper" else low, None if bound == "lower" else high)
-    return Effect(
-        levels=levels,
-        kind=kind,
-        seeds=tuple(seeds),
-        values=tuple(None if math.isnan(value) else back(value) for value in values),
-        mean=back(fmean(values)) if is_defined else None,
-        ci95=ci95,
-        bound=bound,
-        left_out=tuple(seed for seed in planned if seed not in seeds),
-    )
+def _claimed(
+    results: Sequence[ClaimResult], effects: Sequence[Effect], experiment: Experiment
+) -> tuple[Effect, ...]:
+    """Effects on the experiment's measure that a claim is about, or could be."""
+    if all(claim.direction == "value" for claim in experiment.claims):
+        return _of_claim(Claim(by="us", text=""), effects, experiment)
+    of_claims = [each for result in results if not result.claim.measure for each in result.effects]
+    return tuple(effect for effect in effects if effect in of_claims)
 
 
-def _weights(
-    levels: Mapping[str, tuple[Level, Level]], factor_levels: Mapping[str, Sequence[Level]]
-) -> dict[Cell, float]:
-    """Weight of each cell: +1 for other, -1 for baseline, multiplied over the effect's factors."""
-    choices = [
-        [(levels[key][0], 1.0), (levels[key][1], -1.0)]
-        if key in levels
-        else [(level, 1.0 / len(all_levels)) for level in all_levels]
-        for key, all_levels in factor_levels.items()
-    ]
-    return {
-        tuple(level for level, _ in choice): math.prod(weight for _, weight in choice)
-        for choice in product(*choices)
-    }
-
-
-def _weighted_sum(terms: Iterable[tuple[float, Outcome]], kind: EffectKind) -> float:
-    total = 0.0
-    for weight, outcome in terms:
-        assert outcome.value is not None
-        if kind == "difference":
-            total += weight * outcome.value
-        else:
-            total += weight * (math.log(outcome.value) if outcome.value > 0 else math.nan)
-    return total
-
-
-def _bound(terms: Iterable[tuple[float, Outcome]]) -> Bound | None:
-    """A censored value is too small: with positive weight it makes the effect too small."""
-    signs = {weight > 0 for weight, outcome in terms if outcome.censored}
-    if not signs:
+def _papers_effect(results: Sequence[ClaimResult], experiment: Experiment) -> Effect | None:
+    if not results or experiment.paper is None:
         return None
-    if len(signs) == 2:
-        return "neither"
-    return "lower" if True in signs else "upper"
+    first = results[0]
+    is_one_factor = len({key for effect in first.effects for key in effect.levels}) == 1
+    is_printed = first.claim.by != "us" and first.claim.measure is None
+    if first.claim.direction == "value":
+        return None
+    return first.effects[0] if is_printed and is_one_factor and first.counts else None
+
+
+def _contains_paper_value(effect: Effect | None, experiment: Experiment) -> bool | None:
+    """Whether the paper's value is in the interval; None if an end is open on its side."""
+    if effect is None or effect.ci95 is None:
+        return None
+    assert experiment.paper is not None
+    low, high = effect.ci95
+    value = experiment.paper.value
+    if (low is not None and value < low) or (high is not None and value > high):
+        return False
+    return None if low is None or high is None else True
+
+
+def _verdict(
+    arms: Sequence[Arm], claimed: Sequence[Effect], results: Sequence[ClaimResult]
+) -> Verdict | None:
+    """Direction of the first claim, in the words of 0.1.
+
+    None where nothing was compared, however many runs there are, and where nothing was claimed.
+    """
+    is_value = bool(results) and results[0].claim.direction == "value"
+    if not claimed and not is_value:
+        return None
+    if min([arm.n for arm in arms] + [effect.n for effect in claimed]) < 2:
+        return "too few finished runs"
+    if not results:
+        return None
+    verdict = results[0].direction.verdict
+    return "no clear difference" if verdict == "undecided" else verdict
 
 
 def _best_levels(
     outcomes: Sequence[Outcome], keys: Sequence[str], experiment: Experiment
 ) -> tuple[Best, ...]:
-    """For each arm the searched level with the best mean measure: the lowest, if lower is better.
+    """For each arm the searched level with the best measure.
 
-    A level with a censored run is eligible only if all are (their limits then count). Before means
-    are compared, more finished seeds win: a rate at which most seeds diverge is not the best rate.
-    An arm without a finished run has no best level.
+    First comes the share of runs that got there: a rate at which some diverge, are lost or never
+    reach the threshold is not the best. Then the mean, and where all are censored at one limit, the
+    error that they came to. An arm without a measured run has no best level.
     """
     search = experiment.search
     assert search is not None
     sign = 1 if experiment.measure.lower_is_better else -1
 
-    def rank(members: list[Outcome]) -> tuple[bool, int, float]:
+    def is_there(outcome: Outcome) -> bool:
+        is_good = outcome.fate == "finished" and not outcome.censored
+        return is_good and outcome.value is not None
+
+    def rank(members: list[Outcome]) -> tuple[float, float, float]:
         values = [each.value for each in members if each.value is not None]
-        return any(each.censored for each in members), -len(values), sign * fmean(values)
+        errors = [each.error_reached for each in members if each.error_reached is not None]
+        share = sum(map(is_there, members)) / len(members)
+        return -share, sign * fmean(values), fmean(errors) if errors else 0.0
 
     best = []
-    for cell, members in _by_cell(outcomes, keys).items():
-        by_level = {level: found for (level,), found in _by_cell(members, (search,)).items()}
+    for cell, members in by_cell(outcomes, keys).items():
+        by_level = {level: found for (level,), found in by_cell(members, (search,)).items()}
         eligible = {
             level: rank(found)
             for level, found in by_level.items()
@@ -439,9 +293,33 @@ def _best_levels(
                     arm=dict(zip(keys, cell, strict=True)),
                     level=level,
                     at_edge=len(numbers) > 1 and level in (min(numbers), max(numbers)),
+                    reached=any(map(is_there, by_level[level])),
                 )
             )
     return tuple(best)
+
+
+def _search_problem(
+    best: Sequence[Best], outcomes: Sequence[Outcome], experiment: Experiment
+) -> str | None:
+    """Why a search is unfinished: what it has found may not be the best of an arm."""
+    reasons = []
+    for each in best:
+        arm = ", ".join(map(level_label, each.arm.values())) or "all runs"
+        at = f"{experiment.search}={level_label(each.level)}"
+        if not each.reached:
+            reasons.append(f"no run of {arm} reached the threshold")
+        elif each.at_edge:
+            reasons.append(f"the best of {arm}, {at}, is on the edge of what was searched")
+    if best and experiment.search is not None:
+        keys = list(best[0].arm)
+        spaces = {
+            frozenset(each.arm.get(experiment.search) for each in members)
+            for members in by_cell(outcomes, keys).values()
+        }
+        if len(spaces) > 1:
+            reasons.append("not all arms were searched at the same levels")
+    return f"search unfinished: {'; '.join(reasons)}" if reasons else None
 
 
 def _at_best(outcomes: Sequence[Outcome], best: Sequence[Best], search: str) -> list[Outcome]:
@@ -452,48 +330,3 @@ def _at_best(outcomes: Sequence[Outcome], best: Sequence[Best], search: str) -> 
         return not mine or outcome.arm.get(search) == mine[0].level
 
     return [outcome for outcome in outcomes if is_at_best(outcome)]
-
-
-def _papers_effect(claimed: Sequence[Effect], experiment: Experiment) -> Effect | None:
-    has_value = experiment.paper is not None
-    is_one_factor = len({key for effect in claimed for key in effect.levels}) == 1
-    return claimed[0] if has_value and is_one_factor else None
-
-
-def _contains_paper_value(effect: Effect | None, experiment: Experiment) -> bool | None:
-    """Whether the paper's value is in the interval; an end that is unknown is no limit."""
-    if effect is None or effect.ci95 is None:
-        return None
-    assert experiment.paper is not None
-    low, high = effect.ci95
-    value = experiment.paper.value
-    return (low is None or low <= value) and (high is None or value <= high)
-
-
-def _verdict(
-    arms: Sequence[Arm], claimed: Sequence[Effect], experiment: Experiment
-) -> Verdict | None:
-    """The paper's side is above no effect: the baseline, its proposal, has the smaller measure.
-
-    It is below, if a higher measure is better.
-
-    None where nothing was compared, however many runs there are, and where nothing was claimed:
-    there is no side to be on.
-    """
-    if not claimed:
-        return None
-    counts = [arm.n for arm in arms] + [effect.n for effect in claimed]
-    if min(counts) < 2:
-        return "too few finished runs"
-    if experiment.claim is None:
-        return None
-    none = experiment.no_effect
-    intervals = [effect.ci95 or (None, None) for effect in claimed]
-    above = [low is not None and low > none for low, _ in intervals]
-    below = [high is not None and high < none for _, high in intervals]
-    ours, other = (above, below) if experiment.measure.lower_is_better else (below, above)
-    if all(ours):
-        return "agrees"
-    if any(other):
-        return "disagrees"
-    return "no clear difference"

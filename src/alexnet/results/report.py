@@ -16,19 +16,35 @@ from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
-from alexnet.results.compare import Comparison, Fate, Outcome, compare, level_label
+from alexnet.results.compare import Comparison, compare
+from alexnet.results.effects import Effect, Fate, Outcome, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
+from alexnet.results.statistics import holm
 from alexnet.results.verdict_file import verdict_content
 
 _SECONDS_TO_WRITE = 3600.0
 
+THRESHOLDS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15)
+
 HOW_TO_READ = """
 - An interval is a two-sided 95 % t-interval over seeds. Effects are paired by seed, other level
-  against baseline, which is what the paper proposes; a ratio is the geometric mean of the seeds'
-  ratios, with its interval taken on logarithms. {side} {no_effect:g} is the paper's side.
-- *agrees*: the interval excludes no effect, on the paper's side; *disagrees*: on the other side.
-  With fewer than two runs in an arm there is no verdict.
-- Runs that diverged, failed or are missing have no value and are not in n."""
+  against baseline; a ratio is the geometric mean of the seeds' ratios, with its interval taken on
+  logarithms. An effect {side} {no_effect:g} means that the baseline is better. If all seeds gave
+  the same effect there is no spread, and with it neither an interval nor a verdict.
+- p is that of a two-sided paired t-test against no effect; adjusted: by Holm's method, for all
+  rows of its table, so that a chance of 5 % holds for the table as a whole.
+- *Direction*: *agrees* or *disagrees* if the adjusted p is at most 0.05, else *undecided*; a claim
+  about several levels agrees only if each of them does. *Size*: *compatible* or *equivalent* if
+  two one-sided tests at the 5 % level show that the effect is within the margin; *smaller*,
+  *larger* or *different* if a two-sided test shows that it is outside; else *undecided*.
+- An *analogue* is the same experiment on other data or with another network than the claim is
+  about: it neither supports nor contradicts the claim.
+- A run that diverged is a result. {diverged} Runs that failed or are missing have no
+  value, are not in n, and are listed."""
+
+DIVERGED_TIME = "It counts as not there by the end of its budget."
+DIVERGED_ERROR = """It counts with the error of guessing; where that is not known, its seed is
+  left out, the effect is one on runs that finish, and *agrees* is withheld."""
 
 HOW_TO_READ_TIME = """
 - Epochs to {metric}: the first time that it is at or {below} the threshold; linear between rows.
@@ -45,9 +61,10 @@ HOW_TO_READ_GRID = """
   effect of one factor changes with the other. {no_effect:g} is no interaction."""
 
 HOW_TO_READ_SEARCH = """
-- Every arm is compared at its own best {search}: the {lowest} mean, where a level with a censored
-  run is eligible only if all are, and more finished seeds come before fewer. The choice uses the
-  same runs as the comparison, in all arms alike."""
+- Every arm is compared at its own best {search}: first the level with the largest share of runs
+  that got there, then the {lowest} mean, then the error that censored runs came to. The choice
+  uses the same runs as the comparison, in all arms alike. If the best lies on the edge of what was
+  searched, or no run got there, the search is unfinished and nothing is judged."""
 
 
 REHEARSAL = "REHEARSAL: "
@@ -86,7 +103,12 @@ def write_report(folder: str | Path) -> Report:
     Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
     """
     sweep = load_sweep(folder)
-    comparison = compare(sweep.outcomes(), experiment=sweep.experiment)
+    comparison = compare(
+        sweep.outcomes(),
+        experiment=sweep.experiment,
+        setting=sweep.setting,
+        measured=sweep.outcomes,
+    )
     target = SweepDir(sweep.path).report
     partial = target.with_name(f".report-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -95,7 +117,8 @@ def write_report(folder: str | Path) -> Report:
     try:
         draw = _draw(sweep, comparison, partial)
         _write_table(sweep, partial / "table.csv")
-        write_json(partial / "verdict.json", verdict_content(comparison, sweep.experiment))
+        content = verdict_content(comparison, sweep.experiment, registered=sweep.registered.plain())
+        write_json(partial / "verdict.json", content)
         (partial / "README.md").write_text(_readme(sweep, comparison, draw))
         _swap(partial, target)
     finally:
@@ -144,20 +167,21 @@ def _swap(new: Path, target: Path) -> None:
 def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
     experiment = sweep.experiment
     section = f" (section {experiment.section})" if experiment.section else ""
-    nothing = "no claim to compare with" if comparison.claimed else "nothing to compare"
-    verdict = comparison.verdict or nothing
     parts = [
         f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}",
         sweep.is_rehearsal and "A trial run on a few batches: its numbers are no evidence.",
-        f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**.",
-        experiment.claim and f"> {' '.join(experiment.claim.split())}",
-        *_paper(experiment),
+        f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**.",
+        comparison.problem and f"No verdict: {comparison.problem}.",
+        *_cut(sweep),
+        *_claims(comparison),
+        f"Plan: {sweep.registered.text}",
         f"![{wording.name_of_measure(experiment.measure)}]({draw[0]}.svg)",
         "## Arms",
         _arms_table(comparison, experiment),
         *_best(comparison, experiment),
         *_effects(comparison, experiment),
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in draw[1:]),
+        *_sensitivity(sweep, comparison),
         "## What was the same, and what was not",
         _settings(sweep, comparison),
         *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
@@ -173,11 +197,6 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
     text = "\n\n".join(part for part in parts if part) + "\n"
     # Names and causes are not ours; what stands in code is shown as it is.
     return re.sub(r"(`[^`\n]*`)|<", lambda found: found[1] or "&lt;", text)
-
-
-def _paper(experiment: Experiment) -> Iterator[str]:
-    if experiment.paper is not None:
-        yield f"The paper: {_paper_number(experiment)}. {experiment.paper.note}".strip()
 
 
 def _paper_number(experiment: Experiment) -> str:
@@ -228,8 +247,9 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
         return
     yield "## Effects"
     paper = _paper_number(experiment)
+    adjusted = holm([effect.p for effect in comparison.effects])
     rows = []
-    for effect in comparison.effects:
+    for effect, p in zip(comparison.effects, adjusted, strict=True):
         mean = wording.effect_value(effect.mean, experiment)
         if effect.bound == "neither":
             mean = "censored on both sides"
@@ -242,17 +262,51 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
                 wording.interval(
                     effect.ci95, lambda number: wording.effect_value(number, experiment)
                 ),
+                wording.p_value(effect.p),
+                wording.p_value(p),
                 paper if effect is comparison.papers_effect else "-",
                 str(effect.n),
                 ", ".join(map(str, effect.left_out)) or "-",
             ]
         )
     unit = wording.effect_unit(experiment)
-    head = ["effect", f"{experiment.effect} ({unit})", "95 % interval", "paper", "n"]
-    yield _table([*head, "seeds left out"], rows)
+    head = ["effect", f"{experiment.effect} ({unit})", "95 % interval", "p", "adjusted"]
+    yield _table([*head, "paper", "n", "seeds left out"], rows)
     if comparison.contains_paper_value is not None:
         does = "contains" if comparison.contains_paper_value else "does not contain"
         yield f"The interval {does} the paper's value."
+
+
+def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
+    """The same effects at other thresholds: a verdict should not hang on one of them."""
+    experiment = sweep.experiment
+    measure = experiment.measure
+    is_share = measure.described.is_fraction and measure.described.better == "lower"
+    if measure.kind == "final" or not is_share or not comparison.claimed or comparison.searched:
+        return
+    yield "## At other thresholds"
+    effects = [effect.of for effect in comparison.claimed]
+    rows = []
+    for threshold in sorted({*THRESHOLDS, measure.threshold or 0.0}, reverse=True):
+        at = measure.model_copy(update={"threshold": threshold})
+        there = compare(
+            sweep.outcomes(at), experiment=experiment.model_copy(update={"measure": at})
+        )
+        found = {effect.of: effect for effect in there.claimed}
+        cells = (_with_interval(found[of], experiment) for of in effects)
+        rows.append([f"{100 * threshold:g} %", *cells])
+    yield _table(["threshold", *effects], rows)
+    yield (
+        f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs got there. "
+        "Runs that end at their threshold say nothing of those below it. These rows are no tests."
+    )
+
+
+def _with_interval(effect: Effect, experiment: Experiment) -> str:
+    if effect.mean is None:
+        return "-"
+    ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
+    return f"{wording.effect_value(effect.mean, experiment)} ({ends})"
 
 
 def _settings(sweep: Sweep, comparison: Comparison) -> str:
@@ -306,12 +360,14 @@ def _runs(sweep: Sweep) -> str:
         fate = outcome.fate
         state = row["state"] if fate == "unfinished" else fate
         shown = wording.value(outcome.value, measure)
+        if outcome.fate == "diverged" and outcome.value is not None and not outcome.censored:
+            shown += " (guessing)"
         if outcome.censored:
             shown = f"more than {outcome.value:.4g}"
         rows.append(
             [
                 f"[{outcome.run}](../{outcome.run})",
-                "censored" if outcome.censored else state,
+                "censored" if outcome.censored and fate == "finished" else state,
                 shown,
                 _number(row["epochs"], "g"),
                 *(_number(row[name], ".0f") for name in COSTS),
@@ -343,7 +399,8 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
     return text.strip().format(
         no_effect=experiment.no_effect,
         search=experiment.search,
-        side="Above" if measure.lower_is_better else "Below",
+        side="above" if measure.lower_is_better else "below",
+        diverged=DIVERGED_TIME if measure.kind == "epochs_to_error" else DIVERGED_ERROR,
         lowest="lowest" if measure.lower_is_better else "highest",
         metric=f"a {measure.described.printed}",
         below="below" if measure.described.better == "lower" else "above",
@@ -392,7 +449,69 @@ def _listed(content: Any) -> str:
 
 
 def _short_verdict(comparison: Comparison) -> str:
-    return comparison.verdict or ("no claim" if comparison.claimed else "nothing to compare")
+    verdict = _verdict(comparison)
+    return {"no claim to compare with": "no claim"}.get(verdict, verdict)
+
+
+def _verdict(comparison: Comparison) -> str:
+    """That of the first claim, or why there is none."""
+    if comparison.problem:
+        return comparison.problem.partition(":")[0].partition(",")[0]
+    is_value = bool(comparison.claims) and comparison.claims[0].claim.direction == "value"
+    if not comparison.claimed and not is_value:
+        return "nothing to compare"
+    if comparison.verdict == "too few finished runs" or not comparison.claims:
+        return comparison.verdict or "no claim to compare with"
+    if comparison.analogue == "too few finished runs":
+        return f"analogue: {comparison.analogue}"
+    return wording.verdict_of(comparison.claims[0])
+
+
+def _cut(sweep: Sweep) -> Iterator[str]:
+    if sweep.setting.cut:
+        yield (
+            f"**These runs were cut short** ({', '.join(sweep.setting.cut)}): what they show is no "
+            "evidence for or against a claim."
+        )
+
+
+def _claims(comparison: Comparison) -> Iterator[str]:
+    """Each claim with whose it is, both verdicts, and what a decision would take."""
+    if not comparison.claims:
+        return
+    yield "## Claims"
+    rows = []
+    for number, result in enumerate(comparison.claims, start=1):
+        claim, size = result.claim, result.size
+        text = " ".join(claim.text.split())
+        about = f"> {number}. {text} ({wording.WHOSE[claim.by]}"
+        yield about + (f": {claim.note})" if claim.note else ")")
+        rows.append(
+            [
+                str(number),
+                wording.name_of_measure(result.experiment.measure),
+                result.direction.verdict if claim.direction in ("better", "worse") else "-",
+                wording.p_value(result.direction.p),
+                wording.p_value(result.direction.p_adjusted),
+                wording.size_claimed(result),
+                size.verdict if size else "-",
+                wording.p_value(size.p_adjusted) if size else "-",
+            ]
+        )
+    head = ["claim", "measure", "direction", "p", "adjusted", "claimed size", "size", "adjusted"]
+    yield _table(head, rows)
+    for number, result in enumerate(comparison.claims, start=1):
+        if result.elsewhere:
+            yield (
+                f"Claim {number} was made elsewhere ({'; '.join(result.elsewhere)}): this is an "
+                "analogue."
+            )
+        why = result.direction.why or (result.size.why if result.size else "")
+        if why:
+            yield f"Claim {number}: {why}."
+        undecided = "undecided" in (result.direction.verdict, result.size and result.size.verdict)
+        if undecided and result.effects:
+            yield f"Claim {number} is undecided: {wording.power_in_words(result)}"
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -12,12 +12,18 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from alexnet.config.experiment import Experiment
+from alexnet.config.experiment import Experiment, Level, Measure
 from alexnet.config.explain import explain
+from alexnet.config.registration import Registered, compare_plans
 from alexnet.folders.files import Row
 from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir
-from alexnet.results.compare import Fate, Level, Outcome, epochs_to_error
+from alexnet.results.claims import Setting
+from alexnet.results.crossing import epochs_to_error
+from alexnet.results.effects import Fate, Outcome
+
+LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
+"""Settings of the trainer with which a run sees a part of the images."""
 
 COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
 """What a finished run took, per process; the memory is what it took beyond its imports."""
@@ -32,11 +38,13 @@ class Sweep:
               status.json, or "missing" (never started) or "unreadable" (a file is damaged).
     metrics   one row per run and epoch; progress: several per epoch. Both begin with run, the swept
               keys and seed.
+    registered  the plan before the first run, and what was changed since.
     configs   resolved configuration by run; provenance likewise. {} where there is none.
     """
 
     path: Path
     experiment: Experiment
+    registered: Registered
     command: str
     arms: Mapping[str, Mapping[str, Level]]
     runs: pd.DataFrame
@@ -53,20 +61,38 @@ class Sweep:
     @property
     def is_rehearsal(self) -> bool:
         """Whether some run saw only the first batches of each epoch, as under +debug=smoke."""
-        trainers = [
-            trainer
-            for config in self.configs.values()
-            if isinstance(trainer := config.get("trainer"), dict)
-        ]
-        limits = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
-        return any(each.get(limit) is not None for each in trainers for limit in limits)
+        return any(each.startswith("trainer.limit_") for each in self.setting.cut)
 
-    def outcomes(self) -> list[Outcome]:
-        """What the experiment's measure says of every planned run.
+    @property
+    def setting(self) -> Setting:
+        """Where the runs were made, and by what they were cut."""
+        configs = list(self.configs.values())
+        targets = [str(_section(each, "model").get("_target_", "")) for each in configs]
+        # An arm may have another network of the same kind: the first is the experiment's own.
+        network = next((each.rpartition(".")[2] for each in targets if each), None)
+        part = {
+            f"{key}={value}"
+            for each in configs
+            for key, whole in (("classes", None), ("fraction", 1.0))
+            if (value := _section(each, "data").get(key, whole)) not in (whole, None)
+        }
+        data = f"{self.data} with {', '.join(sorted(part))}" if part else self.data
+        cuts = dict.fromkeys(
+            f"trainer.{key}={value}"
+            for each in configs
+            for key in (*LIMITS, "max_steps")
+            if (value := _section(each, "trainer").get(key)) not in (None, -1, 1.0)
+        )
+        return Setting(data=data, network=network, cut=tuple(cuts))
 
-        A finished run that lacks the measured metric is unmeasured: see `why_unmeasured`.
+    def outcomes(self, measure: Measure | None = None) -> list[Outcome]:
+        """What a measure, the experiment's if none is given, says of every planned run.
+
+        A finished run that lacks the measured metric is unmeasured: see `why_unmeasured`. A run
+        that diverged counts: see Outcome.
         """
-        return [self._outcome(row) for row in self.runs.to_dict("records")]
+        measure = measure or self.experiment.measure
+        return [self._outcome(row, measure) for row in self.runs.to_dict("records")]
 
     def why_unmeasured(self) -> str:
         """What is wrong with a run that finished and yet has no measure."""
@@ -83,12 +109,17 @@ class Sweep:
             f"here are {recorded}"
         )
 
-    def _outcome(self, row: Mapping[str, Any]) -> Outcome:
+    def _outcome(self, row: Mapping[str, Any], measure: Measure) -> Outcome:
         name, fate = row["run"], _fate(row["state"], row["cause"])
-        measured = self._measure(row) if fate == "finished" else None
-        if fate == "finished" and measured is None:
-            fate = "unmeasured"
-        value, censored = measured or (None, False)
+        value, censored = None, False
+        if fate == "finished":
+            value, censored = self._measure(row, measure)
+            if value is None:
+                fate = "unmeasured"
+            elif not math.isfinite(value):
+                fate, value = "diverged", None
+        if fate == "diverged":
+            value, censored = self._diverged(row, measure)
         return Outcome(
             run=name,
             arm=self.arms[name],
@@ -96,20 +127,29 @@ class Sweep:
             fate=fate,
             value=value,
             censored=censored,
+            error_reached=self._error_reached(name, measure),
         )
 
-    def _measure(self, row: Mapping[str, Any]) -> tuple[float, bool] | None:
-        """(value, censored); None if the run did not record what is measured."""
-        measure = self.experiment.measure
+    def _error_reached(self, run: str, measure: Measure) -> float | None:
         if measure.kind == "final":
-            value = row.get(measure.metric, math.nan)
-            if not pd.isna(value):
-                return float(value), False
-            values = self.curve(row["run"], measure.metric)[measure.metric]
-            return (float(values.iloc[-1]), False) if len(values) else None
+            return None
+        values = self.curve(run, measure.metric)[measure.metric]
+        best = values.min() if measure.described.better == "lower" else -values.max()
+        return float(best) if len(values) else None
+
+    def _measure(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
+        """(value, censored); the value is None if the run did not record what is measured."""
+        if measure.kind == "final":
+            value: Any = row.get(measure.metric)
+            if value is None or pd.isna(value):
+                values = self.curve(row["run"], measure.metric)[measure.metric]
+                value = values.iloc[-1] if len(values) else None
+            if value is None or pd.isna(value):
+                return None, False
+            return float(str(value)), False
         curve = self.curve(row["run"], measure.metric)
         if curve.empty:
-            return None
+            return None, False
         assert measure.threshold is not None
         return epochs_to_error(
             curve["epoch"],
@@ -117,6 +157,23 @@ class Sweep:
             threshold=measure.threshold,
             better=measure.described.better,
         )
+
+    def _diverged(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
+        """What a run counts for that diverged: its whole budget, or the error of guessing."""
+        if measure.kind == "final":
+            classes = self.provenance[row["run"]].get("num_classes")
+            guesses = {"error": 1, "error_top5": 5}.get(measure.metric.partition("/")[2])
+            if not isinstance(classes, int) or guesses is None:
+                return None, False
+            return 1 - min(guesses, classes) / classes, False
+        reached, censored = self._measure(row, measure)
+        if reached is not None and not censored:
+            return reached, False
+        trainer = _section(self.configs[row["run"]], "trainer")
+        budget = trainer.get("max_epochs")
+        if isinstance(budget, int) and budget > 0:
+            return float(budget), True
+        return reached, True
 
     def curve(self, run: str, metric: str) -> pd.DataFrame:
         """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""
@@ -147,6 +204,7 @@ def load_sweep(folder: str | Path) -> Sweep:
         )
     try:
         experiment = Experiment.model_validate(plan["experiment"])
+        registered = compare_plans(plan)
         planned = {
             name: {key: _level(level) for key, level in each["arm"].items()}
             for name, each in plan["runs"].items()
@@ -168,6 +226,7 @@ def load_sweep(folder: str | Path) -> Sweep:
     return Sweep(
         path=path,
         experiment=experiment,
+        registered=registered,
         command=plan.get("command", ""),
         arms=planned,
         runs=pd.DataFrame(
@@ -255,6 +314,12 @@ def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
 
 def _read_config(path: Path) -> dict[str, Any]:
     return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Of a stored configuration, which may be damaged."""
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
 def _without_repeats(rows: list[Row]) -> list[Row]:

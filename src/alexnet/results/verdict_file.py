@@ -1,12 +1,21 @@
+"""The report for programs: verdict.json."""
+
 from dataclasses import asdict
 from typing import Any
 
 from alexnet.config.experiment import Experiment
-from alexnet.results.compare import Arm, Comparison, Effect
+from alexnet.config.registration import METHOD
+from alexnet.results.claims import ClaimResult
+from alexnet.results.compare import Comparison
+from alexnet.results.effects import Arm, Effect
+from alexnet.results.statistics import holm
 
 
-def verdict_content(comparison: Comparison, experiment: Experiment) -> dict[str, Any]:
+def verdict_content(
+    comparison: Comparison, experiment: Experiment, *, registered: dict[str, Any] | None
+) -> dict[str, Any]:
     """What verdict.json holds. Errors are fractions; None where there is no number."""
+    adjusted = holm([effect.p for effect in comparison.effects])
     factor = list(comparison.factor)
     return {
         "experiment": experiment.name,
@@ -16,10 +25,42 @@ def verdict_content(comparison: Comparison, experiment: Experiment) -> dict[str,
         "measure": experiment.measure.plain(),
         "paper": experiment.paper.plain() if experiment.paper else None,
         "arms": [_arm_content(arm) for arm in comparison.arms],
-        "effects": [_effect_content(effect) for effect in comparison.effects],
+        "effects": [
+            {**_effect_content(effect), "p": effect.p, "p_adjusted": p}
+            for effect, p in zip(comparison.effects, adjusted, strict=True)
+        ],
         "best": [asdict(best) for best in comparison.best],
         "contains_paper_value": comparison.contains_paper_value,
         "verdict": comparison.verdict,
+        "analogue": comparison.analogue,
+        "problem": comparison.problem,
+        "claims": [_claim_content(result) for result in comparison.claims],
+        "registered": registered,
+        "method": METHOD,
+    }
+
+
+def _claim_content(result: ClaimResult) -> dict[str, Any]:
+    """Both verdicts are those of an analogue where `elsewhere` says so, and None if cut short."""
+    claim, power = result.claim, result.power
+    direction = asdict(result.direction)
+    if not result.counts:
+        direction["analogue"] = None if result.cut else direction["verdict"]
+        direction["verdict"] = None
+    size = None
+    if claim.size is not None and result.size is not None:
+        judged = asdict(result.size) if not result.cut else {"verdict": None}
+        size = {**claim.size.model_dump(mode="json"), **judged}
+    return {
+        "by": claim.by,
+        "text": claim.text,
+        "measure": result.experiment.measure.plain(),
+        "levels": [effect.level for effect in result.effects],
+        "elsewhere": list(result.elsewhere),
+        "cut": list(result.cut),
+        "direction": direction,
+        "size": size,
+        "power": asdict(power),
     }
 
 
@@ -32,7 +73,7 @@ def _arm_content(arm: Arm) -> dict[str, Any]:
         "mean": arm.mean,
         "ci95": arm.ci95 and list(arm.ci95),
         "values": list(arm.values),
-        "seeds": [each.seed for each in arm.finished],
+        "seeds": [each.seed for each in arm.measured],
         "censored": arm.censored,
         "limit": arm.limit,
         "diverged": arm.count("diverged"),
@@ -53,6 +94,7 @@ def _effect_content(effect: Effect) -> dict[str, Any]:
         "mean": effect.mean,
         "ci95": effect.ci95 and list(effect.ci95),
         "bound": effect.bound,
+        "conditional_on_finishing": effect.is_conditional,
         "values": list(effect.values),
         "seeds": list(effect.seeds),
         "left_out_seeds": list(effect.left_out),

@@ -5,7 +5,9 @@ from dataclasses import replace
 
 from alexnet import vocabulary
 from alexnet.config.experiment import Experiment, Measure, unknown_metric
-from alexnet.results.compare import Arm, Comparison, Effect, Interval, level_label, short_key
+from alexnet.results.claims import ClaimResult
+from alexnet.results.compare import Comparison
+from alexnet.results.effects import Arm, Effect, Interval, level_label, short_key
 
 STAGES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -97,7 +99,8 @@ def interval(ci95: Interval | None, write: Callable[[float | None], str]) -> str
 def answer(comparison: Comparison, experiment: Experiment) -> str:
     """The outcome in one sentence, with its numbers and n."""
     if not comparison.claimed:
-        return f"{_arms_alone(comparison.arms, experiment.measure)}."
+        alone = f"{_arms_alone(comparison.arms, experiment.measure)}."
+        return f"{alone[0].upper()}{alone[1:]}" if alone.startswith("all runs") else alone
     sentence = "; ".join(
         _effect_clause(effect, comparison, experiment) for effect in comparison.claimed
     )
@@ -149,6 +152,9 @@ def _comparison_in_words(effect: Effect, baseline: str, bound: str, experiment: 
             return f"took {number} the epochs of {baseline} to reach {_threshold(measure)}"
         return f"ended at {number} the {measure.described.printed} of {baseline}"
     size = effect_value(abs(effect.mean), experiment).lstrip("+")
+    if float(size) == 0.0 and not bound:
+        what = f"epochs to {_threshold(measure)}" if is_time else measure.described.printed
+        return f"and {baseline} have the same {what}, to the last digit shown"
     if is_time:
         word = "more" if effect.mean >= 0 else "fewer"
         return f"took {bound}{size} epochs {word} than {baseline} to reach {_threshold(measure)}"
@@ -180,7 +186,7 @@ def _arms_alone(arms: Sequence[Arm], measure: Measure) -> str:
         + f" (n = {count(arm.n, 'seed')})"
         for arm in arms
     ]
-    return f"Nothing to compare: {'; '.join(clauses)}"
+    return "; ".join(clauses)
 
 
 def _threshold(measure: Measure) -> str:
@@ -192,3 +198,78 @@ def _threshold(measure: Measure) -> str:
 
 def _is_in_points(experiment: Experiment) -> bool:
     return experiment.measure.kind == "final" and experiment.measure.described.is_fraction
+
+
+# Claims
+
+WHOSE = {"paper": "the paper", "log": "the logs of 2012", "us": "us, not the paper"}
+
+
+def verdict_of(result: ClaimResult) -> str:
+    """Both verdicts on a claim in a few words: "agrees, smaller"."""
+    if result.cut:
+        return "not judged: runs cut short"
+    direction: str = result.direction.verdict
+    size: str | None = result.size.verdict if result.size else None
+    words = direction
+    if result.claim.direction == "value":
+        assert size is not None
+        words = size
+    elif result.claim.direction == "equal":
+        assert size is not None
+        assert result.claim.size is not None
+        margin = size_value(result.claim.size.margin, result, is_margin=True)
+        words = f"equivalent within {margin}" if size == "equivalent" else size
+    elif size not in (None, "undecided"):
+        words = f"{direction}, {size}"
+    return f"analogue: {words}" if result.elsewhere else words
+
+
+def size_claimed(result: ClaimResult) -> str:
+    """What a claim says of the size: "about 6 times (within a factor of 1.5)"."""
+    size = result.claim.size
+    if size is None:
+        return "-"
+    if size.kind == "within":
+        return f"no difference beyond {size_value(size.margin, result, is_margin=True)}"
+    value = size_value(size.value, result)
+    if size.kind == "at_least":
+        return f"at least {value}"
+    if size.margin is None:
+        return f"{value}, no margin stated"
+    return f"about {value}, margin {size_value(size.margin, result, is_margin=True)}"
+
+
+def size_value(number: float | None, result: ClaimResult, *, is_margin: bool = False) -> str:
+    """A size or a margin with its unit; of a ratio the margin is a factor."""
+    if number is None:
+        return "-"
+    if result.experiment.effect == "ratio":
+        return f"a factor of {number:.3g}" if is_margin else f"{number:.3g} times"
+    if result.claim.direction == "value" and not is_margin:
+        return value(number, result.experiment.measure)
+    text = paper_value(number, result.experiment)
+    return text.lstrip("+") if is_margin else text
+
+
+def p_value(p: float | None) -> str:
+    """Four places, or "-" where nothing was tested."""
+    if p is None:
+        return "-"
+    return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
+
+
+def power_in_words(result: ClaimResult) -> str:
+    """What the seeds could have shown, and what a decision would take."""
+    power = result.power
+    if power.smallest_effect is None:
+        return (
+            f"n = {power.n}: no spread over seeds is known, so that nothing can be said of power."
+        )
+    smallest = size_value(power.smallest_effect, result, is_margin=True)
+    text = f"n = {power.n} shows an effect of {smallest} with 80 % power"
+    if power.more_seeds is None:
+        return f"{text}; for {power.assumed} more than 1000 seeds would be needed."
+    if power.more_seeds == 0:
+        return f"{text}, enough for {power.assumed}."
+    return f"{text}; {power.assumed} would take about {count(power.more_seeds, 'more seed')}."

@@ -86,6 +86,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         ranks.start(config.trainer.devices)
         data.setup("fit")
         num_classes = _num_classes(data, config)
+        if ranks.rank == 0:  # of a run that diverges, the error of guessing is known by it
+            run.write_provenance({**run.read_provenance(), "num_classes": num_classes})
         net = _build_net(config, num_classes)
         if checkpoint:
             check_checkpoint(checkpoint, net)

@@ -5,7 +5,7 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
 from alexnet.config.check import check_resolved, load, resolved
+from alexnet.config.experiment import same_level
 from alexnet.config.names import (
     NOT_PART_OF_THE_NAME,
     confounds,
@@ -22,6 +23,7 @@ from alexnet.config.names import (
     sweep_name,
     swept_beside_the_name,
 )
+from alexnet.config.registration import register
 from alexnet.config.schema import FORMAT, Config, ConfigError
 from alexnet.files import replacing
 from alexnet.folders.files import DamagedFile
@@ -274,14 +276,21 @@ def join_plan(
     old: Mapping[str, Any],
     experiment: Mapping[str, Any],
     swept: list[str],
-    runs: Iterable[PlannedRun],
+    runs: Sequence[PlannedRun],
     levels: Mapping[str, Sequence[str]],
     starts: Mapping[str, str] | None = None,
+    *,
+    is_reported: bool = False,
 ) -> dict[str, Any]:
     """The plan of the folder: what was there and what is new, first levels first.
 
+    A new plan is registered. Seeds that join one of which there is a report are noted as a look.
     `starts` are fingerprints of what init_from holds, by path.
     """
+    before = {each["seed"] for each in old.get("runs", {}).values()}
+    looks = list(old.get("looks", []))
+    if is_reported and {run.config.seed for run in runs} - before:
+        looks.append(len(before))
     planned = dict(old.get("runs", {}))
     for run in runs:
         planned[run.name] = {"arm": run.arm, "seed": run.config.seed}
@@ -289,18 +298,27 @@ def join_plan(
     def rank(entry: tuple[str, dict[str, Any]]) -> tuple[Any, ...]:
         arm, seed = entry[1]["arm"], entry[1]["seed"]
         places = [
-            order.index(str(arm[key])) if str(arm[key]) in order else len(order)
+            next(
+                (place for place, level in enumerate(order) if same_level(level, arm[key])),
+                len(order),
+            )
             for key, order in levels.items()
             if key in arm
         ]
         return (*places, seed)
 
+    ranked = dict(sorted(planned.items(), key=rank))
+    trainer = runs[0].config.trainer
+    budget = {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps}
+    registered = old.get("registered") if old else register(experiment, ranked, budget=budget)
     return {
         "experiment": dict(experiment),
         "command": command_line(),
         "swept": swept,
         "init_from": {**old.get("init_from", {}), **(starts or {})},
-        "runs": dict(sorted(planned.items(), key=rank)),
+        "registered": registered,
+        "looks": looks,
+        "runs": ranked,
     }
 
 

@@ -148,14 +148,17 @@ class ExperimentSweep:
         before = sweep.read_plan()
         runs = named_as_before(before, runs)
         experiment = self._experiment(base, axes, before.get("experiment", {}))
-        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_finished])
+        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_settled])
         refuse_other_images(sweep, runs)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
-            plan = join_plan(sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts)
+            plan = join_plan(
+                sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts,
+                is_reported=(sweep.report / "verdict.json").is_file(),
+            )  # fmt: skip
             sweep.write_plan(plan)
-            left = [run for run in runs if not sweep.run(run.name).is_finished]
+            left = [run for run in runs if not sweep.run(run.name).is_settled]
             announce(sweep, runs, left)
             code = self._launch(sweep, left)
             if code is Exit.WRONG:
@@ -324,9 +327,9 @@ class ExperimentSweep:
         swept = [plain_key(key) for key in axes if key != "seed"]
         factors = experiment["factor"] = experiment["factor"] or swept
         baseline = experiment["baseline"] or before.get("baseline")
-        if isinstance(baseline, str) and len(factors) == 1:
+        if baseline is not None and not isinstance(baseline, dict) and len(factors) == 1:
             baseline = {factors[0]: baseline}
-        if not baseline:  # the first as typed in the command that made the sweep
+        if baseline is None:  # the first as typed in the command that made the sweep
             first = {plain_key(key): levels[0] for key, levels in self._levels(axes).items()}
             baseline = {key: yaml.safe_load(first[key]) for key in factors if key in first}
         experiment["baseline"] = baseline

@@ -26,13 +26,17 @@ def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[Planned
     )  # fmt: skip
     for run in runs:
         if run not in left:
-            log.info("  finished before: %s", run.name)
+            how = "finished" if sweep.run(run.name).is_finished else "diverged"
+            log.info("  %s before: %s", how, run.name)
 
 
 def summarize(
     sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]
 ) -> list[PlannedRun]:
-    """Say how every run ended; those that did not finish, or whose result cannot be read."""
+    """Say how every run ended; those that failed, or whose result cannot be read.
+
+    To diverge is a result, and no failure.
+    """
     failed = []
     for run in runs:
         folder = sweep.run(run.name)
@@ -41,10 +45,13 @@ def summarize(
             error = 100 * result["metrics"].get(vocabulary.TEST_ERROR, math.nan)
             log.info("  %-36s %-16s test error %.1f %%", run.name, how, error)
             continue
-        failed.append(run)
         status = status_of(folder)
-        is_damaged = folder.is_finished or status.get("state") == UNREADABLE
-        state = UNREADABLE if is_damaged else folder.state
+        if folder.has_diverged:
+            state = "diverged"
+        else:
+            failed.append(run)
+            is_damaged = folder.is_finished or status.get("state") == UNREADABLE
+            state = UNREADABLE if is_damaged else folder.state
         why = damage(folder, run) or status.get("error", status.get("cause", ""))
         log.info("  %-36s %-16s %s", run.name, state, why)
         if status:

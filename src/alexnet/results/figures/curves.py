@@ -10,7 +10,8 @@ from matplotlib.ticker import MaxNLocator
 from alexnet.config.experiment import Measure
 from alexnet.plotting import GREY, caption
 from alexnet.results import wording
-from alexnet.results.compare import Arm, Comparison
+from alexnet.results.compare import Comparison
+from alexnet.results.effects import Arm
 from alexnet.results.figures.labels import (
     colour_of,
     counts_of,

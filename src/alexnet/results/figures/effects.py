@@ -8,7 +8,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import COLOURS, GREY, caption
 from alexnet.results import wording
-from alexnet.results.compare import Comparison, Effect, level_label
+from alexnet.results.compare import Comparison
+from alexnet.results.effects import Effect, level_label
 from alexnet.results.figures.labels import (
     colour_of,
     counts_of,

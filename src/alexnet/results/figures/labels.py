@@ -8,7 +8,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter
 
 from alexnet.plotting import COLOURS, HALO
-from alexnet.results.compare import Arm, Fate
+from alexnet.results.effects import Arm, Fate
 
 # The paper draws ReLU solid and tanh dashed: the baseline is solid.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))

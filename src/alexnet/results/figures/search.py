@@ -4,7 +4,8 @@ from matplotlib.figure import Figure
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import caption
 from alexnet.results import wording
-from alexnet.results.compare import Comparison, level_label
+from alexnet.results.compare import Comparison
+from alexnet.results.effects import level_label
 from alexnet.results.figures.labels import (
     colour_of,
     dashes_of,

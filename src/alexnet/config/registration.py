@@ -1,0 +1,128 @@
+"""What is decided about a sweep before its first run, and what was changed afterwards.
+
+A claim, its margin or the number of seeds that is chosen after seeing results is worth less than
+one that was written down before: sweep.json keeps the plan as it was, with its hash.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+METHOD = (
+    "two-sided paired t-tests over seeds at the 5 % level; two one-sided tests for equality; "
+    "Holm's adjustment over the claims of an experiment"
+)
+"""How claims are judged. A change of it is a change of the plan."""
+
+_OF_EXPERIMENT = ("claims", "factor", "baseline", "measure", "effect", "search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """The plan as it was, beside what is there now.
+
+    `sha256` is None if a sweep has no registration, as those of earlier versions. `looks` are the
+    numbers of seeds at which there was a report before more seeds were added.
+    """
+
+    sha256: str | None
+    changed: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
+    n: int = 0
+
+    @property
+    def text(self) -> str:
+        """In one sentence."""
+        looked = ""
+        if self.looks:
+            numbers = ", then ".join(map(str, (*self.looks, self.n)))
+            looked = (
+                f" Seeds were added after a report: looked at n = {numbers}. Each further look "
+                "raises the chance of a false verdict above 5 %."
+            )
+        if self.sha256 is None:
+            return f"not registered before the first run.{looked}"
+        if self.changed:
+            changes = "; ".join(self.changed)
+            return f"registered ({self.sha256[:12]}), and changed since: {changes}.{looked}"
+        return f"registered before the first run ({self.sha256[:12]}), unchanged.{looked}"
+
+    def plain(self) -> dict[str, Any] | None:
+        """For verdict.json; None if there is no registration."""
+        if self.sha256 is None:
+            return None
+        return {"sha256": self.sha256, "changed": list(self.changed), "looks": list(self.looks)}
+
+
+def register(
+    experiment: Mapping[str, Any], runs: Mapping[str, Any], *, budget: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The registration of a sweep that has not begun: `content` and its `sha256`."""
+    content = _content(experiment, runs, budget)
+    return {"sha256": _hash(content), "content": content}
+
+
+def compare_plans(plan: Mapping[str, Any]) -> Registered:
+    """What sweep.json says of its plan. Raises ValueError if the registration was edited."""
+    now = _seeds(plan["runs"])
+    looks = tuple(plan.get("looks") or ())
+    registered = plan.get("registered")
+    if not registered:
+        return Registered(sha256=None, looks=looks, n=len(now))
+    before = registered["content"]
+    if _hash(before) != registered["sha256"]:
+        raise ValueError("the registration was edited: its content does not have its sha256")
+    after = _content(plan["experiment"], plan["runs"], before["budget"])
+    changed = [
+        f"{key}: {_added(before[key], after[key])}"
+        for key in before
+        if before[key] != after.get(key)
+    ]
+    return Registered(sha256=registered["sha256"], changed=tuple(changed), looks=looks, n=len(now))
+
+
+def _content(
+    experiment: Mapping[str, Any], runs: Mapping[str, Any], budget: Mapping[str, Any]
+) -> dict[str, Any]:
+    levels: dict[str, list[Any]] = {}
+    for run in runs.values():
+        for key, level in run["arm"].items():
+            if level not in levels.setdefault(key, []):
+                levels[key].append(level)
+    content = {
+        **{key: experiment.get(key) for key in _OF_EXPERIMENT},
+        "method": METHOD,
+        "levels": levels,
+        "seeds": _seeds(runs),
+        "budget": dict(budget),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(content))
+    return plain
+
+
+def _seeds(runs: Mapping[str, Any]) -> list[int]:
+    return sorted({run["seed"] for run in runs.values()})
+
+
+def _added(before: Any, after: Any) -> str:
+    if isinstance(before, list) and isinstance(after, list) and _has_all(after, before):
+        more = [each for each in after if each not in before]
+        return f"{', '.join(map(_text, more))} added"
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        differ = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return ", ".join(f"{key} {_added(before.get(key), after.get(key))}" for key in differ)
+    return f"{_text(before)} before, {_text(after)} now"
+
+
+def _has_all(these: Iterable[Any], those: Iterable[Any]) -> bool:
+    return all(each in these for each in those)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,262 @@
+"""What the effects of a sweep say of each claim: direction, size, and what it would take.
+
+Every claim is tested by Student's t over paired seeds. A claim about several levels agrees only if
+each of its effects does (an intersection-union test); one effect contradicts it if it does so after
+Bonferroni's correction for their number. "About" and "within" are confirmed by two one-sided tests.
+Holm's adjustment is made over the directions of an experiment's claims, and over their sizes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any, Generic, Literal, TypeVar
+
+from alexnet.config.experiment import Claim, Experiment, Size
+from alexnet.results.effects import Effect
+from alexnet.results.statistics import LEVEL, POWER, holm, seeds_needed, smallest_effect
+
+DirectionVerdict = Literal["agrees", "disagrees", "undecided"]
+SizeVerdict = Literal["compatible", "smaller", "larger", "equivalent", "different", "undecided"]
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where a sweep was made: the data set, the network's class, and by what runs were cut."""
+
+    data: str | None = None
+    network: str | None = None
+    cut: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """What the seeds that there are could have shown, and what it would take.
+
+    `smallest_effect` is the one that n seeds show with 80 % power, a factor for a ratio. `assumed`
+    is the effect for which `more_seeds` (None: more than a thousand) would have that power.
+    """
+
+    n: int
+    smallest_effect: float | None = None
+    more_seeds: int | None = None
+    assumed: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged(Generic[V]):
+    """One question about one claim. The verdict is for the adjusted p; `why` says why none is."""
+
+    verdict: V
+    p: float | None = None
+    p_adjusted: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult:
+    """A claim with its effects and verdicts. `experiment` has the measure of the claim.
+
+    `elsewhere` says in what the sweep differs from where the claim was made: then it is an
+    analogue, and neither supports nor contradicts the claim. `cut` says by what runs were
+    shortened: they show nothing.
+    """
+
+    claim: Claim
+    experiment: Experiment
+    effects: tuple[Effect, ...]
+    direction: Judged[DirectionVerdict]
+    size: Judged[SizeVerdict] | None
+    power: Power
+    elsewhere: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> bool:
+        """Whether the sweep was made where the claim was, and run to its end."""
+        return not self.elsewhere and not self.cut
+
+
+def judge(
+    of_claims: Sequence[tuple[Claim, Experiment, Sequence[Effect]]], setting: Setting | None
+) -> tuple[ClaimResult, ...]:
+    """Every claim with the effects that it is about, measured and compared as it says."""
+    directions = [_direction(claim, about, effects) for claim, about, effects in of_claims]
+    sizes = [
+        _size(claim.size, about, effects) if claim.size else None
+        for claim, about, effects in of_claims
+    ]
+    p_directions = holm([each.p for each in directions])
+    p_sizes = holm([each.p if each else None for each in sizes])
+    results = []
+    for (claim, about, effects), direction, size, p, p_size in zip(
+        of_claims, directions, sizes, p_directions, p_sizes, strict=True
+    ):
+        settled = _settled(direction, p)
+        settled_size = _settled(size, p_size) if size else None
+        if claim.direction in ("equal", "value") and settled_size is not None:
+            is_so = settled_size.verdict in ("equivalent", "compatible")
+            is_undecided = settled_size.verdict == "undecided"
+            verdict: DirectionVerdict = "agrees" if is_so else "disagrees"
+            verdict = "undecided" if is_undecided else verdict
+            settled = Judged(
+                verdict=verdict,
+                p=settled_size.p,
+                p_adjusted=settled_size.p_adjusted,
+                why=settled_size.why,
+            )
+        results.append(
+            ClaimResult(
+                claim=claim,
+                experiment=about,
+                effects=tuple(effects),
+                direction=settled,
+                size=settled_size,
+                power=_power(claim, about, effects),
+                elsewhere=_elsewhere(claim, setting),
+                cut=setting.cut if setting else (),
+            )
+        )
+    return tuple(results)
+
+
+def _settled(question: Judged[Any], p_adjusted: float | None) -> Judged[Any]:
+    """The verdict, if it stands after the adjustment."""
+    if p_adjusted is not None and p_adjusted > LEVEL:
+        return replace(question, verdict="undecided", p_adjusted=p_adjusted)
+    return replace(question, p_adjusted=p_adjusted)
+
+
+def _direction(
+    claim: Claim, about: Experiment, effects: Sequence[Effect]
+) -> Judged[DirectionVerdict]:
+    if claim.direction in ("equal", "value") or not effects:
+        return Judged(verdict="undecided", why=_why_untested(effects))
+    is_above = about.measure.lower_is_better == (claim.direction == "better")
+    sides = [effect.evidence(about.no_effect) for effect in effects]
+    tested = [side if is_above else side[::-1] for side in sides if side is not None]
+    if not tested:
+        return Judged(verdict="undecided", why=_why_untested(effects))
+    against = min(1.0, 2 * len(effects) * min(other for _, other in tested))
+    in_favour = min(1.0, 2 * max(ours for ours, _ in tested))
+    if len(tested) < len(effects) or against < in_favour:
+        why = _why_untested(effects) if len(tested) < len(effects) else ""
+        verdict: DirectionVerdict = "disagrees" if against <= LEVEL else "undecided"
+        return Judged(verdict=verdict, p=against, why=why)
+    if any(effect.is_conditional for effect in effects):
+        return Judged(verdict="undecided", p=in_favour, why=CONDITIONAL)
+    return Judged(verdict="agrees" if in_favour <= LEVEL else "undecided", p=in_favour)
+
+
+CONDITIONAL = "runs diverged that have no value, so that the effect is one on runs that do not"
+
+
+def _why_untested(effects: Sequence[Effect]) -> str:
+    """Why there is no test, of the first effect that has none."""
+    for effect in effects:
+        if effect.n < 2:
+            return "fewer than two seeds in both arms"
+        if effect.bound == "neither":
+            return "runs on both sides never reached the threshold"
+        if effect.mean is None:
+            return "a value is zero, so that there is no ratio"
+        if effect.spread is None:
+            return "all seeds gave the same effect: without spread there is no test"
+    return "" if effects else "nothing was compared"
+
+
+def _size(size: Size, about: Experiment, effects: Sequence[Effect]) -> Judged[SizeVerdict]:
+    low, high = region(size, about)
+    yes: SizeVerdict = "equivalent" if size.kind == "within" else "compatible"
+    if size.kind == "within" and effects and all(map(_is_nothing, effects)):
+        return Judged(verdict=yes, why="identical in every seed")
+    lows = [effect.evidence(low) for effect in effects]
+    highs = [(1.0, 1.0) if high is None else effect.evidence(high) for effect in effects]
+    if not effects or None in lows or None in highs:
+        return Judged(verdict="undecided", why=_why_untested(effects))
+    k = len(effects)
+    # p-values that every effect is inside, that one is below, that one is above.
+    upper_ends = [0.0 if high is None else side[1] for side in highs if side]
+    inside = max([side[0] for side in lows if side] + upper_ends)
+    below = min(1.0, 2 * k * min(side[1] for side in lows if side))
+    above = min(1.0, 2 * k * min(side[0] for side in highs if side))
+    if size.kind == "about" and size.margin is None:
+        inside = 1.0
+    is_turned = _is_negative(size, about)
+    smaller: SizeVerdict = "larger" if is_turned else "smaller"
+    larger: SizeVerdict = "smaller" if is_turned else "larger"
+    if size.kind == "within":
+        smaller = larger = "different"
+    found = [(inside, yes), (below, smaller), (above, larger)]
+    p, verdict = min(found, key=lambda each: each[0])
+    if any(effect.is_conditional for effect in effects):
+        return Judged(verdict="undecided", p=p, why=CONDITIONAL)
+    return Judged(verdict=verdict if p <= LEVEL else "undecided", p=p)
+
+
+def region(size: Size, about: Experiment) -> tuple[float, float | None]:
+    """From where to where an effect has the claimed size; None: without an end."""
+    value = about.no_effect if size.kind == "within" else size.value
+    assert value is not None
+    if size.kind == "at_least":
+        return value, None
+    if about.effect == "ratio":
+        factor = size.margin or 1.0
+        return value / factor, value * factor
+    margin = size.margin or 0.0
+    return value - margin, value + margin
+
+
+def _is_negative(size: Size, about: Experiment) -> bool:
+    """Whether a larger effect of that kind is a lower number."""
+    return size.value is not None and size.value < about.no_effect
+
+
+def _is_nothing(effect: Effect) -> bool:
+    """Bit-equal results of equal seeds: no chance is involved."""
+    return effect.n >= 2 and effect.bound is None and set(effect.scale) == {0.0}
+
+
+def _power(claim: Claim, about: Experiment, effects: Sequence[Effect]) -> Power:
+    """Of the effect that varies most."""
+    n = min((effect.n for effect in effects), default=0)
+    deviation = max((effect.spread or 0.0 for effect in effects), default=0.0)
+    if deviation == 0.0:
+        return Power(n=n)
+    is_ratio = about.effect == "ratio"
+
+    def on_scale(value: float) -> float:
+        return abs(math.log(value)) if is_ratio else abs(value)
+
+    size, needed = claim.size, POWER
+    if size is not None and size.kind == "within":
+        assert size.margin is not None
+        # Both one-sided tests have to succeed.
+        target, assumed, needed = on_scale(size.margin), "no difference", 1 - (1 - POWER) / 2
+    elif size is not None and size.value is not None and on_scale(size.value) > 0:
+        target, assumed = on_scale(size.value), "the claimed size"
+    else:
+        target = min(abs(fmean(effect.scale)) for effect in effects if effect.scale)
+        assumed = "the measured effect"
+    level = 2 * LEVEL if assumed == "no difference" else LEVEL
+    enough = seeds_needed(target, deviation, level=level, power=needed) if target else None
+    smallest = smallest_effect(deviation, n)
+    return Power(
+        n=n,
+        smallest_effect=math.exp(min(smallest, 700)) if is_ratio and smallest else smallest,
+        more_seeds=None if enough is None else max(0, enough - n),
+        assumed=assumed,
+    )
+
+
+def _elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
+    """In what a sweep is not where the claim was made."""
+    if setting is None:
+        return ()
+    return tuple(
+        f"{here} instead of {there}"
+        for here, there in ((setting.data, claim.data), (setting.network, claim.network))
+        if there is not None and here is not None and here != there
+    )
