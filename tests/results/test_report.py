@@ -55,7 +55,7 @@ def three_seeds(sweep_folder: Path) -> Path:
 
 
 def test_names_in_a_report_are_neither_html_nor_formulas(tmp_path: Path):
-    names = ("<b>bold</b>", "=HYPERLINK(1)", "-1", "@x")
+    names = ("<b>bold<b>", "=HYPERLINK(1)", "-1", "@x")
     runs = [Run(arm={"model.name": name}, val_errors=[0.2]) for name in names]
     own = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}
     folder = write_sweep(
@@ -66,9 +66,9 @@ def test_names_in_a_report_are_neither_html_nor_formulas(tmp_path: Path):
 
     with (folder / "report" / "table.csv").open(newline="") as file:
         cells = [row["model.name"] for row in csv.DictReader(file)]
-    assert cells == ["<b>bold</b>", "'=HYPERLINK(1)", "-1", "'@x"]
+    assert cells == ["<b>bold<b>", "'=HYPERLINK(1)", "-1", "'@x"]
     assert "<b>" not in re.sub(r"`[^`\n]*`", "", readme(folder))
-    assert "&lt;b>bold&lt;/b>" in readme(folder)
+    assert "&lt;b>bold&lt;b>" in readme(folder)
 
 
 def test_a_report_has_its_files(three_seeds: Path):
@@ -394,6 +394,7 @@ def test_what_a_killed_process_was_writing_is_cleared_away(three_seeds: Path):
         ({"commit": None, "dirty": False, "version": "9.8.7"}, "none (installed, version 9.8.7)"),
         ({"commit": None, "dirty": None, "version": "9.8.7"}, "unknown"),
         ({"commit": "0123abc", "dirty": True}, "0123abc (with uncommitted changes)"),
+        ({"commit": "0123abc", "dirty": None}, "0123abc (perhaps with uncommitted changes)"),
     ],
 )
 def test_the_code_of_an_installed_program_is_its_version(
@@ -405,3 +406,27 @@ def test_the_code_of_an_installed_program_is_its_version(
     write_report(three_seeds)
 
     assert f"- commit: {shown}\n" in readme(three_seeds)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"commit": "4567def"}, "code"),
+        ({"dirty": True}, "code"),
+        ({"versions": {"torch": "2.8.0"}}, "libraries"),
+    ],
+)
+def test_runs_of_different_code_or_libraries_are_pointed_out(
+    three_seeds: Path, changed: dict[str, object], what: str
+):
+    write_report(three_seeds)
+    assert "Not all runs were made by the same" not in readme(three_seeds)
+    file = next(three_seeds.glob("*/provenance.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+
+    write_report(three_seeds)
+
+    warning = f"**Not all runs were made by the same {what}**: "
+    [line] = [line for line in readme(three_seeds).splitlines() if line.startswith(warning)]
+    assert "5 runs" in line
+    assert "1 run" in line

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -175,6 +176,7 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
         *_cut(sweep),
         *_claims(comparison),
         f"Plan: {sweep.registered.text}",
+        *_mixed(sweep),
         f"![{wording.name_of_measure(experiment.measure)}]({draw[0]}.svg)",
         "## Arms",
         _arms_table(comparison, experiment),
@@ -409,23 +411,30 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
 
 def _provenance(sweep: Sweep) -> str:
     """Command, commit, versions, hardware, threads: each distinct value with its number of runs."""
-    known = [provenance for provenance in sweep.provenance.values() if provenance]
     lines = [f"- command: `{sweep.command}`"] if sweep.command else []
-    commits = [_code(each) for each in known]
-    texts = {
-        "commit": commits,
-        "versions": [_listed(each.get("versions")) for each in known],
-        "hardware": [_listed(each.get("hardware")) for each in known],
-        "threads": [_listed(each.get("threads")) for each in known],
-    }
-    for name, values in texts.items():
-        counts = {value: values.count(value) for value in values}
-        shown = (
-            value if len(counts) == 1 else f"{value}: {wording.count(count, 'run')}"
-            for value, count in counts.items()
-        )
-        lines.append(f"- {name}: {'; '.join(shown) or 'not recorded'}")
+    for name, counts in _origins(sweep).items():
+        shown = _by_count(counts) if len(counts) > 1 else "".join(counts)
+        lines.append(f"- {name}: {shown or 'not recorded'}")
     return "\n".join(lines)
+
+
+def _mixed(sweep: Sweep) -> Iterator[str]:
+    """A warning if runs were made by different code, which may be why their numbers differ."""
+    for what, name in (("code", "commit"), ("libraries", "versions")):
+        if len(counts := _origins(sweep)[name]) > 1:
+            yield f"**Not all runs were made by the same {what}**: {_by_count(counts)}."
+
+
+def _origins(sweep: Sweep) -> dict[str, dict[str, int]]:
+    """What the runs say of where they came from, and how many of them say so."""
+    known = [provenance for provenance in sweep.provenance.values() if provenance]
+    kinds = ("versions", "hardware", "threads")
+    listed = {kind: dict(Counter(_listed(each.get(kind)) for each in known)) for kind in kinds}
+    return {"commit": dict(Counter(map(_code, known))), **listed}
+
+
+def _by_count(counts: Mapping[str, int]) -> str:
+    return "; ".join(f"{text}: {wording.count(number, 'run')}" for text, number in counts.items())
 
 
 def _code(provenance: Mapping[str, Any]) -> str:
@@ -433,8 +442,9 @@ def _code(provenance: Mapping[str, Any]) -> str:
     commit, version = provenance.get("commit"), provenance.get("version")
     if not commit and version and provenance.get("dirty") is False:  # installed
         return f"none (installed, version {version})"
-    changes = "with" if provenance.get("dirty") else "without"
-    return f"{commit} ({changes} uncommitted changes)" if commit else "unknown"
+    is_dirty = provenance.get("dirty")
+    with_or_not = "perhaps with" if is_dirty is None else "with" if is_dirty else "without"
+    return f"{commit} ({with_or_not} uncommitted changes)" if commit else "unknown"
 
 
 def _listed(content: Any) -> str:
