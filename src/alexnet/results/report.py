@@ -170,7 +170,6 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
     section = f" (section {experiment.section})" if experiment.section else ""
     parts = [
         f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}",
-        sweep.is_rehearsal and "A trial run on a few batches: its numbers are no evidence.",
         f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**.",
         comparison.problem and f"No verdict: {comparison.problem}.",
         *_cut(sweep),
