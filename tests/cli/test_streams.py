@@ -77,9 +77,8 @@ sys.exit(script({0!r}))
 def run(program: str) -> subprocess.CompletedProcess[str]:
     """A program that enters a command by its door."""
     return subprocess.run(
-        [sys.executable, "-c", program], cwd=PROJECT, text=True, capture_output=True, check=False,
-        env=os.environ | {"PYTHONIOENCODING": "utf-8:strict"},
-    )  # fmt: skip
+        [sys.executable, "-c", program], cwd=PROJECT, text=True, capture_output=True, check=False
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "prepare", "evaluate"])

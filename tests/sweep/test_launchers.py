@@ -12,7 +12,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from alexnet.cli import training as script
+from alexnet.cli import _training as script
 from alexnet.folders.ending import Exit
 from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir

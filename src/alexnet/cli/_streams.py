@@ -60,8 +60,8 @@ def _printable(stream: TextIO | None, descriptor: int) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):  # None, if it was closed
         return open(descriptor, "w")
     encoding, is_line_buffered = stream.encoding, stream.line_buffering
-    # In UTF-8 mode bytes of another encoding, as in names of files, are printed as they came.
-    errors = stream.errors if stream.errors == "surrogateescape" else "backslashreplace"
+    # Names of files need not be text: their other bytes are spelt out.
     return _UntilClosed(
-        stream.detach(), encoding=encoding, errors=errors, line_buffering=is_line_buffered
-    )
+        stream.detach(), encoding=encoding, errors="backslashreplace",
+        line_buffering=is_line_buffered,
+    )  # fmt: skip

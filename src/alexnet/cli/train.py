@@ -23,6 +23,6 @@ def main(arguments: Sequence[str]) -> int:
         own = parser.parse_known_args(arguments)[0].config_dir
         print(help_text([own] if own and own.is_dir() else []))
         return Exit.FINISHED
-    from alexnet.cli import training
+    from alexnet.cli import _training
 
-    return training.main(arguments)
+    return _training.main(arguments)

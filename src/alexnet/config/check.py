@@ -71,7 +71,8 @@ def load(file: Path, *, allow: Collection[str] = ()) -> Config:
         _import([name for name in plain.get("imports") or () if name in allow])
         return _checked(plain)
     except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from error
+        what = "in the file that holds the configuration of the run"
+        raise ConfigError(f"{file}, {what}: {error}") from error
 
 
 def read_stored(file: Path) -> DictConfig:
