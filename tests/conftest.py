@@ -46,14 +46,21 @@ def the_sweep(outputs: Path) -> SweepDir:
 
 
 @cache
-def fork_server() -> ForkServer:
-    """The server from which the runs of all tests are forked, so that torch is imported once."""
-    return ForkServer({**os.environ, "PYTHONPATH": python_path()})
+def fork_server(own: str) -> ForkServer:
+    """The server from which the runs of all tests are forked, so that torch is imported once.
+
+    There is one for each PYTHONPATH that commands are given.
+    """
+    paths = dict.fromkeys([*python_path().split(os.pathsep), *own.split(os.pathsep)])
+    return ForkServer({**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))})
 
 
 def as_a_user(environment: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a command."""
-    return {**os.environ, VARIABLE: fork_server().address, **(environment or {})}
+    """The environment of a command; with its own ALEXNET_LAB_FORK_SERVER if it names one."""
+    variables = {**os.environ, **(environment or {})}
+    if VARIABLE not in variables:
+        variables[VARIABLE] = fork_server(variables.get("PYTHONPATH", "")).address
+    return variables
 
 
 def run_python(

@@ -62,8 +62,8 @@ def test_in_a_sweep_two_columns_before_and_after_one_process_give_its_numbers(
 
 
 def faults_of(named: str) -> dict[str, str]:
-    """Variables that processes read when they start, which forked ones do not (tests/faults)."""
-    return {"FAULTS": named, "PYTHONPATH": f"{PROJECT}/tests/faults", VARIABLE: "0"}
+    """For a command that has a fork server of its own, with these faults (see tests/faults)."""
+    return {"FAULTS": named, "PYTHONPATH": f"{PROJECT}/tests/faults", VARIABLE: ""}
 
 
 def run_with_faults(outputs: Path, *faults: str) -> list[RunDir]:

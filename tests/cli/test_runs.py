@@ -12,6 +12,7 @@ import pytest
 
 from alexnet.cli import runs
 from alexnet.folders.files import hold
+from alexnet.folders.liveness import process_state
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from tests.conftest import run_python
@@ -106,6 +107,16 @@ def test_a_clock_that_was_set_forward_kills_no_run(tmp_path: Path):
         status = alive(process.pid, started=time.time() - 3600)
         assert write_run(folder, status=status).is_alive
         process.communicate(b"\n")
+
+
+@pytest.mark.skipif(process_state(os.getpid()) is None, reason="needs /proc")
+@pytest.mark.parametrize("clock", [-86400, 0, 86400])
+def test_a_process_is_known_by_when_it_started_whatever_the_clock(tmp_path: Path, clock: int):
+    ticks = process_state(os.getpid()).ticks
+    recorded = alive(os.getpid(), started=time.time() + clock, ticks=ticks)
+
+    assert write_run(tmp_path / "run", status=recorded).is_alive
+    assert write_run(tmp_path / "gone", status={**recorded, "ticks": ticks - 1}).is_alive is False
 
 
 def test_a_process_that_nobody_has_waited_for_is_not_alive(tmp_path: Path):

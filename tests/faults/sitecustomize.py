@@ -11,10 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-FAULTS = [fault.split(":") for fault in os.environ.get("FAULTS", "").split(",") if fault]
-# python -P -m alexnet.run FOLDER
-_WORDS = sys.orig_argv
-RUN = _WORDS[_WORDS.index("alexnet.run") + 1] if "alexnet.run" in _WORDS else ""
+# The process of a run, or the one from which runs are forked.
+IS_OF_RUNS = {"alexnet.run", "alexnet.run.fork_server"} & {*sys.orig_argv}
 
 
 def _arm() -> None:
@@ -24,9 +22,11 @@ def _arm() -> None:
 
     def faulty(self: torch.Tensor, *arguments: object, **settings: object) -> None:
         calls.append(1)
-        for run, rank, action in FAULTS:
-            if run in RUN and rank == os.environ.get("LOCAL_RANK") and len(calls) == 2:
-                Path(RUN, f"fault-{rank}").touch()
+        folder = sys.argv[1]
+        for fault in filter(None, os.environ.get("FAULTS", "").split(",")):
+            run, rank, action = fault.split(":")
+            if run in folder and rank == os.environ.get("LOCAL_RANK") and len(calls) == 2:
+                Path(folder, f"fault-{rank}").touch()
                 if action == "kill":
                     os.kill(os.getpid(), signal.SIGKILL)
                 raise ArithmeticError(f"made to fail on rank {rank}")
@@ -40,7 +40,7 @@ def _set_clock(forward: float) -> None:
     time.time = lambda: true_time() + forward
 
 
-if RUN:
+if IS_OF_RUNS:
     _arm()
 if "CLOCK" in os.environ:
     _set_clock(float(os.environ["CLOCK"]))

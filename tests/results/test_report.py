@@ -44,6 +44,18 @@ def verdict(folder: Path) -> dict:
     return json.loads((folder / "report" / "verdict.json").read_text())
 
 
+@pytest.fixture(autouse=True)
+def unsaved_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn and not saved, which takes seconds, but for a test that uses `figures`."""
+    if "figures" not in request.fixturenames:
+        monkeypatch.setattr("alexnet.plotting.save", lambda drawn, folder: None)
+
+
+@pytest.fixture
+def figures() -> None:
+    """Asked for by tests that look at the files of figures."""
+
+
 @pytest.fixture
 def three_seeds(sweep_folder: Path) -> Path:
     """ReLU crosses at 1.5, 2 and 2.5 epochs, tanh at 4, 4.2 and 3.8 times that."""
@@ -71,7 +83,7 @@ def test_names_in_a_report_are_neither_html_nor_formulas(tmp_path: Path):
     assert "&lt;b>bold&lt;b>" in readme(folder)
 
 
-def test_a_report_has_its_files(three_seeds: Path):
+def test_a_report_has_its_files(three_seeds: Path, figures: None):
     report = write_report(three_seeds)
     names = {path.name for path in report.files}
     assert names >= {"README.md", "table.csv", "verdict.json", "learning_curves.svg"}
@@ -186,7 +198,7 @@ def test_errors_are_fractions_in_files_and_per_cent_in_print(sweep_folder: Path)
     assert verdict(sweep_folder)["effects"][0]["mean"] == pytest.approx(0.0205)
 
 
-def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path):
+def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path, figures: None):
     runs = [
         Run(
             arm={"model.normalization": a, "model.pooling": b},
@@ -211,7 +223,7 @@ def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path):
     assert (sweep_folder / "report" / "validation_curves.svg").exists()
 
 
-def test_a_search_reports_the_best_level_of_each_arm(sweep_folder: Path):
+def test_a_search_reports_the_best_level_of_each_arm(sweep_folder: Path, figures: None):
     crossings = {("relu", 0.01): 2, ("relu", 0.1): 4, ("tanh", 0.01): 8, ("tanh", 0.1): 30}
     runs = [
         Run(

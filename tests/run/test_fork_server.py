@@ -11,14 +11,14 @@ from alexnet.folders.ending import Exit
 from alexnet.folders.run import RunDir
 from alexnet.run.child import Child
 from alexnet.run.fork_server import RUN, VARIABLE, ForkedChild, ForkServer, start_child
-from tests.conftest import as_a_user, fork_server
+from tests.conftest import as_a_user
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux only")
 
 
 def forked(folder: Path, *arguments: str, server: ForkServer | None = None) -> ForkedChild:
     """A process of a run, whose log is in the folder."""
-    address = (server or fork_server()).address
+    address = server.address if server else as_a_user()[VARIABLE]
     command = [*RUN, *arguments]
     return ForkedChild(address, command, log=folder / "train.log", environment=as_a_user())
 

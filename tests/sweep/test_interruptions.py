@@ -339,7 +339,7 @@ def test_a_clock_that_goes_backwards_between_two_attempts_changes_no_number_and_
     run = half_done
     first = run.read_status()["started"]
 
-    yesterday = {"CLOCK": "-86400", "PYTHONPATH": f"{PROJECT}/tests/faults", VARIABLE: "0"}
+    yesterday = {"CLOCK": "-86400", "PYTHONPATH": f"{PROJECT}/tests/faults", VARIABLE: ""}
     sweep = Sweep(tmp_path, *COMMAND, environment=yesterday)
     sweep.wait_for(lambda run: run.read_status().get("state") == "running")
     sweep.wait_for(has_rows(25))

@@ -38,6 +38,7 @@ _STATUS = {
     "pid": lambda value: is_count(value) and 0 < value < 2**31,
     "host": is_text,
     "started": is_number,
+    "ticks": is_count,
     "updated": is_number,
     "epoch": is_number,
     "cause": is_text,
@@ -225,8 +226,9 @@ class RunDir:
     def is_alive(self) -> bool | None:
         """Whether the process that status.json names is still there; None: on another host.
 
-        A process of the same number is another one if it started after the run did, unless its
-        command names this folder: a clock that was set forward makes old processes look young.
+        A process of the same number is another one if it started at another time. Of runs of 0.1,
+        which did not record that: if it started after the run did, unless its command names this
+        folder, because a clock that was set forward makes old processes look young.
         Without /proc (macOS) the number alone decides.
         """
         status = self.read_status()
@@ -241,14 +243,16 @@ class RunDir:
             return False
         except PermissionError:
             pass  # somebody else's: it exists
-        if not Path("/proc/self/stat").exists():
-            return True
         try:
-            state, began = process_state(pid)
-            if state in "ZX":  # over, and nobody has asked how it ended
+            process = process_state(pid)
+            if process is None:
+                return True
+            if process.letter in "ZX":  # over, and nobody has asked how it ended
                 return False
+            if "ticks" in status:
+                return process.ticks == status["ticks"]
             # A second: the kernel gives the time of its own start in whole seconds.
-            if began <= status.get("started", math.inf) + 1:
+            if process.began <= status.get("started", math.inf) + 1:
                 return True
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):

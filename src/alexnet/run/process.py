@@ -12,6 +12,7 @@ from typing import Any
 from alexnet.config.schema import ConfigError
 from alexnet.folders.ending import CANNOT_BE_BUILT, Exit, Stopped
 from alexnet.folders.files import DamagedFile
+from alexnet.folders.liveness import process_state
 from alexnet.folders.run import RunDir
 from alexnet.run.child import end_with_parent
 from alexnet.run.ranks import RankLost, Ranks
@@ -55,6 +56,8 @@ def _try(
         handle(_stop)  # until training installs its own
         if rank == 0:
             started = {"pid": os.getpid(), "host": os.uname().nodename, "started": time.time()}
+            if process := process_state(os.getpid()):
+                started["ticks"] = process.ticks
             run.write_status({**started, "state": "running", "epoch": 0})
         with Ranks(run, rank, command, give_up) as ranks:
             train(ranks)
