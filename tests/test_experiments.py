@@ -15,6 +15,7 @@ from alexnet.data import cifar10
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
 from alexnet.paths import CONF
+from alexnet.sweep.plan import PlannedRun
 from tests.conftest import plan as plan_anew
 from tests.data.batches import IMAGES_PER_BATCH, write_cifar10
 from tests.preparation.photographs import class_folders
@@ -41,9 +42,12 @@ plan = cache(plan_anew)  # the tests below look at the same runs again and again
 
 def arms(experiment: str, *overrides: str) -> list[Config]:
     """One configuration per arm, on fake data, seed 0, AlexNet with an eighth of its maps."""
+    return [shrunk(run.config) for run in planned_arms(experiment, *overrides)]
+
+
+def planned_arms(experiment: str, *overrides: str) -> list[PlannedRun]:
     data = ("data=synthetic", "data.num_images=16", "data.batch_size=8")
-    runs = plan(f"+experiment={experiment}", "seed=0", *data, *overrides)
-    return [shrunk(run.config) for run in runs]
+    return plan(f"+experiment={experiment}", "seed=0", *data, *overrides)
 
 
 def shrunk(config: Config) -> Config:
@@ -69,7 +73,7 @@ def build_net(config: Config, num_classes: int = 10) -> torch.nn.Module:
 
 @pytest.mark.parametrize("experiment", COMPARISONS)
 def test_arms_differ_in_exactly_what_the_experiment_declares(experiment: str):
-    first, *others = plan(f"+experiment={experiment}", "seed=0", "data=synthetic")
+    first, *others = planned_arms(experiment)
     settings = {name: set(arm) for name, arm in first.composed.arms.items()}
 
     assert others

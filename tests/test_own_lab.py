@@ -1,7 +1,6 @@
 """What docs/own_question.md shows, run outside the project with nothing of ours edited."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import torch
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import PROJECT
+from tests.conftest import as_a_user
 
 PAGE = PROJECT / "docs" / "own_question.md"
 
@@ -56,7 +56,7 @@ def command(lab: Path, script: str, *arguments: str) -> list[str]:
 
 
 def environment(lab: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(lab)}
+    return as_a_user({"PYTHONPATH": str(lab)})
 
 
 def run(lab: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
