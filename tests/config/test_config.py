@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from omegaconf import OmegaConf
 import alexnet.data
 import alexnet.learning
 import alexnet.model
-from alexnet.config.check import check
+from alexnet.config.check import check, read_stored
 from alexnet.config.names import confounds, name_of_0_1, sweep_name
 from alexnet.config.schema import OWNED, TASK, ConfigError, Training, learning_schema, part_schema
 from alexnet.config.suggest import did_you_mean, suggest_key
@@ -350,3 +351,11 @@ def test_a_suggestion_names_keys_of_the_chosen_class_alone():
     assert suggest_key("model.columns", sections, ["dropout"]) == (
         "the chosen model does not have it"
     )
+
+
+def test_the_file_of_a_run_that_has_lost_its_end_is_named(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text("model:\n  pooling: overl\n")
+
+    with pytest.raises(ConfigError, match=f"{file} is damaged: it has no data and no learning"):
+        read_stored(file)

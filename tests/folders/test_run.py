@@ -221,3 +221,11 @@ def test_a_checkpoint_that_a_killed_process_was_writing_is_cleared_away(tmp_path
     run.clear_partial()
 
     assert {file.name for file in folder.iterdir()} == {"last.ckpt", "my_partial.ckpt"}
+
+
+def test_a_row_that_was_cut_short_is_a_row_that_was_lost(tmp_path: Path):
+    run = RunDir(tmp_path)
+    run.progress.write_text("epoch,images,train/loss\n0.25,8,2.0\n0.5\n")
+
+    with pytest.raises(DamagedFile, match=r"lost rows: the checkpoint counts images 16, .* to 8"):
+        run.take_back(epochs=0, images=16)

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from alexnet.paths import PROJECT
+from alexnet.preparation import job
 from alexnet.sources.shards import ShardImages, check_sizes, read_index, read_sums
 from tests.conftest import run_python
 from tests.preparation.photographs import (
@@ -517,3 +519,22 @@ def test_damage_to_what_is_known_of_the_images_is_named(name, size, prepared, tm
 
     with pytest.raises(ValueError, match=f"{name} is .*damaged.*src/prepare.py again"):
         read_all()
+
+
+def test_an_image_that_two_parts_have_is_named(caplog: pytest.LogCaptureFixture):
+    """Also one that the cut of validation from training has moved."""
+
+    def part(checks: list[int]) -> list[SimpleNamespace]:
+        names = np.array([f"{check}.png".encode() for check in checks])
+        return [SimpleNamespace(checks=np.array(checks), names=names)]
+
+    finished = {"train": part([1, 2]), "val": part([3, 4]), "test": part([5, 4, 1])}
+
+    for seen, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        job._warn_of_same_images(finished, seen, other)
+
+    same = "images are also {} images, with the same pixels, such as {}"
+    assert caplog.messages == [
+        f"1 of 3 test {same.format('training', '1.png')}",
+        f"1 of 3 test {same.format('validation', '4.png')}",
+    ]

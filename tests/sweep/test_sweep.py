@@ -409,11 +409,15 @@ def test_an_option_of_hydra_may_stand_between_keys(train: Train):
     assert "dropout: 0.25" in done.stdout
 
 
-def test_a_launcher_that_cannot_be_is_refused(train_here: Train):
-    done = train_here(*TINY, "hydra.launcher.parallel=0")
+@pytest.mark.parametrize("parallel", ["0", "-1", "true"])
+def test_a_launcher_that_cannot_be_is_refused_before_anything_is_written(
+    train_here: Train, tmp_path: Path, parallel: str
+):
+    done = train_here(*TINY, f"hydra.launcher.parallel={parallel}")
 
     assert done.returncode == 2
-    assert "hydra.launcher.parallel=0 is not possible" in done.stderr
+    assert "is not possible: auto, or a number from 1" in done.stderr
+    assert not list(tmp_path.rglob("sweep.json"))
 
 
 def test_help_lists_experiments_and_groups_without_importing_hydra_or_torch():

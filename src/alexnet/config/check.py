@@ -83,6 +83,9 @@ def read_stored(file: Path) -> DictConfig:
         raise ConfigError(f"{file} is damaged ({' '.join(str(error).split())})") from error
     if not isinstance(stored, DictConfig) or not stored:
         raise ConfigError(f"{file} is damaged: it holds no configuration")
+    missing = [key for key in ("model", "data", "learning", "trainer") if key not in stored]
+    if missing:
+        raise ConfigError(f"{file} is damaged: it has no {' and no '.join(missing)}")
     return stored
 
 

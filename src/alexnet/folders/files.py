@@ -139,8 +139,10 @@ def keep_rows(path: Path, column: str, most: float) -> None:
         for line in lines:
             cells = line.decode().rstrip("\n").split(",")
             is_header = kept == 0
+            if not line.endswith(b"\n") or len(cells) <= place:
+                break
             value = 0.0 if is_header else float(cells[place])
-            if not line.endswith(b"\n") or value > most:
+            if value > most:
                 break
             reached = max(reached, value)
             kept += len(line)

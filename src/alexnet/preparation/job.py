@@ -4,6 +4,7 @@ import contextlib
 import csv
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -387,19 +388,21 @@ def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: R
         bad_images=len(bad),
     )
     write_index(request.dest, index)
-    for part in ("val", "test"):
-        _warn_of_same_images(finished, part)
+    # Validation may have been cut from the training images, with what is a test image, too.
+    for seen, part in itertools.combinations(PARTS, 2):
+        _warn_of_same_images(finished, seen, part)
     return index
 
 
-def _warn_of_same_images(finished: dict[Part, list[Finished]], part: Part) -> None:
-    """Of images of a part that are training images too: what is measured there is no test."""
-    train, other = (np.concatenate([each.checks for each in finished[p]]) for p in ("train", part))
-    if rows := np.flatnonzero(np.isin(other, train)).tolist():
+def _warn_of_same_images(finished: dict[Part, list[Finished]], seen: Part, part: Part) -> None:
+    """Of images of a part that another part has too: what is measured there is no test."""
+    first, other = (np.concatenate([each.checks for each in finished[p]]) for p in (seen, part))
+    if rows := np.flatnonzero(np.isin(other, first)).tolist():
         names = np.concatenate([each.names for each in finished[part]])
         log.warning(
-            "%d of %d %s images are also training images, with the same pixels, such as %s",
-            len(rows), len(other), part, os.fsdecode(bytes(names[rows[0]])),
+            "%d of %d %s images are also %s images, with the same pixels, such as %s",
+            len(rows), len(other), part, "training" if seen == "train" else "validation",
+            os.fsdecode(bytes(names[rows[0]])),
         )  # fmt: skip
 
 

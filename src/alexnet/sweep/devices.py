@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alexnet.config.schema import ConfigError
+
 
 @dataclass(frozen=True)
 class Share:
@@ -59,6 +61,14 @@ class Devices:
         """The run has ended."""
         self._places += 1
         self._free = [*self._free, *share.gpus]
+
+
+def check_parallel(parallel: object) -> None:
+    """Raise ConfigError if so many runs at once cannot be."""
+    if parallel != "auto" and not (type(parallel) is int and parallel > 0):
+        raise ConfigError(
+            f"hydra.launcher.parallel={parallel} is not possible: auto, or a number from 1"
+        )
 
 
 def gpus_here() -> list[str]:

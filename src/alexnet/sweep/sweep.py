@@ -28,7 +28,7 @@ from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import python_path
 from alexnet.run.ranks import started_from_outside
-from alexnet.sweep.devices import Devices
+from alexnet.sweep.devices import Devices, check_parallel
 from alexnet.sweep.plan import (
     MOST_RUNS,
     ComposedArm,
@@ -136,6 +136,7 @@ class ExperimentSweep:
         refuse_missing_packages(configs)
         outside = started_from_outside()
         if not outside and self.is_local:
+            check_parallel(self.config.hydra.launcher.get("parallel", "auto"))
             self._refuse_what_is_not_applied()
             refuse_what_is_not_here(configs)
         if outside and (problem := refuse_outside(outside, runs)):

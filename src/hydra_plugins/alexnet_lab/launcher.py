@@ -7,9 +7,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from alexnet.config.schema import ConfigError
 from alexnet.folders.run import RunDir
-from alexnet.sweep.devices import Devices
+from alexnet.sweep.devices import Devices, check_parallel
 from alexnet.sweep.processes import Job, run_jobs
 
 log = logging.getLogger("alexnet.sweep")
@@ -34,10 +33,7 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra. Raises ConfigError if `parallel` is no number of runs."""
-        if self.parallel != "auto" and not (isinstance(self.parallel, int) and self.parallel > 0):
-            raise ConfigError(
-                f"hydra.launcher.parallel={self.parallel} is not possible: auto, or a number from 1"
-            )
+        check_parallel(self.parallel)
         self.config = config
 
     def launch(
