@@ -21,7 +21,7 @@ from alexnet.model import CifarNet, Dropout
 
 from .small import BATCHES, EPOCH_END, Net, Plain, Watch, assert_same_run, fit, weights_of
 
-SWEEP_OF_0_1 = Path("/work/shared/data/sweep_of_0.1.tar")
+SWEEP_OF_0_1 = Path(__file__).parents[1] / "sweep" / "of_0_1" / "sweep.tar.xz"
 OLD_RUN = "relu_vs_tanh/mnist5k-b78cc158/nonlinearity-relu_seed-1"
 
 
@@ -233,7 +233,6 @@ def test_a_position_of_0_1_and_one_of_a_later_version_can_be_read():
     assert Position.read({"epoch": 3, "of_version_9": 1}) == Position(epoch=3)
 
 
-@pytest.mark.skipif(not SWEEP_OF_0_1.exists(), reason="needs the sweep of version 0.1")
 @pytest.mark.parametrize("is_over", [True, False])
 def test_a_half_done_run_of_0_1_goes_on(tmp_path: Path, is_over: bool):
     with tarfile.open(SWEEP_OF_0_1) as archive:
