@@ -170,7 +170,7 @@ def test_killed_and_said_again_it_gives_the_very_same_files(finished, prepared, 
 def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, tmp_path):
     dest = tmp_path / "dest"
     arguments = (f"source={source}", f"dest={dest}", "workers=2", "shard_images=16")
-    # The whole group, as a terminal does, and by somebody who is impatient.
+    # To the whole group, as a terminal sends it. A second signal must not interrupt the shutdown.
     told = prepare_with_a_blow(tmp_path, 2, 2 * f"os.killpg(0, {int(number)});", *arguments)
 
     assert told.returncode == status
@@ -462,7 +462,7 @@ if __name__ == "__main__":
     ran = subprocess.run(
         [sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=60
     )
-    assert "say it again with fewer than workers=2" in ran.stdout, ran.stderr
+    assert "run the same command again with fewer than workers=2" in ran.stdout, ran.stderr
 
 
 def test_processes_that_convert_do_not_import_torch():

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from alexnet.config.schema import ConfigError
-from alexnet.config.trust import refuse_code_of_hydra
+from alexnet.config.trust import names_in, refuse_code_of_hydra
 from alexnet.config.yaml_files import problem_of
 from alexnet.paths import CONF
 
@@ -123,5 +123,5 @@ def _allowed_here(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
     """What `allow` names on the command line: a file may not allow what it names itself."""
     if not any(word.lstrip("+").startswith("allow=") for word in overrides):
         return []
-    names: Any = OmegaConf.to_container(composed).get("allow")  # type: ignore[union-attr]
-    return [names] if isinstance(names, str) else list(names or ())
+    plain: Any = OmegaConf.to_container(composed)
+    return names_in(plain.get("allow"))

@@ -34,7 +34,7 @@ class Registered:
 
     @property
     def text(self) -> str:
-        """In one sentence."""
+        """A sentence: whether the plan was registered and kept, and when it was looked at."""
         looked = ""
         if self.looks:
             numbers = ", then ".join(map(str, (*self.looks, self.n)))

@@ -52,6 +52,11 @@ def targets_of_files(folders: Iterable[Path]) -> set[str]:
     return found
 
 
+def names_in(allow: str | Iterable[str] | None) -> list[str]:
+    """What `allow` names, before it is checked: one name, several, or none."""
+    return [allow] if isinstance(allow, str) else list(allow or ())
+
+
 def allowed(names: Iterable[str] = ()) -> set[str]:
     """What is shipped, what the command that started this run allowed, and these names."""
     passed = os.environ.get(VARIABLE, "").split(",")

@@ -73,18 +73,7 @@ class StopOnSignal(Checkpoint):
         if self._is_told(trainer):
             self._stop()
 
-    @override
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        if self._is_told(trainer):
-            self._stop()
+    on_test_batch_end = on_validation_batch_end
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number)

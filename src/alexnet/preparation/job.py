@@ -353,7 +353,7 @@ def _tasks(shards: dict[str, RawPart]) -> Iterator[_Task]:
 
 
 def _convert_some(task: _Task) -> _Done:
-    """In a worker."""
+    """Convert the images of a task, in a worker process."""
     photographs = [read_photograph(image) for image in task.images]
     sums = None
     if task.shard.startswith("train"):

@@ -57,8 +57,8 @@ def in_parallel(
             result, error = worker.do(task)
         except (EOFError, OSError) as gone:
             raise WorkersDied(
-                "a worker process was killed, perhaps for want of memory: say it again with fewer "
-                f"than workers={workers}"
+                "a worker process was killed, perhaps because memory ran out: run the same command "
+                f"again with fewer than workers={workers}"
             ) from gone
         if error:
             raise error

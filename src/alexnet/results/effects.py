@@ -137,7 +137,7 @@ class Effect:
 
     @property
     def n(self) -> int:
-        """Seeds that entered."""
+        """The number of seeds of which every compared arm has a value."""
         return len(self.seeds)
 
     @property
@@ -264,14 +264,15 @@ def effects_of(
 
     The baseline is the first of a factor's levels.
     """
+    members_of = by_cell(outcomes, list(factor_levels))
     cells = {
         cell: {each.seed: each for each in members if each.value is not None}
-        for cell, members in by_cell(outcomes, list(factor_levels)).items()
+        for cell, members in members_of.items()
     }
     planned = sorted({each.seed for each in outcomes})
     lost = {
         (cell, each.seed)
-        for cell, members in by_cell(outcomes, list(factor_levels)).items()
+        for cell, members in members_of.items()
         for each in members
         if each.fate == "diverged" and each.value is None
     }

@@ -1,4 +1,4 @@
-"""The report of a sweep: README.md with the answer first, draw, table.csv and verdict.json."""
+"""The report of a sweep: README.md with the answer first, figures, table.csv and verdict.json."""
 
 import json
 import os
@@ -116,11 +116,11 @@ def write_report(folder: str | Path) -> Report:
     _clear_partial(sweep.path)
     partial.mkdir()
     try:
-        draw = _draw(sweep, comparison, partial)
+        figures = _draw(sweep, comparison, partial)
         _write_table(sweep, partial / "table.csv")
         content = verdict_content(comparison, sweep.experiment, registered=sweep.registered.plain())
         write_json(partial / "verdict.json", content)
-        (partial / "README.md").write_text(_readme(sweep, comparison, draw))
+        (partial / "README.md").write_text(_readme(sweep, comparison, figures))
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -165,7 +165,7 @@ def _swap(new: Path, target: Path) -> None:
 # README.md
 
 
-def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
+def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
     experiment = sweep.experiment
     section = f" (section {experiment.section})" if experiment.section else ""
     parts = [
@@ -176,12 +176,12 @@ def _readme(sweep: Sweep, comparison: Comparison, draw: Sequence[str]) -> str:
         *_claims(comparison),
         f"Plan: {sweep.registered.text}",
         *_mixed(sweep),
-        f"![{wording.name_of_measure(experiment.measure)}]({draw[0]}.svg)",
+        f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
         "## Arms",
         _arms_table(comparison, experiment),
         *_best(comparison, experiment),
         *_effects(comparison, experiment),
-        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in draw[1:]),
+        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
         *_sensitivity(sweep, comparison),
         "## What was the same, and what was not",
         _settings(sweep, comparison),

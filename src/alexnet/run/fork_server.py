@@ -8,6 +8,7 @@ Linux only. Elsewhere, on GPUs, and with ALEXNET_LAB_FORK_SERVER=0, each run imp
 """
 
 import atexit
+import errno
 import gc
 import hashlib
 import importlib
@@ -51,7 +52,7 @@ _NEEDED_BY_RUNS = (
 RUN = [sys.executable, "-P", "-m", "alexnet.run"]
 """The command of a run, without its arguments: what the server has imported."""
 
-_LARGEST_REQUEST = 2**17  # bytes: command and environment of a process
+_LARGEST_REQUEST = 2**17  # bytes: arguments and environment of a process
 
 
 def start_child(
@@ -95,12 +96,19 @@ class ForkedChild:
             self._server.connect(f"\0{address}")
             if not _is_this_user(self._server):
                 raise PermissionError(f"{address} is a server of another user")
+            message = json.dumps(request).encode()
+            if len(message) > _LARGEST_REQUEST:
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
             # It never carries anything: the process ends when its other end is closed.
             theirs, self._stdin = os.pipe()
-            with log.open("ab") as output:
-                descriptors = [theirs, output.fileno()]
-                socket.send_fds(self._server, [json.dumps(request).encode()], descriptors)
-            os.close(theirs)
+            try:
+                with log.open("ab") as output:
+                    socket.send_fds(self._server, [message], [theirs, output.fileno()])
+            except BaseException:
+                os.close(self._stdin)
+                raise
+            finally:
+                os.close(theirs)
         except BaseException:
             self._server.close()
             raise
@@ -132,11 +140,11 @@ class ForkedChild:
                     self._server.send(bytes([number]))
 
     def terminate(self) -> None:
-        """Send SIGTERM."""
+        """Ask the process to stop, by SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL."""
+        """End the process at once, by SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
     def end(self) -> int:

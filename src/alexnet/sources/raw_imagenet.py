@@ -226,7 +226,7 @@ class _Finder:
         self._devkit = Devkit.find(source)
 
     def training_images(self) -> dict[str, list[RawImage]]:
-        """By class id."""
+        """The training images of each class, by its id."""
         folder, tar = self._folder("train"), self._tar("train")
         if folder:
             self.say("training images from %s%s", folder, _instead_of(tar))

@@ -103,7 +103,7 @@ class ShardWriter:
         self._names: list[bytes] = []
 
     def add(self, jpeg: bytes, label: int, name: str) -> None:
-        """Append an image."""
+        """Append an image, its label and its name to the shard."""
         self._rows.append((self._file.tell(), len(jpeg), zlib.crc32(jpeg)))
         self._labels.append(label)
         self._names.append(os.fsencode(name))

@@ -127,7 +127,7 @@ def start(
     variables["PYTHONPATH"] = python_path()
     # A fork can use a GPU that its parent has not touched; this has not been tried on one yet.
     fork = log_file is None and (
-        OmegaConf.load(run.config).trainer.accelerator == "cpu" or not gpus_here()
+        not gpus_here() or OmegaConf.load(run.config).trainer.accelerator == "cpu"
     )
     return start_child(
         [*RUN, str(run.path), *arguments],

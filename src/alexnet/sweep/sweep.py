@@ -21,7 +21,14 @@ from alexnet.config.grammar import quoted
 from alexnet.config.names import flatten, is_at_or_below
 from alexnet.config.schema import Config, ConfigError
 from alexnet.config.suggest import did_you_mean
-from alexnet.config.trust import allowed, refuse_strangers, targets_in, targets_of_files, tell_runs
+from alexnet.config.trust import (
+    allowed,
+    names_in,
+    refuse_strangers,
+    targets_in,
+    targets_of_files,
+    tell_runs,
+)
 from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
@@ -181,9 +188,7 @@ class ExperimentSweep:
         """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         run = find_run(Path(self.config.resume).expanduser().resolve())
-        allow = self.config.allow
-        names = [allow] if isinstance(allow, str) else list(allow)
-        may_build = allowed([*targets_of_files(self._folders()), *names])
+        may_build = allowed([*targets_of_files(self._folders()), *names_in(self.config.allow)])
         refuse_strangers(OmegaConf.to_container(read_stored(run.config)), may_build, str(run.path))
         load(run.config, allow=may_build)  # a key that is wrong there is not the command's mistake
         check(without_hydra(self.config))

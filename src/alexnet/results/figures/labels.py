@@ -121,7 +121,7 @@ def lost_in(arm: Arm) -> str:
 
 
 def seed_dots(colour: str) -> dict[str, Any]:
-    """One run."""
+    """The style of the dot of one run: arguments of matplotlib's plot."""
     return {"color": colour, "linestyle": "none", "markersize": 5, "alpha": 0.5, "mew": 0}
 
 
