@@ -4,10 +4,10 @@
 
 Both read the same 256 x 256 JPEG images, cut 224 x 224 at random, reflect, and hand over batches of
 128 uint8 images. Ours decodes a whole batch in a worker; ImageFolder image by image, from files of
-their own. Alternating, medians over ROUNDS (5) epochs after one to warm up.
+their own. The limit is simplejpeg, decoding the same images and doing nothing else. The three take
+turns over ROUNDS (5), after one to warm up. Without workers, seconds of the processor.
 """
 
-import statistics
 import sys
 import tempfile
 import time
@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from simplejpeg import decode_jpeg
+from timing import alternate, ratio, spread
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -28,24 +30,23 @@ BATCH = 128
 
 
 def main() -> None:
-    """Print a line for each way and number of workers."""
+    """Print a line for each number of workers."""
     prepared = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     with tempfile.TemporaryDirectory() as folder:
-        _write_files(Path(prepared), Path(folder))
-        print("images/s, median (lowest to highest)")
-        print(f"{'workers':>8} {'shards':>22} {'ImageFolder':>22}")
+        files = _write_files(Path(prepared), Path(folder))
+        limit = _decoding(files)
         for workers in (0, 1, 2):
-            ways = (_ours(prepared, workers), _theirs(folder, workers))
-            for way in ways:
-                way()
-            seconds = [[way() for way in ways] for _ in range(rounds)]
-            columns = [sorted(each) for each in zip(*seconds, strict=True)]
-            texts = [
-                f"{statistics.median(speeds):.0f} ({speeds[0]:.0f} to {speeds[-1]:.0f})"
-                for speeds in columns
-            ]
-            print(f"{workers:>8} {texts[0]:>22} {texts[1]:>22}")
+            ways = {"ours": _ours(prepared, workers), "ImageFolder": _theirs(folder, workers)}
+            if not workers:
+                ways["decoding alone"] = limit
+            found = alternate(ways, repeats=rounds)
+            print(f"{workers} workers, images/s")
+            for name, speeds in found.items():
+                line = f"  {name:<16}{spread(speeds, 0):>24}"
+                if name != "ours":
+                    line += f"   ours is {ratio(found['ours'], speeds)} times as fast"
+                print(line)
 
 
 def _ours(prepared: str, workers: int) -> Callable[[], float]:
@@ -67,22 +68,38 @@ def _theirs(folder: str, workers: int) -> Callable[[], float]:
     return lambda: _images_per_second(loader)
 
 
+def _decoding(files: list[Path]) -> Callable[[], float]:
+    jpegs = [file.read_bytes() for file in files]
+
+    def speed() -> float:
+        began = time.process_time()
+        for jpeg in jpegs:
+            decode_jpeg(jpeg)
+        return len(jpegs) / (time.process_time() - began)
+
+    return speed
+
+
 def _images_per_second(loader: DataLoader) -> float:
-    began = time.perf_counter()
+    now = time.perf_counter if loader.num_workers else time.process_time
+    began = now()
     count = sum(len(batch[1]) for batch in loader)
-    return count / (time.perf_counter() - began)
+    return count / (now() - began)
 
 
-def _write_files(prepared: Path, folder: Path) -> None:
+def _write_files(prepared: Path, folder: Path) -> list[Path]:
     """The training images of the shards, each encoded as prepare.py does, in a file of its own."""
     index = read_index(prepared)
     assert index is not None
     images = ShardImages(prepared, index.shards["train"])
+    files = []
     for row, label in enumerate(images.labels):
         [pixels] = images.read(np.array([row]))
         file = folder / str(label) / f"{row}.jpeg"
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(pixels.transpose(1, 2, 0)).save(file, quality=95, subsampling=0)
+        files.append(file)
+    return files
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def work(monkeypatch: pytest.MonkeyPatch, *, code: Exit) -> SimpleNamespace:
         started.append(run)
         return code
 
-    monkeypatch.setattr(script, "run_process", run_process)
+    monkeypatch.setattr("alexnet.sweep.processes.run_process", run_process)
     edited_since = OmegaConf.create({"seed": 1})
     return SimpleNamespace(call=lambda: script._job.__wrapped__(edited_since), started=started)
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet.cli._composing import check_files, compose, parse, words_of
-from alexnet.config.check import check, read_stored
+from alexnet.config.check import check, read_stored, without_hydra
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
 from alexnet.config.suggest import explain_hydra
@@ -29,8 +29,6 @@ from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile, FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.paths import CONF
-from alexnet.sweep.plan import without_hydra
-from alexnet.sweep.processes import run_process
 
 log = logging.getLogger("alexnet.train")
 
@@ -46,6 +44,8 @@ def _job(composed: DictConfig) -> Exit:
     run = RunDir(Path(HydraConfig.get().runtime.output_dir))
     if run.is_finished:  # by a job that an earlier command had left in the queue
         return Exit.FINISHED
+    from alexnet.sweep.processes import run_process  # a mistyped key need not wait for it
+
     with hold(run.path):
         code = run_process(run)
     if code in (Exit.FAILED, Exit.WRONG):

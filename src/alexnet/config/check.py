@@ -107,6 +107,11 @@ def refuse_several_machines(config: Config) -> None:
         )
 
 
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """A copy without Hydra's own settings: what a run is told."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
 def resolved(composed: Any) -> dict[str, Any]:
     """What Hydra composed, as plain data. Raises ConfigError if it cannot be resolved."""
     try:

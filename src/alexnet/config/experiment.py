@@ -27,7 +27,7 @@ Level = str | int | float | bool | None
 class Section(BaseModel):
     """A node of the configuration: these keys and no others."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     def plain(self) -> dict[str, Any]:
         """As nested dictionaries, with the keys that people type."""

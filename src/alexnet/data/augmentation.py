@@ -140,21 +140,20 @@ class Augmenter:
         """Reflect, then cut. Shape: (N, C, H, W) -> (N, C, h, w)."""
         if self.kind == "none":
             return images
-        images = images.copy()
-        images[views.reflected] = images[views.reflected][..., ::-1]
-        seen = self._cut(self._pad(images), views)
+        padded = self._pad(images)
+        channels, height, width = self.fill.shape
+        seen = np.empty((len(images), channels, height, width), np.uint8)
+        # Each image is copied once, whatever its layout: decoded ones have their channels last.
+        for row, (reflected, top, left) in enumerate(
+            zip(views.reflected.tolist(), views.top.tolist(), views.left.tolist(), strict=True)
+        ):
+            image = padded[row, ..., ::-1] if reflected else padded[row]
+            seen[row] = image[:, top : top + height, left : left + width]
         if self.padding:
-            known = self._cut(
-                np.broadcast_to(self.known, (len(images), *self.known.shape[1:])), views
-            )
-            np.copyto(seen, self.fill, where=~known)
+            windows = sliding_window_view(self.known, (height, width), axis=(-2, -1))
+            np.copyto(seen, self.fill, where=~windows[0, :, views.top, views.left])
         return seen
 
     def _pad(self, images: np.ndarray) -> np.ndarray:
         margin = (self.padding, self.padding)
         return np.pad(images, ((0, 0), (0, 0), margin, margin)) if self.padding else images
-
-    def _cut(self, images: np.ndarray, views: Views) -> np.ndarray:
-        # (N, C, tops, lefts, h, w), a view without a copy
-        windows = sliding_window_view(images, self.fill.shape[-2:], axis=(-2, -1))
-        return windows[np.arange(len(images)), :, views.top, views.left]

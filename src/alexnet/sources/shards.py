@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from alexnet.files import PARTIAL, replacing
-from alexnet.sources.photograph import BadImage, decode
+from alexnet.sources.photograph import PIXELS, BadImage, decode
 from alexnet.sources.statistics import Sums
 
 Part = Literal["train", "val", "test"]
@@ -250,11 +250,15 @@ class ShardImages:
         return len(self.labels)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Shape: (N,) -> (N, 3, 256, 256), uint8."""
-        return np.stack([self._image(*row) for row in self._rows[rows].tolist()])
+        """Shape: (N,) -> (N, 3, 256, 256), uint8, with the channels last in memory."""
+        images = np.empty((len(rows), PIXELS, PIXELS, 3), np.uint8).transpose(0, 3, 1, 2)
+        for image, (number, first, size, crc) in zip(
+            images, self._rows[rows].tolist(), strict=True
+        ):
+            self._decode(self.files[number], first, size, crc, into=image)
+        return images
 
-    def _image(self, number: int, first: int, size: int, crc: int) -> np.ndarray:
-        path = self.files[number]
+    def _decode(self, path: Path, first: int, size: int, crc: int, into: np.ndarray) -> None:
         with path.open("rb") as file:
             file.seek(first)
             jpeg = file.read(size)
@@ -263,8 +267,8 @@ class ShardImages:
                 f"{path} is damaged at bytes {first} to {first + size}: {_remedy(path)}"
             )
         try:
-            return decode(jpeg)
-        except (OSError, BadImage) as error:
+            decode(jpeg, into)
+        except BadImage as error:
             raise ValueError(
                 f"{path} is damaged at byte {first} ({error}): {_remedy(path)}"
             ) from error

@@ -13,7 +13,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
-from alexnet.config.check import check_resolved, load, resolved
+from alexnet.config.check import check_resolved, load, resolved, without_hydra
 from alexnet.config.experiment import same_level
 from alexnet.config.names import (
     NOT_PART_OF_THE_NAME,
@@ -54,11 +54,6 @@ class PlannedRun:
     def told(self) -> DictConfig:
         """The configuration of the run, not yet resolved."""
         return with_seed(self.composed, self.config.seed)
-
-
-def without_hydra(composed: DictConfig) -> DictConfig:
-    """A copy without Hydra's own settings: what a run is told."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def with_seed(composed: DictConfig, seed: int) -> DictConfig:

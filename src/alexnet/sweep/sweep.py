@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from alexnet.config.check import check, load, read_stored
+from alexnet.config.check import check, load, read_stored, without_hydra
 from alexnet.config.grammar import quoted
 from alexnet.config.names import flatten, is_at_or_below
 from alexnet.config.schema import Config, ConfigError
@@ -49,7 +49,6 @@ from alexnet.sweep.plan import (
     run_name,
     spread,
     sweep_folder,
-    without_hydra,
 )
 from alexnet.sweep.preflight import (
     refuse_missing_packages,

@@ -1,4 +1,3 @@
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -6,12 +5,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from alexnet.folders.run import RunDir
-from alexnet.sweep.devices import Devices, check_parallel
-from alexnet.sweep.processes import Job, run_jobs
-
-log = logging.getLogger("alexnet.sweep")
 
 
 class LocalLauncher(Launcher):
@@ -33,6 +26,8 @@ class LocalLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra. Raises ConfigError if `parallel` is no number of runs."""
+        from alexnet.sweep.devices import check_parallel  # Hydra imports its plugins in any case
+
         check_parallel(self.parallel)
         self.config = config
 
@@ -43,6 +38,10 @@ class LocalLauncher(Launcher):
 
         The sweeper has prepared the folder of each, which its last override names.
         """
+        from alexnet.folders.run import RunDir
+        from alexnet.sweep.devices import Devices
+        from alexnet.sweep.processes import Job, run_jobs
+
         folder = Path(self.config.hydra.sweep.dir)
         names = [overrides[-1].partition("=")[2] for overrides in job_overrides]
         jobs = [Job.of(RunDir(folder / name)) for name in names]
