@@ -9,7 +9,6 @@ import pytest
 
 from alexnet.config.experiment import Experiment, Level, Measure, Paper
 from alexnet.results.compare import Comparison, compare
-from alexnet.results.crossing import epochs_to_error
 from alexnet.results.effects import Outcome
 from alexnet.results.statistics import t_interval
 
@@ -54,39 +53,6 @@ def arm(level: Level, values: Sequence[float | None], *, censored: Sequence[int]
 
 def relu_tanh(relu: list[Outcome], tanh: list[Outcome], **changes: Any) -> Comparison:
     return compare([*relu, *tanh], experiment=experiment(**changes))
-
-
-# Epochs to an error
-
-
-def test_a_crossing_is_interpolated_between_the_rows_around_it():
-    # from 40 % at epoch 1 to 20 % at epoch 2: 25 % is three quarters of the way
-    assert epochs_to_error([1, 2, 3], [0.4, 0.2, 0.1], threshold=0.25) == (
-        pytest.approx(1.75),
-        False,
-    )
-
-
-def test_only_the_first_crossing_counts():
-    errors = [0.3, 0.2, 0.3, 0.2]
-    assert epochs_to_error([1, 2, 3, 4], errors, threshold=0.25)[0] == pytest.approx(1.5)
-
-
-def test_an_error_equal_to_the_threshold_has_reached_it():
-    assert epochs_to_error([1, 2], [0.5, 0.25], threshold=0.25) == (2.0, False)
-
-
-def test_a_crossing_in_the_first_row_is_at_its_epoch():
-    assert epochs_to_error([0.5, 1], [0.2, 0.1], threshold=0.25) == (0.5, False)
-
-
-def test_a_run_that_never_crosses_is_censored_at_its_last_epoch():
-    assert epochs_to_error([1, 2, 3], [0.5, 0.4, 0.3], threshold=0.25) == (3, True)
-
-
-def test_a_curve_without_rows_is_refused():
-    with pytest.raises(ValueError, match="no rows"):
-        epochs_to_error([], [], threshold=0.25)
 
 
 # Arms and effects

@@ -48,8 +48,11 @@ DIVERGED_ERROR = """It counts with the error of guessing; where that is not know
   left out, the effect is one on runs that finish, and *agrees* is withheld."""
 
 HOW_TO_READ_TIME = """
-- Epochs to {metric}: the first time that it is at or {below} the threshold; linear between rows.
-  The training error of a row of progress.csv is counted over the images since the row before.
+- Epochs to {metric}: where a monotone fit of the curve (isotonic regression) reaches the
+  threshold, linear between rows, once the fit has stayed there for one epoch; if the curve ends
+  earlier, by the fit of all its rows. The first row at or {below} the threshold would be early: it
+  is there by chance. The training error of a row of progress.csv is counted over the images since
+  the row before, and stands in the middle between both.
 - A run that ended without getting there is *censored*, not failed: all that is known is that it
   needs more than its limit, the epochs it was trained. Its arm has no mean. In effects it counts
   with its limit, so that they compare the restricted time min(T, limit). With censored runs on the

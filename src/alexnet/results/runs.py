@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from alexnet.config.experiment import Experiment, Level, Measure
 from alexnet.config.explain import explain
 from alexnet.config.registration import Registered, compare_plans
+from alexnet.crossing import epochs_to_error
 from alexnet.folders.files import Row
 from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir
 from alexnet.results.claims import Setting
-from alexnet.results.crossing import epochs_to_error
 from alexnet.results.effects import Fate, Outcome
 
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
@@ -156,6 +156,7 @@ class Sweep:
             curve[measure.metric],
             threshold=measure.threshold,
             better=measure.described.better,
+            are_means=measure.described.stage == "train",
         )
 
     def _diverged(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
