@@ -21,6 +21,7 @@ from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.statistics import holm
+from alexnet.results.survival import Pair, survival_of
 from alexnet.results.verdict_file import verdict_content
 
 _SECONDS_TO_WRITE = 3600.0
@@ -184,6 +185,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         _arms_table(comparison, experiment),
         *_best(comparison, experiment),
         *_effects(comparison, experiment),
+        *_survival(comparison, experiment),
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
         *_sensitivity(sweep, comparison),
         "## What was the same, and what was not",
@@ -279,6 +281,36 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
     if comparison.contains_paper_value is not None:
         does = "contains" if comparison.contains_paper_value else "does not contain"
         yield f"The interval {does} the paper's value."
+
+
+def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+    """What every run says of the time, those that never got there included."""
+    found = survival_of(comparison, experiment)
+    if found is None:
+        return
+    yield "## Runs that did not get there"
+    pairs: list[Pair | None] = [None, *found.pairs]
+    head = ["arm", "n", "not there", "restricted mean (epochs)", "ratio", "log-rank p"]
+    yield _table(
+        head,
+        (
+            [
+                curve.label,
+                str(curve.n),
+                str(len(curve.censored)),
+                wording.value(curve.restricted_mean, experiment.measure),
+                f"{pair.ratio:.2f}" if pair and pair.ratio is not None else "-",
+                wording.p_value(pair.p if pair else None),
+            ]
+            for curve, pair in zip(found.curves, pairs, strict=True)
+        ),
+    )
+    yield (
+        f"The mean of min(T, {found.until:.4g} epochs) by the Kaplan-Meier estimate, its ratio to "
+        f"that of {found.curves[0].label}, and a log-rank test by permutation. Runs that diverged "
+        "are among those that did not get there. Nothing here is paired by seed, and no verdict "
+        "rests on it."
+    )
 
 
 def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:

@@ -9,6 +9,7 @@ from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Arm, Effect
 from alexnet.results.statistics import holm
+from alexnet.results.survival import survival_of
 
 
 def verdict_content(
@@ -17,6 +18,7 @@ def verdict_content(
     """What verdict.json holds. Errors are fractions; None where there is no number."""
     adjusted = holm([effect.p for effect in comparison.effects])
     factor = list(comparison.factor)
+    found = survival_of(comparison, experiment)
     return {
         "experiment": experiment.name,
         "section": experiment.section,
@@ -35,6 +37,7 @@ def verdict_content(
         "analogue": comparison.analogue,
         "problem": comparison.problem,
         "claims": [_claim_content(result) for result in comparison.claims],
+        "survival": found.plain() if found else None,
         "registered": registered,
         "method": METHOD,
     }
