@@ -89,9 +89,9 @@ def compared(
     is_equal = size is not None and size.kind == "within"
     direction = "equal" if is_equal else "better"
     claims = [
-        Claim(by="us", text="", levels=() if factors > 1 else (each,), size=size, direction=direction)
-        for each in levels[1:]
-    ]  # fmt: skip
+        Claim(by="us", text="", levels=about, size=size, direction=direction)
+        for about in ([()] if factors > 1 else [(each,) for each in levels[1:]])
+    ]
     is_time = limit is not None
     measure = Measure(
         kind="epochs_to_error" if is_time else "final",

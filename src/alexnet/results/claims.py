@@ -1,6 +1,7 @@
 """What the effects of a sweep say of each claim: direction, size, and what it would take.
 
-Every claim is tested by Student's t over paired seeds. A claim about several levels agrees only if
+Every claim is tested by Student's t over paired seeds; one about the error of a single run by the
+binomial distribution, over its images. A claim about several levels agrees only if
 each of its effects does (an intersection-union test); one effect contradicts it if it does so after
 Bonferroni's correction for their number. "About" and "within" are confirmed by two one-sided tests.
 Holm's adjustment is made over the directions of an experiment's claims, and over their sizes.
@@ -24,10 +25,11 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where a sweep was made: the data set, the network's class, and by what runs were cut."""
+    """Where a sweep was made: data set, network's class, test images, and by what runs were cut."""
 
     data: str | None = None
     network: str | None = None
+    images: int | None = None
     cut: tuple[str, ...] = ()
 
 
@@ -156,6 +158,10 @@ CONDITIONAL = "runs diverged that have no value, so that the effect is one on ru
 def _why_untested(effects: Sequence[Effect]) -> str:
     """Why there is no test, of the first effect that has none."""
     for effect in effects:
+        if effect.is_value and effect.n < 2:
+            if effect.images is None:
+                return "one run, on an unknown number of images" if effect.n else "not measured yet"
+            continue
         if effect.n < 2:
             return "fewer than two seeds in both arms"
         if effect.bound == "neither":
@@ -255,8 +261,13 @@ def _elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
     """In what a sweep is not where the claim was made."""
     if setting is None:
         return ()
+    pairs = (
+        (setting.data, claim.data),
+        (setting.network, claim.network),
+        tuple(each and f"{each:,} test images" for each in (setting.images, claim.images)),
+    )
     return tuple(
         f"{here} instead of {there}"
-        for here, there in ((setting.data, claim.data), (setting.network, claim.network))
+        for here, there in pairs
         if there is not None and here is not None and here != there
     )

@@ -17,6 +17,7 @@ from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
+from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
@@ -550,12 +551,32 @@ def _claims(comparison: Comparison) -> Iterator[str]:
                 f"Claim {number} was made elsewhere ({'; '.join(result.elsewhere)}): this is an "
                 "analogue."
             )
+        yield from _measured(number, result)
         why = result.direction.why or (result.size.why if result.size else "")
         if why:
             yield f"Claim {number}: {why}."
         undecided = "undecided" in (result.direction.verdict, result.size and result.size.verdict)
         if undecided and result.effects:
             yield f"Claim {number} is undecided: {wording.power_in_words(result)}"
+
+
+def _measured(number: int, result: ClaimResult) -> Iterator[str]:
+    """The values of a claim about a value, and over what their interval is."""
+    measure = result.experiment.measure
+    for effect in result.effects:
+        if not effect.is_value or effect.mean is None:
+            continue
+        of = f" ({effect.level})" if len(result.effects) > 1 else ""
+        ends = wording.interval(effect.ci95, lambda end: wording.value(end, measure))
+        over = (
+            f"over the {effect.images:,} test images of one run: other seeds would differ"
+            if effect.images
+            else f"over seeds, n = {effect.n}"
+        )
+        yield (
+            f"Claim {number}{of}: {wording.value(effect.mean, measure)}, 95 % interval {ends} "
+            f"{over}."
+        )
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -59,11 +59,23 @@ def _claim_content(result: ClaimResult) -> dict[str, Any]:
         "text": claim.text,
         "measure": result.experiment.measure.plain(),
         "levels": [effect.level for effect in result.effects],
+        "measured": [_value_content(effect) for effect in result.effects if effect.is_value],
         "elsewhere": list(result.elsewhere),
         "cut": list(result.cut),
         "direction": direction,
         "size": size,
         "power": asdict(power),
+    }
+
+
+def _value_content(effect: Effect) -> dict[str, Any]:
+    """The value that a claim is about: over seeds, or for one run over its images."""
+    return {
+        "level": effect.level,
+        "n": effect.n,
+        "images": effect.images,
+        "mean": effect.mean,
+        "ci95": effect.ci95 and list(effect.ci95),
     }
 
 

@@ -30,7 +30,7 @@ def curves(sweep: Sweep, comparison: Comparison) -> Figure:
     measure = sweep.experiment.measure
     # The test error is measured once, at the end: its curve is that of the validation error.
     stage, _, name = measure.metric.partition("/")
-    metric = f"val/{name}" if stage == "test" else measure.metric
+    metric = f"val/{name}" if stage in ("test", "ten_views") else measure.metric
     shown = wording.metric_named(metric, measure)
     figure = Figure(figsize=(7.2, 4.4))
     axes = figure.subplots()
