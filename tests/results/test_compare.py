@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from alexnet.config.experiment import Experiment, Level, Measure, Paper
+from alexnet.results import wording
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Outcome
 from alexnet.results.statistics import t_interval
@@ -473,6 +474,22 @@ def test_intervals_of_errors_stay_between_0_and_1():
     assert result.arms[0].ci95[0] == 0.0
     assert result.arms[1].ci95[1] == 1.0
     assert result.effects[0].ci95[1] == 1.0
+
+
+def test_a_value_that_is_no_number_is_not_explained_as_a_zero():
+    other = arm("tanh", [0.2, math.nan])
+    result = compare([*arm("relu", [0.1, 0.1]), *other], experiment=difference())
+    assert result.claims[0].direction.why == "a value is not a number"
+    assert "a value is not a number" in wording.answer(result, difference())
+    zero = relu_tanh(arm("relu", [0.0, 1.0]), arm("tanh", [2.0, 2.0]))
+    assert zero.claims[0].direction.why == "a value is zero, so that there is no ratio"
+
+
+def test_a_ratio_of_1_1_is_on_the_side_of_six_times_and_smaller():
+    result = relu_tanh(arm("relu", [5.0, 5.0, 5.0]), arm("tanh", [5.45, 5.5, 5.55]))
+    [claim] = result.claims
+    assert (claim.direction.verdict, claim.size.verdict) == ("agrees", "smaller")
+    assert result.contains_paper_value is False
 
 
 def test_an_interval_with_an_open_end_contains_no_value():

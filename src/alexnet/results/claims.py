@@ -10,6 +10,7 @@ Holm's adjustment is made over the directions of an experiment's claims, and ove
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any, Generic, Literal, TypeVar
 
@@ -71,9 +72,13 @@ class ClaimResult:
     effects: tuple[Effect, ...]
     direction: Judged[DirectionVerdict]
     size: Judged[SizeVerdict] | None
-    power: Power
     elsewhere: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+
+    @cached_property
+    def power(self) -> Power:
+        """What the seeds could have shown."""
+        return _power(self.claim, self.experiment, self.effects)
 
     @property
     def counts(self) -> bool:
@@ -116,7 +121,6 @@ def judge(
                 effects=tuple(effects),
                 direction=settled,
                 size=settled_size,
-                power=_power(claim, about, effects),
                 elsewhere=_elsewhere(claim, setting),
                 cut=setting.cut if setting else (),
             )
@@ -167,7 +171,8 @@ def _why_untested(effects: Sequence[Effect]) -> str:
         if effect.bound == "neither":
             return "runs on both sides never reached the threshold"
         if effect.mean is None:
-            return "a value is zero, so that there is no ratio"
+            is_ratio = effect.kind == "ratio"
+            return f"a value is {'zero, so that there is no ratio' if is_ratio else 'not a number'}"
         if effect.spread is None:
             return "all seeds gave the same effect: without spread there is no test"
     return "" if effects else "nothing was compared"

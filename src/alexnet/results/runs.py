@@ -308,7 +308,7 @@ def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
             "cause": "; ".join(filter(None, [cause, *remarks])),
             "epochs": result.get("epochs") if is_finished else status.get("epoch"),
             **{name: result.get(name) if is_finished else None for name in COSTS},
-            **(numbers if is_finished and isinstance(numbers, dict) else {}),
+            **(_told_from_missing(numbers) if is_finished and isinstance(numbers, dict) else {}),
             **(_tested(result, evaluation) if is_finished else {}),
         },
         metrics=_without_repeats(metrics),
@@ -316,6 +316,11 @@ def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
         config=config,
         provenance=provenance,
     )
+
+
+def _told_from_missing(metrics: Mapping[str, float]) -> dict[str, float]:
+    """In a table NaN is what was not measured; a result that is NaN has diverged, as an inf has."""
+    return {key: math.inf if math.isnan(value) else value for key, value in metrics.items()}
 
 
 def _tested(result: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:

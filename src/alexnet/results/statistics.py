@@ -6,7 +6,7 @@ intervals and p-values are then None, however many equal values there are.
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 LEVEL = 0.05
 """Of every test, two-sided; intervals cover 1 - LEVEL."""
@@ -21,7 +21,8 @@ def spread(values: Sequence[float]) -> float | None:
     """Standard deviation; None for fewer than two values, or if they are equal but for rounding."""
     if len(values) < 2:
         return None
-    deviation = stdev(values)
+    mean = fmean(values)
+    deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in values) / (len(values) - 1))
     return deviation if deviation > 1e-9 * max(map(abs, values)) else None
 
 

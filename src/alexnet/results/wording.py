@@ -130,6 +130,8 @@ def _effect_clause(effect: Effect, comparison: Comparison, experiment: Experimen
             "runs on both sides never reached the threshold"
             if effect.bound == "neither"
             else "a value is zero, so that there is no ratio"
+            if effect.kind == "ratio"
+            else "a value is not a number"
         )
         return f"{pair}: {why} (n = {count(effect.n, 'seed')})"
     # A difference of at least -3 is "at most 3 fewer".
