@@ -72,6 +72,11 @@ HOW_TO_READ_SEARCH = """
   uses the same runs as the comparison, in all arms alike. If the best lies on the edge of what was
   searched, or no run got there, the search is unfinished and nothing is judged."""
 
+HOW_TO_READ_VALUE = """
+- The error of a network itself is judged by two one-sided tests against the ends of the margin. Of
+  one run: binomial tests and the exact (Clopper-Pearson) interval over the test images, which say
+  nothing of other seeds. Of several: Student's t over seeds. A sweep on another number of test
+  images than the claim's is an analogue."""
 
 REHEARSAL = "REHEARSAL: "
 """Before the name of a sweep whose runs saw a few batches of each epoch."""
@@ -343,7 +348,8 @@ def _with_interval(effect: Effect, experiment: Experiment) -> str:
     if effect.mean is None:
         return "-"
     ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
-    return f"{wording.effect_value(effect.mean, experiment)} ({ends})"
+    bound = {"lower": "at least ", "upper": "at most "}.get(effect.bound or "", "")
+    return f"{bound}{wording.effect_value(effect.mean, experiment)} ({ends})"
 
 
 def _settings(sweep: Sweep, comparison: Comparison) -> str:
@@ -432,6 +438,8 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
         text += HOW_TO_READ_GRID
     if comparison.best:
         text += HOW_TO_READ_SEARCH
+    if any(claim.direction == "value" for claim in experiment.claims):
+        text += HOW_TO_READ_VALUE
     measure = experiment.measure
     return text.strip().format(
         no_effect=experiment.no_effect,
