@@ -93,7 +93,8 @@ Initialization = Literal["paper", "source_2012", "he"]
 MiddleLayer = Literal["conv3", "conv4", "conv5"]
 """Section 7: those that can be removed."""
 
-Stage = Literal["train", "val", "test"]
+Stage = Literal["train", "val", "test", "ten_views"]
+"""ten_views: the test images after training, ten views of each averaged (src/evaluate.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ class Metric:
 
     @property
     def stage(self) -> str:
-        """train, val or test."""
+        """What stands before the slash."""
         return self.key.partition("/")[0]
 
 
@@ -126,6 +127,8 @@ VAL_ERROR_TOP5 = "val/error_top5"
 TEST_LOSS = "test/loss"
 TEST_ERROR = "test/error"
 TEST_ERROR_TOP5 = "test/error_top5"
+TEN_VIEWS_ERROR = "ten_views/error"
+TEN_VIEWS_ERROR_TOP5 = "ten_views/error_top5"
 
 METRICS: dict[str, Metric] = {
     metric.key: metric
@@ -138,6 +141,8 @@ METRICS: dict[str, Metric] = {
         Metric(key=TEST_LOSS, printed="test loss", is_fraction=False),
         Metric(key=TEST_ERROR, printed="test error"),
         Metric(key=TEST_ERROR_TOP5, printed="top-5 test error"),
+        Metric(key=TEN_VIEWS_ERROR, printed="ten-view test error"),
+        Metric(key=TEN_VIEWS_ERROR_TOP5, printed="top-5 ten-view test error"),
     )
 }
 """By key, in the order of the columns of metrics.csv."""

@@ -16,6 +16,7 @@ from alexnet.config.names import sweep_name
 from alexnet.config.schema import ConfigError
 from alexnet.data import Synthetic
 from alexnet.folders.ending import Exit
+from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.model import AlexNet, CifarNet
 from alexnet.paths import PROJECT
@@ -154,6 +155,30 @@ def test_ten_views_and_the_validation_part(run: Path, tmp_path: Path):
 
     assert set(result["metrics"]) == {"val/loss", "val/error", "val/error_top5"}
     assert (result["crops"], result["images"]) == (10, 25)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_kept"),
+    [
+        (["crops=10"], True),
+        (["crops=10", "data.batch_size=5"], True),
+        (["crops=1"], False),
+        (["crops=10", "split=val"], False),
+        (["crops=10", "data.num_images=60"], False),  # other images
+    ],
+)
+def test_ten_views_of_a_finished_run_are_kept_with_it(
+    run: Path, arguments: list[str], is_kept: bool
+):
+    RunDir(run).write_result({"metrics": {"test/error": 0.5}})
+
+    assert evaluate.main([f"checkpoint={run}", *arguments]) == 0
+
+    kept = RunDir(run).read_evaluation()
+    assert bool(kept) == is_kept
+    assert not is_kept or (kept["crops"], kept["images"]) == (10, 25)
+    RunDir(run).write_result({"metrics": {"test/error": 0.4}})  # of other weights
+    assert not RunDir(run).read_evaluation()
 
 
 def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):

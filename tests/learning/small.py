@@ -88,6 +88,7 @@ def fit(
     data: pl.LightningDataModule | None = None,
     learning: dict[str, Any] | None = None,
     callbacks: list[Callback] | None = None,
+    stop_at: float | None = None,
     **trainer: Any,
 ) -> RunDir:
     """Train, from the run's last checkpoint if there is one."""
@@ -99,7 +100,9 @@ def fit(
     lightning = pl.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
-        callbacks=[*(callbacks or []), RunRecorder(run), watch or Watch()],
+        callbacks=[
+            *(callbacks or []), RunRecorder(run, stop_at_train_error=stop_at), watch or Watch()
+        ],
         **{"max_epochs": 3, **trainer},
     )  # fmt: skip
     with suppress(Stopped):

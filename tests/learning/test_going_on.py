@@ -59,6 +59,27 @@ def test_a_run_that_max_steps_ended_is_trained_longer_with_what_early_stopping_k
     assert_same_run(run, expected)
 
 
+@pytest.mark.parametrize("stop_after", [(0, 2), (2, EPOCH_END), (3, 1), (4, 0)])
+def test_a_run_killed_before_its_crossing_is_confirmed_stops_where_it_would_have(
+    tmp_path: Path, stop_after: tuple[int, int]
+):
+    settings: dict[str, Any] = {"stop_at": 0.7, "learning": {"lr": 0.001}, "max_epochs": 9}
+    expected = fit(tmp_path / "whole", **settings)
+
+    for watch in (Watch(stop_after), Watch(), Watch()):  # the third finds nothing left to train
+        run = fit(tmp_path / "killed", watch=watch, **settings)
+
+    assert not watch.batches
+    assert 4 < expected.read_progress()[-1]["epoch"] < 9
+    assert_same_run(run, expected)
+    fits = [recorded(each)["position"]["fit"] for each in (run, expected)]
+    assert fits[0] == fits[1] != ()
+
+
+def recorded(run: RunDir) -> dict[str, Any]:
+    return torch.load(run.last_checkpoint, weights_only=True)["callbacks"]["RunRecorder"]
+
+
 class EndAt(pl.Callback):
     """Ends the run inside an epoch, as a user's callback may."""
 

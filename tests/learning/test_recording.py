@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
+from alexnet.crossing import epochs_to_error
 from alexnet.data import Synthetic
 from alexnet.folders.run import RunDir
 from alexnet.learning import ClassificationTask, Diverged, RunRecorder
@@ -77,12 +78,16 @@ def test_the_error_of_an_epoch_is_the_mean_over_its_images(tmp_path: Path):
     assert all(count == round(count) for count in counted)
 
 
-def test_a_run_stops_at_the_row_that_crosses_and_ends_whole(tmp_path: Path):
+def test_a_run_stops_an_epoch_after_it_has_crossed_and_ends_whole(tmp_path: Path):
     run = fit(tmp_path, max_epochs=50, stop_at=0.25)
 
     progress, last = run.read_progress(), run.read_metrics()[-1]
-    assert progress[-1]["train/error"] <= 0.25
-    assert all(row["train/error"] > 0.25 for row in progress[:-1])
+    epochs, errors = ([row[key] for row in progress] for key in ("epoch", "train/error"))
+    at, is_censored = epochs_to_error(epochs, errors, threshold=0.25)
+    assert not is_censored
+    assert 1.0 <= epochs[-1] - at < 1.2
+    more = epochs_to_error([*epochs, 99], [*errors, 0.9], threshold=0.25)
+    assert more == (at, False)  # the run has all rows that the measure needs
     assert last["epoch"] == pytest.approx(progress[-1]["epoch"])
     assert 0 <= last["val/error"] <= 1
     assert run.last_checkpoint.exists()

@@ -131,10 +131,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[float]
 
 
 def falling(crossing: float, *, end: float = 10.0) -> list[tuple[float, float]]:
-    """Rows whose error falls from 50 % at epoch 0.5, straight through 25 % at the crossing."""
-    slope = 0.25 / (crossing - 0.5)
+    """Rows of an error that falls straight through 25 % at the crossing, from 50 % at epoch 0.25.
+
+    A row is the mean over half an epoch, which is the error in its middle.
+    """
+    slope = 0.25 / (crossing - 0.25)
     epochs = [0.5 * step for step in range(1, int(2 * end) + 1)]
-    return [(epoch, max(0.5 - slope * (epoch - 0.5), 0.0)) for epoch in epochs]
+    return [(epoch, max(0.25 + slope * (crossing + 0.25 - epoch), 0.0)) for epoch in epochs]
 
 
 def relu_and_tanh(

@@ -9,7 +9,14 @@ from alexnet.config.registration import compare_plans, register
 from alexnet.results.claims import Setting
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Outcome
-from alexnet.results.statistics import holm, power_of, seeds_needed, smallest_effect
+from alexnet.results.statistics import (
+    exact_interval,
+    holm,
+    one_sided_of_images,
+    power_of,
+    seeds_needed,
+    smallest_effect,
+)
 
 
 def comparison(
@@ -160,3 +167,59 @@ def test_an_edited_registration_is_refused():
 
 def test_a_sweep_of_an_earlier_version_is_not_registered():
     assert compare_plans(plan(registered=None)).plain() is None
+
+
+# A claim about one network: over images if there is one run, over seeds if there are several
+
+
+def one_network(*errors: float, images: int | None = 50_000, claimed: float = 0.407) -> Comparison:
+    outcomes = [
+        Outcome(run=f"seed-{seed}", arm={}, seed=seed, fate="finished", value=value, images=images)
+        for seed, value in enumerate(errors)
+    ]
+    value = claim(direction="value", size=about(claimed, 0.01), images=50_000)
+    measure = Measure(kind="final", metric="test/error")
+    table2 = Experiment(name="x", factor=(), claims=[value], effect="difference", measure=measure)
+    return compare(outcomes, experiment=table2, setting=Setting(data="cifar10", images=images))
+
+
+@pytest.mark.parametrize(
+    ("error", "size", "verdict"),
+    [
+        (0.407, "compatible", "agrees"),
+        (0.4130, "compatible", "agrees"),  # 0.4 points from the end, 1.8 standard errors
+        (0.4140, "undecided", "no clear difference"),  # 1.4 standard errors
+        (0.4240, "larger", "disagrees"),
+        (0.3900, "smaller", "disagrees"),
+    ],
+)
+def test_the_error_of_one_run_is_judged_by_its_images(error: float, size: str, verdict: str):
+    result = one_network(error)
+    assert (result.claims[0].size.verdict, result.verdict) == (size, verdict)
+
+
+def test_its_interval_is_the_exact_binomial_one():
+    # 15 wrong of 100: 8.65 to 23.53 %, in any table of Clopper and Pearson's
+    [effect] = one_network(0.15, images=100).claims[0].effects
+    assert effect.ci95 == pytest.approx((0.0865, 0.2353), abs=5e-5)
+    assert one_sided_of_images(15, 100, 0.10) == pytest.approx((0.0726, 0.9601), abs=5e-5)
+    assert exact_interval(0, 10)[0] == 0.0
+    assert exact_interval(10, 10)[1] == 1.0
+
+
+def test_several_seeds_are_judged_by_their_spread():
+    result = one_network(0.400, 0.407, 0.414).claims[0]
+    assert result.effects[0].images is None
+    assert result.size.verdict == "undecided"  # a deviation of 0.7 points: 1.2 to either side
+    assert one_network(0.4060, 0.4070, 0.4080).claims[0].size.verdict == "compatible"
+
+
+def test_one_run_on_an_unknown_number_of_images_has_no_verdict():
+    result = one_network(0.407, images=None).claims[0]
+    assert result.size.verdict == "undecided"
+    assert result.size.why == "one run, on an unknown number of images"
+
+
+def test_on_another_number_of_images_it_is_another_data_set():
+    [result] = one_network(0.407, images=150_000).claims
+    assert result.elsewhere == ("150,000 test images instead of 50,000 test images",)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from alexnet.config.experiment import Experiment, Level, Measure, Paper
+from alexnet.results import wording
 from alexnet.results.compare import Comparison, compare
-from alexnet.results.crossing import epochs_to_error
 from alexnet.results.effects import Outcome
 from alexnet.results.statistics import t_interval
 
@@ -54,39 +54,6 @@ def arm(level: Level, values: Sequence[float | None], *, censored: Sequence[int]
 
 def relu_tanh(relu: list[Outcome], tanh: list[Outcome], **changes: Any) -> Comparison:
     return compare([*relu, *tanh], experiment=experiment(**changes))
-
-
-# Epochs to an error
-
-
-def test_a_crossing_is_interpolated_between_the_rows_around_it():
-    # from 40 % at epoch 1 to 20 % at epoch 2: 25 % is three quarters of the way
-    assert epochs_to_error([1, 2, 3], [0.4, 0.2, 0.1], threshold=0.25) == (
-        pytest.approx(1.75),
-        False,
-    )
-
-
-def test_only_the_first_crossing_counts():
-    errors = [0.3, 0.2, 0.3, 0.2]
-    assert epochs_to_error([1, 2, 3, 4], errors, threshold=0.25)[0] == pytest.approx(1.5)
-
-
-def test_an_error_equal_to_the_threshold_has_reached_it():
-    assert epochs_to_error([1, 2], [0.5, 0.25], threshold=0.25) == (2.0, False)
-
-
-def test_a_crossing_in_the_first_row_is_at_its_epoch():
-    assert epochs_to_error([0.5, 1], [0.2, 0.1], threshold=0.25) == (0.5, False)
-
-
-def test_a_run_that_never_crosses_is_censored_at_its_last_epoch():
-    assert epochs_to_error([1, 2, 3], [0.5, 0.4, 0.3], threshold=0.25) == (3, True)
-
-
-def test_a_curve_without_rows_is_refused():
-    with pytest.raises(ValueError, match="no rows"):
-        epochs_to_error([], [], threshold=0.25)
 
 
 # Arms and effects
@@ -507,6 +474,22 @@ def test_intervals_of_errors_stay_between_0_and_1():
     assert result.arms[0].ci95[0] == 0.0
     assert result.arms[1].ci95[1] == 1.0
     assert result.effects[0].ci95[1] == 1.0
+
+
+def test_a_value_that_is_no_number_is_not_explained_as_a_zero():
+    other = arm("tanh", [0.2, math.nan])
+    result = compare([*arm("relu", [0.1, 0.1]), *other], experiment=difference())
+    assert result.claims[0].direction.why == "a value is not a number"
+    assert "a value is not a number" in wording.answer(result, difference())
+    zero = relu_tanh(arm("relu", [0.0, 1.0]), arm("tanh", [2.0, 2.0]))
+    assert zero.claims[0].direction.why == "a value is zero, so that there is no ratio"
+
+
+def test_a_ratio_of_1_1_is_on_the_side_of_six_times_and_smaller():
+    result = relu_tanh(arm("relu", [5.0, 5.0, 5.0]), arm("tanh", [5.45, 5.5, 5.55]))
+    [claim] = result.claims
+    assert (claim.direction.verdict, claim.size.verdict) == ("agrees", "smaller")
+    assert result.contains_paper_value is False
 
 
 def test_an_interval_with_an_open_end_contains_no_value():

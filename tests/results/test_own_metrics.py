@@ -12,7 +12,6 @@ from alexnet.config.experiment import Experiment, Measure
 from alexnet.config.explain import explain
 from alexnet.results import load_sweep, wording, write_report
 from alexnet.results.compare import compare
-from alexnet.results.crossing import epochs_to_error
 from alexnet.results.effects import Outcome
 
 from .handmade import LRN_ON_OFF, Run, write_csv, write_sweep
@@ -100,14 +99,6 @@ def test_the_best_rate_is_the_one_with_the_highest_value_where_higher_is_better(
 
     assert best(ACCURACY) == 0.2
     assert best({**ACCURACY, "better": "lower"}) == 0.1
-
-
-def test_a_value_that_is_to_rise_crosses_its_threshold_from_below():
-    assert epochs_to_error([1, 2, 3], [0.2, 0.4, 0.8], threshold=0.6, better="higher") == (
-        pytest.approx(2.5),
-        False,
-    )
-    assert epochs_to_error([1, 2], [0.2, 0.4], threshold=0.6, better="higher") == (2, True)
 
 
 def test_a_report_prints_a_users_metric_by_its_name_and_in_its_unit(sweep_folder: Path):

@@ -330,6 +330,28 @@ def test_the_script_puts_all_claims_of_a_folder_on_a_scorecard(three_seeds: Path
     assert "too few finished runs | - | 1 / 1 |" in card
 
 
+def test_claims_of_a_scorecard_are_adjusted_together(three_seeds: Path):
+    outputs = three_seeds.parents[1]
+    # Differences of 1, 2 and 3 points, t = 3.46: p = 0.074; of 1.5, 2 and 2.5, t = 6.93: p = 0.020
+    for seed, others in enumerate(([0.215, 0.22, 0.225], [0.2152, 0.22, 0.2248])):
+        runs = [
+            Run(arm={"model.normalization": level}, seed=number, val_errors=[error])
+            for level, errors in (("lrn", [0.2] * 3), ("none", others))
+            for number, error in enumerate(errors)
+        ]
+        write_sweep(outputs / "lrn_on_off" / f"cifar10-0000000{seed}", LRN_ON_OFF, runs)
+    reports = [write_report(sweep.parent) for sweep in sorted(outputs.glob("*/*/sweep.json"))]
+
+    card = write_scorecard(outputs, reports)
+
+    alone = [report.comparison.claims[0].direction.p for report in reports]
+    assert alone == pytest.approx([0.0202, 0.0187, 0.0004], abs=2e-4)
+    # three claims: 3 x 0.0004, then 2 x 0.0187 and what is at least as much
+    assert [row.split(" | ")[-2] for row in card.splitlines() if "| cifar10 |" in row] == [
+        "0.0374", "0.0374", "0.0011",
+    ]  # fmt: skip
+
+
 def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: Path):
     outputs = three_seeds.parents[1]
     own = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}

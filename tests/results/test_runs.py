@@ -1,5 +1,6 @@
 """A sweep folder as tables, whatever state it is in."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -114,8 +115,10 @@ def test_a_run_that_diverged_counts_its_whole_budget_or_the_error_of_guessing(sw
     assert (guessing.fate, guessing.value, guessing.censored) == ("diverged", 0.9, False)
 
 
-def test_a_result_that_is_infinite_has_diverged(sweep_folder: Path):
-    run = Run(arm={}, metrics={"val/error": float("inf")})
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_a_result_that_is_not_finite_has_diverged(sweep_folder: Path, number: float):
+    # The error of an earlier epoch does not stand for it.
+    run = Run(arm={}, metrics={"val/error": number}, val_errors=[0.5])
     [outcome] = load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [run])).outcomes()
     assert (outcome.fate, outcome.value) == ("diverged", None)
 

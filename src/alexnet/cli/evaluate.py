@@ -14,7 +14,9 @@ images       a folder of images instead of a split, with its folders: no labels,
              predictions. An image of the size that the network has learnt from is unchanged; of
              any other the central square is scaled to that size (section 2)
 predictions  a CSV file: every image once, with its five best labels and their probabilities
-out          a JSON file: the errors with their intervals, and what they are of
+out          a JSON file: the errors with their intervals, and what they are of. Left out, ten views
+             of a finished run's own test images, by its last checkpoint, go to evaluation.json in
+             its folder, where its report finds them (Tables 1 and 2)
 figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours); of
              several checkpoints, Figure 3 of each, and whether one column specializes in colour
              time after time (section 6.1)
@@ -98,6 +100,7 @@ def main(arguments: Sequence[str]) -> int:
         allow = allowed([*targets_of_files(folders), *request.allow])
         saved = read_checkpoints(request, allow)
         config = compose_data(arguments, saved, folders, allow)
+        config = _kept_with_the_run(config, arguments, saved)
         _warn_of_other_images(config, saved)
         bad = evaluate(config, saved)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
@@ -202,6 +205,31 @@ def read_checkpoints(request: EvaluationConfig, allow: Collection[str] = ()) -> 
         )
         for path in request.checkpoint
     ]
+
+
+SAME_IMAGES = ("data.root", "data.verify", "data.workers", "data.batch_size")
+"""Keys of data that do not change what the test images are."""
+
+
+def _kept_with_the_run(
+    config: EvaluationConfig, arguments: Sequence[str], saved: Sequence["SavedNet"]
+) -> EvaluationConfig:
+    """The same, with `out` in the run's folder if that is all an evaluation by ten views is of."""
+    keys = {word.partition("=")[0] for word in arguments}
+    run = run_of(saved[0].path)
+    is_of_data = {key for key in keys if _is_of_data(key)}
+    is_its_own = (
+        run is not None
+        and len(saved) == 1
+        and saved[0].path.absolute() == run.last_checkpoint
+        and is_of_data <= set(SAME_IMAGES)
+    )
+    is_asked = config.crops == 10 and config.split == "test" and config.images is None
+    if run is None or not is_its_own or not is_asked or "out" in keys:
+        return config
+    if not run.is_finished or not os.access(run.path, os.W_OK):
+        return config
+    return config.model_copy(update={"out": str(run.evaluation)})
 
 
 def _warn_of_other_images(config: EvaluationConfig, saved: Sequence["SavedNet"]) -> None:

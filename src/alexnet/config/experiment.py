@@ -153,8 +153,9 @@ class Claim(Section):
 
     `by` says whose it is: the paper's, that of a log of 2012, or ours. `data` (a file of conf/data)
     and `network` (a class) are where it was made: elsewhere the same experiment is an analogue and
-    gets no verdict on the claim. `direction` is what the baseline is, compared with `levels` (none:
-    every other level): better, worse or equal; "value" claims the measure itself.
+    gets no verdict on the claim. So is a sweep with another number of test `images`, by which two
+    data sets of one name are told apart. `direction` is what the baseline is, compared with
+    `levels` (none: every other level): better, worse or equal; "value" claims the measure itself.
     `measure` and `effect` replace the experiment's.
     """
 
@@ -162,6 +163,7 @@ class Claim(Section):
     text: str
     data: str | None = None
     network: str | None = None
+    images: int | None = None
     levels: tuple[str | float | bool, ...] = ()
     direction: Literal["better", "worse", "equal", "value"] = "better"
     size: Size | None = None

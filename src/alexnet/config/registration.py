@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alexnet import crossing
+
 METHOD = (
     "two-sided paired t-tests over seeds at the 5 % level; two one-sided tests for equality; "
-    "Holm's adjustment over the claims of an experiment"
+    f"Holm's adjustment over the claims of an experiment; {crossing.METHOD}"
 )
 """How claims are judged. A change of it is a change of the plan."""
 

@@ -55,6 +55,11 @@ _RESULT = {
     "seed": is_count,
     "arm": is_mapping,
 }
+_EVALUATION = {
+    "metrics": _RESULT["metrics"],
+    "images": is_count,
+    "crops": is_count,
+}
 _CHECKPOINTS = ("last.ckpt", "best.ckpt", "previous.ckpt", "partial.ckpt", "best.partial")
 _PROVENANCE = {
     "threads": is_count,
@@ -67,7 +72,7 @@ PROGRESS_COLUMNS = ("epoch", "images", vocabulary.TRAIN_LOSS, vocabulary.TRAIN_E
 
 def metrics_columns() -> tuple[str, ...]:
     """Of metrics.csv: every metric of the table but those of the test, which has no epochs."""
-    keys = (each.key for each in vocabulary.METRICS.values() if each.stage != "test")
+    keys = (each.key for each in vocabulary.METRICS.values() if each.stage in ("train", "val"))
     return ("epoch", *keys, "lr", "seconds", "images_per_second")
 
 
@@ -106,6 +111,11 @@ class RunDir:
     def progress(self) -> Path:
         """Several rows per epoch."""
         return self.path / "progress.csv"
+
+    @property
+    def evaluation(self) -> Path:
+        """The errors of the last checkpoint on the run's own test images, ten views of each."""
+        return self.path / "evaluation.json"
 
     @property
     def last_checkpoint(self) -> Path:
@@ -308,9 +318,17 @@ class RunDir:
         return read_json(self.path / "provenance.json", _PROVENANCE)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, which declares the run finished; previous.ckpt has served."""
+        """Write result.json, which declares the run finished; previous.ckpt has served.
+
+        An evaluation is of other weights, if there is one.
+        """
+        self.evaluation.unlink(missing_ok=True)
         write_json(self.path / "result.json", result)
         self._previous_checkpoint.unlink(missing_ok=True)
+
+    def read_evaluation(self) -> dict[str, Any]:
+        """Content of evaluation.json, {} if there is none. Raises DamagedFile."""
+        return read_json(self.evaluation, _EVALUATION)
 
     def read_result(self, *, planned: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Content of result.json, {} unless the run is finished.

@@ -17,7 +17,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torchmetrics import Metric
 from typing_extensions import override
 
-from alexnet import vocabulary
+from alexnet import crossing, vocabulary
 from alexnet.folders.files import Row
 from alexnet.folders.run import RunDir
 from alexnet.learning.columns.strategy import ColumnParallelStrategy
@@ -42,7 +42,8 @@ class Position:
     images: int = 0
     seconds: float = 0.0
     best_error: float = math.inf
-    has_crossed: bool = False  # the training error fell to where the run was to stop
+    has_crossed: bool = False  # the training error fell to where the run was to stop, an epoch ago
+    fit: crossing.Fit = ()  # of the training error, of a run that stops there
     is_over: bool = False  # it has crossed, or a callback such as EarlyStopping ended the run
     # Of the epoch begun, up to the last row of progress.csv
     epoch_loss: float = 0.0
@@ -84,9 +85,10 @@ class RunRecorder(Checkpoint):
     """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
 
     progress.csv has ten equal rows an epoch, so that the crossing of an error can be read off more
-    finely than by epochs. A run that ends inside an epoch, by max_steps or because the training
-    error has fallen to `stop_at_train_error`, still ends with a validation, a row of metrics and
-    checkpoints.
+    finely than by epochs. With `stop_at_train_error` a run ends one epoch after its training error
+    has fallen so far, as alexnet.crossing defines it: then it has all rows that the measure needs.
+    A run that ends inside an epoch, so or by max_steps, still ends with a validation, a row of
+    metrics and checkpoints.
 
     A checkpoint is written at the end of every epoch, and inside one when `checkpoint_minutes` have
     passed since the last, where no gradients are accumulated; before the last batch of an epoch, a
@@ -380,12 +382,16 @@ class RunRecorder(Checkpoint):
             vocabulary.TRAIN_LOSS: loss,
             vocabulary.TRAIN_ERROR: error,
         }
+        written = _rounded(row)
         if trainer.is_global_zero:
-            self.run.append_progress(_rounded(row))
+            self.run.append_progress(written)
             for logger in trainer.loggers:
                 rows = {f"progress/{name}": value for name, value in row.items()}
                 logger.log_metrics(rows, trainer.global_step)
-        has_crossed = self.stop_at_train_error is not None and error <= self.stop_at_train_error
+        fit, has_crossed = at.fit, at.has_crossed
+        if self.stop_at_train_error is not None:
+            fit = crossing.add_row(fit, written["epoch"], written[vocabulary.TRAIN_ERROR])
+            has_crossed = crossing.is_confirmed(fit, self.stop_at_train_error)
         if has_crossed:
             trainer.should_stop = True
         self._move(
@@ -394,6 +400,7 @@ class RunRecorder(Checkpoint):
             epoch_wrong=at.epoch_wrong + error * images,
             epoch_images=at.epoch_images + images,
             has_crossed=has_crossed,
+            fit=fit,
         )
 
     def _move(self, **changes: Any) -> None:

@@ -1,6 +1,7 @@
 """What the effects of a sweep say of each claim: direction, size, and what it would take.
 
-Every claim is tested by Student's t over paired seeds. A claim about several levels agrees only if
+Every claim is tested by Student's t over paired seeds; one about the error of a single run by the
+binomial distribution, over its images. A claim about several levels agrees only if
 each of its effects does (an intersection-union test); one effect contradicts it if it does so after
 Bonferroni's correction for their number. "About" and "within" are confirmed by two one-sided tests.
 Holm's adjustment is made over the directions of an experiment's claims, and over their sizes.
@@ -9,6 +10,7 @@ Holm's adjustment is made over the directions of an experiment's claims, and ove
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 from typing import Any, Generic, Literal, TypeVar
 
@@ -24,10 +26,11 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where a sweep was made: the data set, the network's class, and by what runs were cut."""
+    """Where a sweep was made: data set, network's class, test images, and by what runs were cut."""
 
     data: str | None = None
     network: str | None = None
+    images: int | None = None
     cut: tuple[str, ...] = ()
 
 
@@ -69,9 +72,13 @@ class ClaimResult:
     effects: tuple[Effect, ...]
     direction: Judged[DirectionVerdict]
     size: Judged[SizeVerdict] | None
-    power: Power
     elsewhere: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+
+    @cached_property
+    def power(self) -> Power:
+        """What the seeds could have shown."""
+        return _power(self.claim, self.experiment, self.effects)
 
     @property
     def counts(self) -> bool:
@@ -114,7 +121,6 @@ def judge(
                 effects=tuple(effects),
                 direction=settled,
                 size=settled_size,
-                power=_power(claim, about, effects),
                 elsewhere=_elsewhere(claim, setting),
                 cut=setting.cut if setting else (),
             )
@@ -156,12 +162,17 @@ CONDITIONAL = "runs diverged that have no value, so that the effect is one on ru
 def _why_untested(effects: Sequence[Effect]) -> str:
     """Why there is no test, of the first effect that has none."""
     for effect in effects:
+        if effect.is_value and effect.n < 2:
+            if effect.images is None:
+                return "one run, on an unknown number of images" if effect.n else "not measured yet"
+            continue
         if effect.n < 2:
             return "fewer than two seeds in both arms"
         if effect.bound == "neither":
             return "runs on both sides never reached the threshold"
         if effect.mean is None:
-            return "a value is zero, so that there is no ratio"
+            is_ratio = effect.kind == "ratio"
+            return f"a value is {'zero, so that there is no ratio' if is_ratio else 'not a number'}"
         if effect.spread is None:
             return "all seeds gave the same effect: without spread there is no test"
     return "" if effects else "nothing was compared"
@@ -255,8 +266,13 @@ def _elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
     """In what a sweep is not where the claim was made."""
     if setting is None:
         return ()
+    pairs = (
+        (setting.data, claim.data),
+        (setting.network, claim.network),
+        tuple(each and f"{each:,} test images" for each in (setting.images, claim.images)),
+    )
     return tuple(
         f"{here} instead of {there}"
-        for here, there in ((setting.data, claim.data), (setting.network, claim.network))
+        for here, there in pairs
         if there is not None and here is not None and here != there
     )

@@ -246,7 +246,11 @@ def _verdict(
     is_value = bool(results) and results[0].claim.direction == "value"
     if not claimed and not is_value:
         return None
-    if min([arm.n for arm in arms] + [effect.n for effect in claimed]) < 2:
+    if is_value and all(effect.images for effect in results[0].effects):
+        counts = []  # one run, judged by its images
+    else:
+        counts = [arm.n for arm in arms] + [effect.n for effect in claimed]
+    if min(counts, default=2) < 2:
         return "too few finished runs"
     if not results:
         return None

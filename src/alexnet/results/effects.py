@@ -11,12 +11,20 @@ from statistics import fmean
 from typing import Literal
 
 from alexnet.config.experiment import EffectKind, Level
-from alexnet.results.statistics import one_sided, spread, t_interval
+from alexnet.results.statistics import (
+    exact_interval,
+    one_sided,
+    one_sided_of_images,
+    spread,
+    t_interval,
+)
 
 Fate = Literal["finished", "diverged", "failed", "unmeasured", "unfinished", "missing"]
 Bound = Literal["lower", "upper", "neither"]
 Interval = tuple[float | None, float | None]
 Cell = tuple[Level, ...]
+
+VALUE = "value"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +36,7 @@ class Outcome:
     limit, the epoch at which it ended. A run that diverged is a result: it is censored at the end
     of its budget, or has the error of guessing. Where neither is known its value is None.
     `error_reached` is the best that a curve came to, by which censored runs are told apart.
+    `images` is over how many images an error was counted, where that is known.
     """
 
     run: str
@@ -37,6 +46,7 @@ class Outcome:
     value: float | None = None
     censored: bool = False
     error_reached: float | None = None
+    images: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +127,7 @@ class Effect:
     have not. A ratio with a zero in it is None, and so are mean and ci95 then. `scale` are the
     values on the scale on which they are tested, logarithms for a ratio. `is_conditional`: a seed
     is left out because its run diverged, so that the effect is one on runs that do not diverge.
+    `images`: it is the error of one run, judged by the images on which it was counted.
 
     Censoring: a censored run enters with its limit, so that the effect is one on the restricted
     time min(T, limit). If only runs on the other side are censored, the true effect is larger:
@@ -134,6 +145,7 @@ class Effect:
     left_out: tuple[int, ...]
     scale: tuple[float, ...] = ()
     is_conditional: bool = False
+    images: int | None = None
 
     @property
     def n(self) -> int:
@@ -158,11 +170,18 @@ class Effect:
         """
         if self.mean is None or (self.kind == "ratio" and point <= 0):
             return None
+        if self.images is not None:
+            return one_sided_of_images(self.mean * self.images, self.images, point)
         sides = one_sided(self.scale, math.log(point) if self.kind == "ratio" else point)
         if sides is None:
             return None
         above, below = sides
         return (1.0 if self.bound == "upper" else above, 1.0 if self.bound == "lower" else below)
+
+    @property
+    def is_value(self) -> bool:
+        """Whether it is the measure of an arm itself: see `value_of`."""
+        return VALUE in self.levels
 
     @property
     def is_interaction(self) -> bool:
@@ -219,19 +238,25 @@ def _cell(outcome: Outcome, keys: Iterable[str]) -> Cell:
 
 
 def value_of(arm: Arm) -> Effect:
-    """The measure of an arm as if it were an effect: for claims about a value, not a difference."""
+    """The measure of an arm as if it were an effect: for claims about a value, not a difference.
+
+    Over seeds if there are several. The error of one run is judged by its images, where their
+    number is known: what they tell of all images like them, and nothing about other seeds.
+    """
     values = arm.reached
+    images = arm.measured[0].images if len(values) == 1 and arm.n == 1 else None
     return Effect(
-        levels={"value": (arm.label, None)},
+        levels={VALUE: (arm.label, None)},
         kind="difference",
         seeds=tuple(each.seed for each in arm.measured),
         values=arm.values,
         mean=arm.mean,
-        ci95=arm.ci95,
+        ci95=exact_interval(values[0] * images, images) if images else arm.ci95,
         bound="lower" if arm.limits else None,
         left_out=tuple(each.seed for each in arm.outcomes if each.value is None),
         scale=values,
         is_conditional=any(each.fate == "diverged" and each.value is None for each in arm.outcomes),
+        images=images,
     )
 
 

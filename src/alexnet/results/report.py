@@ -17,10 +17,12 @@ from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
+from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.statistics import holm
+from alexnet.results.survival import Pair, survival_of
 from alexnet.results.verdict_file import verdict_content
 
 _SECONDS_TO_WRITE = 3600.0
@@ -48,8 +50,11 @@ DIVERGED_ERROR = """It counts with the error of guessing; where that is not know
   left out, the effect is one on runs that finish, and *agrees* is withheld."""
 
 HOW_TO_READ_TIME = """
-- Epochs to {metric}: the first time that it is at or {below} the threshold; linear between rows.
-  The training error of a row of progress.csv is counted over the images since the row before.
+- Epochs to {metric}: where a monotone fit of the curve (isotonic regression) reaches the
+  threshold, linear between rows, once the fit has stayed there for one epoch; if the curve ends
+  earlier, by the fit of all its rows. The first row at or {below} the threshold would be early: it
+  is there by chance. The training error of a row of progress.csv is counted over the images since
+  the row before, and stands in the middle between both.
 - A run that ended without getting there is *censored*, not failed: all that is known is that it
   needs more than its limit, the epochs it was trained. Its arm has no mean. In effects it counts
   with its limit, so that they compare the restricted time min(T, limit). With censored runs on the
@@ -67,6 +72,11 @@ HOW_TO_READ_SEARCH = """
   uses the same runs as the comparison, in all arms alike. If the best lies on the edge of what was
   searched, or no run got there, the search is unfinished and nothing is judged."""
 
+HOW_TO_READ_VALUE = """
+- The error of a network itself is judged by two one-sided tests against the ends of the margin. Of
+  one run: binomial tests and the exact (Clopper-Pearson) interval over the test images, which say
+  nothing of other seeds. Of several: Student's t over seeds. A sweep on another number of test
+  images than the claim's is an analogue."""
 
 REHEARSAL = "REHEARSAL: "
 """Before the name of a sweep whose runs saw a few batches of each epoch."""
@@ -181,6 +191,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         _arms_table(comparison, experiment),
         *_best(comparison, experiment),
         *_effects(comparison, experiment),
+        *_survival(comparison, experiment),
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
         *_sensitivity(sweep, comparison),
         "## What was the same, and what was not",
@@ -278,6 +289,36 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
         yield f"The interval {does} the paper's value."
 
 
+def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+    """What every run says of the time, those that never got there included."""
+    found = survival_of(comparison, experiment)
+    if found is None:
+        return
+    yield "## Runs that did not get there"
+    pairs: list[Pair | None] = [None, *found.pairs]
+    head = ["arm", "n", "not there", "restricted mean (epochs)", "ratio", "log-rank p"]
+    yield _table(
+        head,
+        (
+            [
+                curve.label,
+                str(curve.n),
+                str(len(curve.censored)),
+                wording.value(curve.restricted_mean, experiment.measure),
+                f"{pair.ratio:.2f}" if pair and pair.ratio is not None else "-",
+                wording.p_value(pair.p if pair else None),
+            ]
+            for curve, pair in zip(found.curves, pairs, strict=True)
+        ),
+    )
+    yield (
+        f"The mean of min(T, {found.until:.4g} epochs) by the Kaplan-Meier estimate, its ratio to "
+        f"that of {found.curves[0].label}, and a log-rank test by permutation. Runs that diverged "
+        "are among those that did not get there. Nothing here is paired by seed, and no verdict "
+        "rests on it."
+    )
+
+
 def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
     """The same effects at other thresholds: a verdict should not hang on one of them."""
     experiment = sweep.experiment
@@ -307,7 +348,8 @@ def _with_interval(effect: Effect, experiment: Experiment) -> str:
     if effect.mean is None:
         return "-"
     ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
-    return f"{wording.effect_value(effect.mean, experiment)} ({ends})"
+    bound = {"lower": "at least ", "upper": "at most "}.get(effect.bound or "", "")
+    return f"{bound}{wording.effect_value(effect.mean, experiment)} ({ends})"
 
 
 def _settings(sweep: Sweep, comparison: Comparison) -> str:
@@ -396,6 +438,8 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
         text += HOW_TO_READ_GRID
     if comparison.best:
         text += HOW_TO_READ_SEARCH
+    if any(claim.direction == "value" for claim in experiment.claims):
+        text += HOW_TO_READ_VALUE
     measure = experiment.measure
     return text.strip().format(
         no_effect=experiment.no_effect,
@@ -515,12 +559,32 @@ def _claims(comparison: Comparison) -> Iterator[str]:
                 f"Claim {number} was made elsewhere ({'; '.join(result.elsewhere)}): this is an "
                 "analogue."
             )
+        yield from _measured(number, result)
         why = result.direction.why or (result.size.why if result.size else "")
         if why:
             yield f"Claim {number}: {why}."
         undecided = "undecided" in (result.direction.verdict, result.size and result.size.verdict)
         if undecided and result.effects:
             yield f"Claim {number} is undecided: {wording.power_in_words(result)}"
+
+
+def _measured(number: int, result: ClaimResult) -> Iterator[str]:
+    """The values of a claim about a value, and over what their interval is."""
+    measure = result.experiment.measure
+    for effect in result.effects:
+        if not effect.is_value or effect.mean is None:
+            continue
+        of = f" ({effect.level})" if len(result.effects) > 1 else ""
+        ends = wording.interval(effect.ci95, lambda end: wording.value(end, measure))
+        over = (
+            f"over the {effect.images:,} test images of one run: other seeds would differ"
+            if effect.images
+            else f"over seeds, n = {effect.n}"
+        )
+        yield (
+            f"Claim {number}{of}: {wording.value(effect.mean, measure)}, 95 % interval {ends} "
+            f"{over}."
+        )
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

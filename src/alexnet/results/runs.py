@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from alexnet.config.experiment import Experiment, Level, Measure
 from alexnet.config.explain import explain
 from alexnet.config.registration import Registered, compare_plans
+from alexnet.crossing import epochs_to_error
 from alexnet.folders.files import Row
 from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir
 from alexnet.results.claims import Setting
-from alexnet.results.crossing import epochs_to_error
 from alexnet.results.effects import Fate, Outcome
 
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
@@ -83,7 +83,9 @@ class Sweep:
             for key in (*LIMITS, "max_steps")
             if (value := _section(each, "trainer").get(key)) not in (None, -1, 1.0)
         )
-        return Setting(data=data, network=network, cut=tuple(cuts))
+        counts = set(self.runs["test_images"].dropna()) if "test_images" in self.runs else set()
+        images = int(counts.pop()) if len(counts) == 1 else None
+        return Setting(data=data, network=network, images=images, cut=tuple(cuts))
 
     def outcomes(self, measure: Measure | None = None) -> list[Outcome]:
         """What a measure, the experiment's if none is given, says of every planned run.
@@ -128,6 +130,7 @@ class Sweep:
             value=value,
             censored=censored,
             error_reached=self._error_reached(name, measure),
+            images=_images(row, measure),
         )
 
     def _error_reached(self, run: str, measure: Measure) -> float | None:
@@ -156,6 +159,7 @@ class Sweep:
             curve[measure.metric],
             threshold=measure.threshold,
             better=measure.described.better,
+            are_means=measure.described.stage == "train",
         )
 
     def _diverged(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
@@ -275,6 +279,7 @@ def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
             return kind()
         return content
 
+    evaluation = read("evaluation.json", run.read_evaluation, dict, remarks)
     result = read("result.json", lambda: run.read_result(planned=planned), dict)
     status = read("status.json", run.read_status, dict)
     metrics = read("metrics.csv", run.read_metrics, list)
@@ -303,13 +308,39 @@ def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
             "cause": "; ".join(filter(None, [cause, *remarks])),
             "epochs": result.get("epochs") if is_finished else status.get("epoch"),
             **{name: result.get(name) if is_finished else None for name in COSTS},
-            **(numbers if is_finished and isinstance(numbers, dict) else {}),
+            **(_told_from_missing(numbers) if is_finished and isinstance(numbers, dict) else {}),
+            **(_tested(result, evaluation) if is_finished else {}),
         },
         metrics=_without_repeats(metrics),
         progress=_without_repeats(progress),
         config=config,
         provenance=provenance,
     )
+
+
+def _told_from_missing(metrics: Mapping[str, float]) -> dict[str, float]:
+    """In a table NaN is what was not measured; a result that is NaN has diverged, as an inf has."""
+    return {key: math.inf if math.isnan(value) else value for key, value in metrics.items()}
+
+
+def _tested(result: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """The errors over ten views, if the run was evaluated, and on how many images it was tested."""
+    images = result.get("test_images", evaluation.get("images"))
+    found: dict[str, Any] = {} if images is None else {"test_images": images}
+    if evaluation.get("crops") == 10:
+        for key, value in evaluation.get("metrics", {}).items():
+            found[f"ten_views/{key.partition('/')[2]}"] = value
+    return found
+
+
+def _images(row: Mapping[str, Any], measure: Measure) -> int | None:
+    """Over how many images a final error is counted; None if it is no error, or not known."""
+    stage, _, name = measure.metric.partition("/")
+    images = row.get("test_images")
+    is_counted = measure.kind == "final" and stage in ("test", "ten_views")
+    if not is_counted or name not in ("error", "error_top5") or images is None or pd.isna(images):
+        return None
+    return int(images)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

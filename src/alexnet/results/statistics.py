@@ -1,12 +1,12 @@
-"""Intervals, tests, power and adjustment over seeds. Pure functions of numbers.
+"""Intervals, tests, power and adjustment. Pure functions of numbers.
 
-Everything rests on Student's t over seeds. Without spread nothing is known of the next seed:
+Over seeds everything rests on Student's t. Without spread nothing is known of the next seed:
 intervals and p-values are then None, however many equal values there are.
 """
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 LEVEL = 0.05
 """Of every test, two-sided; intervals cover 1 - LEVEL."""
@@ -21,7 +21,8 @@ def spread(values: Sequence[float]) -> float | None:
     """Standard deviation; None for fewer than two values, or if they are equal but for rounding."""
     if len(values) < 2:
         return None
-    deviation = stdev(values)
+    mean = fmean(values)
+    deviation = math.sqrt(math.fsum((each - mean) ** 2 for each in values) / (len(values) - 1))
     return deviation if deviation > 1e-9 * max(map(abs, values)) else None
 
 
@@ -46,6 +47,26 @@ def one_sided(values: Sequence[float], point: float) -> tuple[float, float] | No
     t = (fmean(values) - point) / (deviation / math.sqrt(len(values)))
     below = float(stdtr(len(values) - 1, t))
     return 1 - below, below
+
+
+def exact_interval(wrong: float, images: int, *, level: float = LEVEL) -> tuple[float, float]:
+    """Clopper and Pearson's interval of an error, over images. Of ties, `wrong` has fractions."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(wrong, images - wrong + 1, level / 2)) if wrong > 0 else 0.0
+    high = float(betaincinv(wrong + 1, images - wrong, 1 - level / 2)) if wrong < images else 1.0
+    return low, high
+
+
+def one_sided_of_images(wrong: float, images: int, point: float) -> tuple[float, float]:
+    """Binomial p-values of "the error is above the point" and "is below it", over images."""
+    from scipy.special import betainc
+
+    if not 0 < point < 1:
+        return (0.0, 1.0) if point <= 0 else (1.0, 0.0)
+    at_least = float(betainc(wrong, images - wrong + 1, point)) if wrong > 0 else 1.0
+    above = float(betainc(wrong + 1, images - wrong, point)) if wrong < images else 0.0
+    return at_least, 1 - above
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

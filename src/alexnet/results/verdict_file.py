@@ -9,6 +9,7 @@ from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Arm, Effect
 from alexnet.results.statistics import holm
+from alexnet.results.survival import survival_of
 
 
 def verdict_content(
@@ -17,6 +18,7 @@ def verdict_content(
     """What verdict.json holds. Errors are fractions; None where there is no number."""
     adjusted = holm([effect.p for effect in comparison.effects])
     factor = list(comparison.factor)
+    found = survival_of(comparison, experiment)
     return {
         "experiment": experiment.name,
         "section": experiment.section,
@@ -35,6 +37,7 @@ def verdict_content(
         "analogue": comparison.analogue,
         "problem": comparison.problem,
         "claims": [_claim_content(result) for result in comparison.claims],
+        "survival": found.plain() if found else None,
         "registered": registered,
         "method": METHOD,
     }
@@ -56,11 +59,23 @@ def _claim_content(result: ClaimResult) -> dict[str, Any]:
         "text": claim.text,
         "measure": result.experiment.measure.plain(),
         "levels": [effect.level for effect in result.effects],
+        "measured": [_value_content(effect) for effect in result.effects if effect.is_value],
         "elsewhere": list(result.elsewhere),
         "cut": list(result.cut),
         "direction": direction,
         "size": size,
         "power": asdict(power),
+    }
+
+
+def _value_content(effect: Effect) -> dict[str, Any]:
+    """The value that a claim is about: over seeds, or for one run over its images."""
+    return {
+        "level": effect.level,
+        "n": effect.n,
+        "images": effect.images,
+        "mean": effect.mean,
+        "ci95": effect.ci95 and list(effect.ci95),
     }
 
 

@@ -9,7 +9,7 @@ from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Arm, Effect, Interval, level_label, short_key
 
-STAGES = {"train": "training", "val": "validation", "test": "test"}
+STAGES = {"train": "training", "val": "validation", "test": "test", "ten_views": "ten-view test"}
 
 
 def metric_named(key: str, measure: Measure) -> vocabulary.Metric:
@@ -130,6 +130,8 @@ def _effect_clause(effect: Effect, comparison: Comparison, experiment: Experimen
             "runs on both sides never reached the threshold"
             if effect.bound == "neither"
             else "a value is zero, so that there is no ratio"
+            if effect.kind == "ratio"
+            else "a value is not a number"
         )
         return f"{pair}: {why} (n = {count(effect.n, 'seed')})"
     # A difference of at least -3 is "at most 3 fewer".
@@ -230,14 +232,16 @@ def size_claimed(result: ClaimResult) -> str:
     size = result.claim.size
     if size is None:
         return "-"
+    # The paper and its logs state no margins.
+    ours = " (ours)" if result.claim.by != "us" else ""
     if size.kind == "within":
-        return f"no difference beyond {size_value(size.margin, result, is_margin=True)}"
+        return f"no difference beyond {size_value(size.margin, result, is_margin=True)}{ours}"
     value = size_value(size.value, result)
     if size.kind == "at_least":
         return f"at least {value}"
     if size.margin is None:
         return f"{value}, no margin stated"
-    return f"about {value}, margin {size_value(size.margin, result, is_margin=True)}"
+    return f"about {value}, margin {size_value(size.margin, result, is_margin=True)}{ours}"
 
 
 def size_value(number: float | None, result: ClaimResult, *, is_margin: bool = False) -> str:

@@ -169,6 +169,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
             "peak_memory_megabytes": round(_peak_memory_megabytes(beyond=imported)),
             "seed": config.seed,
             "arm": arm,
+            **({"test_images": data.size_of("test")} if hasattr(data, "size_of") else {}),
             **_exchange(trainer),
         }
     )

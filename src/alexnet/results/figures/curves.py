@@ -30,7 +30,7 @@ def curves(sweep: Sweep, comparison: Comparison) -> Figure:
     measure = sweep.experiment.measure
     # The test error is measured once, at the end: its curve is that of the validation error.
     stage, _, name = measure.metric.partition("/")
-    metric = f"val/{name}" if stage == "test" else measure.metric
+    metric = f"val/{name}" if stage in ("test", "ten_views") else measure.metric
     shown = wording.metric_named(metric, measure)
     figure = Figure(figsize=(7.2, 4.4))
     axes = figure.subplots()
@@ -44,7 +44,7 @@ def curves(sweep: Sweep, comparison: Comparison) -> Figure:
         ]
         style = {"color": colour_of(index), "linestyle": dashes_of(index)}
         end = _draw_arm(axes, curves, metric, style)
-        ends_here = arm.mean is not None and _end_at_threshold(curves, metric, measure.threshold)
+        ends_here = is_time and arm.mean is not None and _ends_at_threshold(sweep, arm, metric)
         if curves and not ends_here:
             ends.append((end, arm.label, style["color"]))
         crossings.append((arm, style["color"], ends_here))
@@ -110,14 +110,12 @@ def _draw_arm(
     return max((last_point(curve, metric) for curve in complete), key=lambda end: end[0])
 
 
-def _end_at_threshold(
-    curves: Sequence[tuple[bool, pd.DataFrame]], metric: str, threshold: float | None
-) -> bool:
+def _ends_at_threshold(sweep: Sweep, arm: Arm, metric: str) -> bool:
     """Whether training stopped once it had reached the threshold, so that the lines end there."""
-    if threshold is None:
-        return False
-    complete = [curve[metric] for is_finished, curve in curves if is_finished]
-    return all((errors.iloc[:-1] > threshold).all() for errors in complete)
+    ends = {each.run: last_point(sweep.curve(each.run, metric), metric)[0] for each in arm.measured}
+    return all(
+        each.value is not None and each.value > 0.8 * ends[each.run] for each in arm.measured
+    )
 
 
 def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: Measure) -> None:

@@ -8,7 +8,9 @@ from alexnet.results.compare import Comparison
 from alexnet.results.figures.curves import curves
 from alexnet.results.figures.effects import arms_and_effects, grid_effects
 from alexnet.results.figures.search import search
+from alexnet.results.figures.survival import share_not_there
 from alexnet.results.runs import Sweep
+from alexnet.results.survival import survival_of
 
 
 def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
@@ -20,6 +22,9 @@ def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
         figures = {"arms_and_effects": arms_and_effects(comparison, experiment)}
         if comparison.best:
             figures["search"] = search(comparison, experiment)
+        found = survival_of(comparison, experiment)
+        if found and len(found.curves) <= len(COLOURS):
+            figures["share_not_there"] = share_not_there(found, experiment.measure)
         if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
             lines = curves(sweep, comparison)
             if is_time and not is_grid:
