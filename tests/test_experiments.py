@@ -240,7 +240,7 @@ NEEDS = {"trainer=two_columns": ["model=alexnet"]}
     [
         f"{group.name}={file.stem}"
         for group in sorted(CONF.iterdir())
-        if group.is_dir() and group.name not in ("hydra", "experiment", "debug")
+        if group.is_dir() and group.name not in ("hydra", "experiment", "tune", "debug")
         for file in sorted(group.glob("[!_]*.yaml"))
     ],
 )
