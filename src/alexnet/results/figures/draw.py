@@ -7,7 +7,7 @@ from alexnet.plotting import COLOURS, STYLE
 from alexnet.results.compare import Comparison
 from alexnet.results.figures.curves import curves
 from alexnet.results.figures.effects import arms_and_effects, grid_effects
-from alexnet.results.figures.search import search
+from alexnet.results.figures.search import search, tuning_budget
 from alexnet.results.runs import Sweep
 
 
@@ -20,6 +20,8 @@ def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
         figures = {"arms_and_effects": arms_and_effects(comparison, experiment)}
         if comparison.best:
             figures["search"] = search(comparison, experiment)
+        if any(len(each.expected) > 1 for each in comparison.budgets):
+            figures["tuning_budget"] = tuning_budget(comparison, experiment)
         if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
             lines = curves(sweep, comparison)
             if is_time and not is_grid:
