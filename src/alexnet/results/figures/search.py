@@ -30,14 +30,13 @@ def search(comparison: Comparison, experiment: Experiment) -> Figure:
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     for axes, key in zip(panels, keys, strict=True):
         _by_level(axes, key, comparison, is_alone=len(keys) == 1)
-        axes.set_ylim(bottom=0)
         in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
         axes.set_xlabel(key)
     panels[0].set_ylabel(wording.name_of_measure(measure))
-    line = "line: their mean. " if len(keys) == 1 else ""
+    line = "; line: their mean" if len(keys) == 1 else ""
     caption(
         figure,
-        f"Dots: seeds; {line}Open triangles: seeds that ended without reaching the threshold, at "
+        f"Dots: seeds{line}. Open triangles: seeds that ended without reaching the threshold, at "
         "their limit. Crosses on top: a seed diverged, failed or is missing. Ring: the best trial "
         "of the arm.",
     )
@@ -50,6 +49,7 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
     is_log = len(numbers) == len(levels)
     places = numbers if is_log else list(map(float, range(len(levels))))
     place = dict(zip(levels, places, strict=True))
+    ends: list[tuple[tuple[float, float], str, str]] = []
     for index, arm in enumerate(comparison.arms):
         colour = colour_of(index)
         best = [each.levels for each in comparison.best if each.arm == arm.levels]
@@ -74,27 +74,29 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
             xs, heights = zip(*line, strict=True)
             axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
         if line:
-            direct_label(axes, line[-1], arm.label, colour)
+            ends.append((line[-1], arm.label, colour))
     if is_log:
         axes.set_xscale("log")
-    if len(levels) <= _MOST_TICKS or not is_log:
+    if not is_log or (is_alone and len(levels) <= _MOST_TICKS):
         axes.minorticks_off()
         axes.set_xticks(places, list(map(level_label, levels)))
+    axes.set_ylim(bottom=0)
+    label_ends(axes, ends)
 
 
 def tuning_budget(comparison: Comparison, experiment: Experiment) -> Figure:
     """What each arm is expected to come to at the best of 1, 2, ... trials, and the effect then."""
     measure = experiment.measure
     has_effects = bool(comparison.budget_effects)
-    figure = Figure(figsize=(9.6 if has_effects else 6.0, 4.2))
-    panels = figure.subplots(1, 1 + has_effects, squeeze=False)[0]
+    figure = Figure(figsize=(7.2, 6.8 if has_effects else 4.2))
+    panels = figure.subplots(1 + has_effects, 1, sharex=True, squeeze=False)[:, 0]
     ends = []
     for index, budget in enumerate(comparison.budgets):
         label = ", ".join(map(level_label, budget.arm.values())) or "all runs"
         sides = ["^" if is_bound else "o" for is_bound in budget.is_bound]
         ends += _line(panels[0], budget.expected, sides, label, index)
     in_percent(panels[0].yaxis, measure.kind == "final" and measure.described.is_fraction)
-    panels[0].set_ylabel(f"{wording.name_of_measure(measure)}, expected best")
+    panels[0].set_ylabel(f"{wording.name_of_measure(measure)}\n(expected best)")
     panels[0].set_ylim(bottom=0)
     label_ends(panels[0], ends)
     if has_effects:
@@ -114,14 +116,13 @@ def tuning_budget(comparison: Comparison, experiment: Experiment) -> Figure:
         axes.set_ylabel(f"{experiment.effect} ({wording.effect_unit(experiment)})")
         for end, text, colour in ends:
             direct_label(axes, end, text, colour)
-    for axes in panels:
-        axes.set_xlabel("trials of each arm")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[-1].set_xlabel("trials of each arm")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     caption(
         figure,
         "Mean over all choices of so many trials, without replacement, of the best of them. Open "
         "triangles: bounds (up: at least, down: at most), because the best of some choices is "
-        "censored. Right: the effect of the first factor on these means.",
+        "censored. Below: the effect of the first factor on these means.",
     )
     return figure
 
