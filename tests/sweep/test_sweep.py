@@ -81,9 +81,7 @@ def test_a_level_is_the_same_however_it_is_typed():
         ("trials=2,3", r"trials has one value for all runs of a command"),
     ],
 )
-def test_an_interval_that_cannot_be_searched_is_refused_with_what_to_type(
-    words: str, message: str
-):
+def test_an_interval_that_cannot_be_searched_is_refused_with_what_to_type(words: str, message: str):
     with pytest.raises(ConfigError, match=message):
         plan(*words.split())
 

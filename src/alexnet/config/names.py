@@ -109,10 +109,10 @@ _KEYS_OF_0_1 = {
 
 
 # Names of 0.1 told of the tables of rates, which stand in conf/searches today, and of notes.
-_RATES_OF_0_1 = dict.fromkeys(
-    ("relu_vs_tanh", "relu_vs_tanh_lr"),
-    {"source_2012": {"relu": 0.002, "tanh": 0.016}, "he": {"relu": 0.01, "tanh": 0.01}},
-)
+_RATES_OF_0_1 = {
+    name: {"source_2012": {"relu": 0.002, "tanh": 0.016}, "he": {"relu": 0.01, "tanh": 0.01}}
+    for name in ("relu_vs_tanh", "relu_vs_tanh_lr")
+}
 _NOTES_OF_0_1 = {
     "relu_vs_tanh": (
         "Figure 1's network, rates and axes were never published. The network is the 19 % net "

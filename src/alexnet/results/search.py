@@ -206,13 +206,13 @@ def budgets_of(trials: Sequence[Trial], experiment: Experiment) -> tuple[Budget,
         count = len(ranked)
         expected, bounds = [], []
         for k in range(1, count + 1):
-            shares = [math.comb(count - i, k - 1) / math.comb(count, k) for i in range(1, count + 1)]
+            shares = [
+                math.comb(count - i, k - 1) / math.comb(count, k) for i in range(1, count + 1)
+            ]
             values = [trial.value or 0.0 for trial in ranked]
             expected.append(math.fsum(s * v for s, v in zip(shares, values, strict=True)))
             bounds.append(any(t.is_bound and s for t, s in zip(ranked, shares, strict=True)))
-        budgets.append(
-            Budget(arm=mine[0].arm, expected=tuple(expected), is_bound=tuple(bounds))
-        )
+        budgets.append(Budget(arm=mine[0].arm, expected=tuple(expected), is_bound=tuple(bounds)))
     return tuple(budgets)
 
 
@@ -240,13 +240,13 @@ def budget_effects(
         for mine, theirs, is_mine, is_theirs in pairs:
             bound = _bound(is_mine, is_theirs)
             is_ratio = experiment.effect == "ratio"
-            value = None if is_ratio and not theirs else mine / theirs if is_ratio else mine - theirs
+            value = (
+                None if is_ratio and not theirs else mine / theirs if is_ratio else mine - theirs
+            )
             values.append(None if bound == "neither" else value)
             bounds.append(bound)
         effects.append(
-            BudgetEffect(
-                of=", ".join([pair, *rest]), values=tuple(values), bounds=tuple(bounds)
-            )
+            BudgetEffect(of=", ".join([pair, *rest]), values=tuple(values), bounds=tuple(bounds))
         )
     return tuple(effects)
 
@@ -272,9 +272,7 @@ def _by_arm(trials: Sequence[Trial]) -> list[list[Trial]]:
     return list(arms.values())
 
 
-def _edges(
-    levels: Mapping[str, Level], tried: Sequence[Trial], intervals: Intervals
-) -> list[str]:
+def _edges(levels: Mapping[str, Level], tried: Sequence[Trial], intervals: Intervals) -> list[str]:
     """The keys of which no level was tried on one side, or next to none.
 
     The outermost levels are edges. Of an interval, so is what lies nearer to an end than half the

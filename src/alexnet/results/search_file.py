@@ -19,8 +19,8 @@ _HEADER = """\
 # {experiment} on {data}: the best {keys} of each arm; {state}
 #
 # Written by the report of {folder}. Copy it to conf/searches/NAME.yaml, also in a folder of
-# your own (--config-dir). An experiment reads from it with `override /searches: [NAME]` in its defaults and
-# {key}: ${{searched:{dotted}}}
+# your own (--config-dir). An experiment reads from it with `override /searches: [NAME]` in its
+# defaults and {key}: ${{searched:{dotted}}}
 """
 
 _BUDGET = ("trainer.max_epochs", "trainer.max_steps", "learning.stop_at_train_error")
@@ -85,15 +85,18 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
 
 
 def _trial(trial: Trial) -> TrialFound:
-    numbers = {"mean": trial.value, "error_reached": trial.error_reached}
-    return TrialFound(
-        arm=dict(trial.arm),
-        levels=dict(trial.levels),
-        runs=len(trial.outcomes),
-        reached=len(trial.reached),
-        **{key: round(number, 4) for key, number in numbers.items() if number is not None},
-        **({"is_bound": True} if trial.is_bound else {}),
-    )
+    content: dict[str, Any] = {
+        "arm": dict(trial.arm),
+        "levels": dict(trial.levels),
+        "runs": len(trial.outcomes),
+        "reached": len(trial.reached),
+    }
+    for key, number in (("mean", trial.value), ("error_reached", trial.error_reached)):
+        if number is not None:
+            content[key] = round(number, 4)
+    if trial.is_bound:
+        content["is_bound"] = True
+    return TrialFound.model_validate(content)
 
 
 def _same(configs: list[dict[str, Any]]) -> dict[str, Any]:

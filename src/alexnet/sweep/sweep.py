@@ -67,13 +67,22 @@ from alexnet.sweep.tell import (
     summarize,
     why_wrong,
 )
-
 from alexnet.sweep.trials import MOST_RUNS, Axes, axes_of, levels_of
 
 log = logging.getLogger("alexnet.sweep")
 
 ARM = "+arm"
-OF_THE_COMMAND = ("outputs", "fresh", "allow", "imports", "arms", "rates", "searches", "trials", "experiment")
+OF_THE_COMMAND = (
+    "outputs",
+    "fresh",
+    "allow",
+    "imports",
+    "arms",
+    "rates",
+    "searches",
+    "trials",
+    "experiment",
+)
 OUR_PLUGINS = "hydra_plugins.alexnet_lab."
 
 
@@ -247,7 +256,7 @@ class ExperimentSweep:
         return fixed, axes
 
     def _trials(self, fixed: Sequence[str], swept: Mapping[str, Override]) -> int | None:
-        """How many trials the intervals have. An experiment's number may be unused, not a typed one."""
+        """How many the intervals have. An experiment's number may be unused, a typed one not."""
         trials: Any = self.config.trials
         if trials is not None and (type(trials) is not int or trials < 1):
             raise ConfigError(f"trials={trials} is not possible: give a number from 1, or null")
@@ -342,9 +351,7 @@ class ExperimentSweep:
     def _is_group(self, key: str, value: Any) -> bool:
         return isinstance(value, str) and bool(self.loader.get_group_options(key))
 
-    def _experiment(
-        self, base: Config, axes: Axes, before: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _experiment(self, base: Config, axes: Axes, before: Mapping[str, Any]) -> dict[str, Any]:
         """What sweep.json says of the experiment: with its factors, and its baseline by name."""
         experiment = base.experiment.model_dump(by_alias=True, mode="json")
         swept = [plain_key(key) for key in axes if key != "seed"]

@@ -120,6 +120,8 @@ def sequence(intervals: Sequence[Interval], count: int) -> list[tuple[str, ...]]
 def _interval(override: Override) -> Interval:
     value: Any = override.value()
     assert isinstance(value, IntervalSweep)
+    assert value.start is not None
+    assert value.end is not None
     low, high = float(value.start), float(value.end)
     if not 0 < low < high < math.inf:
         raise ConfigError(
