@@ -11,7 +11,7 @@ from alexnet.config.searches import Search, Winner
 from alexnet.config.searches import Trial as TrialFound
 from alexnet.results.compare import Comparison
 from alexnet.results.runs import Sweep
-from alexnet.results.search import Trial
+from alexnet.results.search import Trial, why_unfinished
 
 SEARCH_FILE = "search.yaml"
 
@@ -49,10 +49,9 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
     experiment, trials = sweep.experiment, comparison.trials
     first = trials[0]
     configs = [flatten(config) for config in sweep.configs.values() if config]
-    problem = comparison.problem or ""
-    is_search = problem.startswith("search unfinished: ")
-    rehearsal = "a rehearsal on a part of the images" if sweep.is_rehearsal else ""
-    unfinished = problem.removeprefix("search unfinished: ") if is_search else rehearsal
+    reasons = [f"runs were cut short ({', '.join(sweep.setting.cut)})"] if sweep.setting.cut else []
+    if problem := why_unfinished(trials, comparison.best, experiment):
+        reasons.append(problem.removeprefix("search unfinished: "))
     commits = dict.fromkeys(
         f"{each.get('commit') or each.get('version')}{' with changes' if each.get('dirty') else ''}"
         for each in sweep.provenance.values()
@@ -60,7 +59,7 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
     )
     return Search(
         experiment=experiment.name,
-        unfinished=unfinished or None,
+        unfinished="; ".join(reasons) or None,
         data=sweep.data,
         network=sweep.setting.network,
         given={

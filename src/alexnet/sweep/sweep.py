@@ -233,12 +233,15 @@ class ExperimentSweep:
         fixed = []
         for override in parser.parse_overrides(list(arguments)):
             key = override.get_key_element()
-            if override.is_sweep_override() or key in swept or key == "seed":
+            is_axis = key in swept or key == "seed" or (key == ARM and self.arms)
+            if override.is_sweep_override() or is_axis:
                 swept[key] = override
             else:
                 assert override.input_line is not None
                 fixed.append(override.input_line)
         axes = axes_of(swept, self._trials(fixed, swept))
+        if self.arms:
+            axes = Axes({ARM: list(self.arms), **axes}, axes.intervals)
         seeds = axes.pop("seed", [str(self.config.seed)])
         axes["seed"] = seeds[: self.max_seeds]
         if len(seeds) > len(axes["seed"]):
@@ -271,9 +274,8 @@ class ExperimentSweep:
     def _declared(self) -> dict[str, Override]:
         """What the experiment's file sweeps."""
         parser = OverridesParser.create(config_loader=self.loader)
-        words = [f"{ARM}=choice({','.join(self.arms)})"] if self.arms else []
-        words += [f"{k}={v}" for k, v in self.params.items()]
-        return {each.get_key_element(): each for each in parser.parse_overrides(words)}
+        overrides = parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
+        return {override.get_key_element(): override for override in overrides}
 
     def _levels(self, axes: Axes) -> dict[str, list[str]]:
         """Levels in the order in which they are reported: the experiment file's first."""
@@ -282,6 +284,7 @@ class ExperimentSweep:
             for key, override in self._declared().items()
             if key in axes and not override.is_interval_sweep()
         }
+        declared[ARM] = list(self.arms)
         return {
             plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
             for key, levels in axes.items()
