@@ -14,13 +14,14 @@ from alexnet.run.fork_server import VARIABLE
 from tests.conftest import Train, run_train, the_sweep
 
 QUICK = ("data=synthetic", "data.num_images=256", "data.batch_size=32", "trainer.threads=1")
+HE = ("model.init=he", "learning.lr=0.01")  # of which there is no search
 THREE_EPOCHS = (*QUICK, "trainer.max_epochs=3", "model.dropout=0.5")
 
 
 @pytest.fixture(scope="module")
 def relu_vs_tanh(tmp_path_factory: pytest.TempPathFactory) -> SweepDir:
     outputs = tmp_path_factory.mktemp("outputs")
-    done = run_train(outputs, "+experiment=relu_vs_tanh", *QUICK, "seed=0,1", "model.init=he")
+    done = run_train(outputs, "+experiment=relu_vs_tanh", *QUICK, "seed=0,1", *HE)
     sweep = the_sweep(outputs)
     assert done.returncode == 0, done.stderr
     assert str(sweep.report) in done.stdout

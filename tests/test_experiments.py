@@ -175,7 +175,7 @@ def test_an_experiment_runs_three_seeds_unless_it_is_a_search_or_a_preset(experi
     runs = plan(f"+experiment={experiment}")
 
     seeds = {run.config.seed for run in runs}
-    is_one = experiment in PRESETS or runs[0].config.experiment.search
+    is_one = experiment in PRESETS or runs[0].config.experiment.searched
     assert seeds == ({0} if is_one else {0, 1, 2})
 
 
@@ -188,12 +188,30 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
     assert f"outputs/{experiment}/" in text
 
 
-def test_the_rates_of_relu_vs_tanh_are_kept_per_initialization():
-    for init in ("source_2012", "he"):
-        relu, tanh = arms("relu_vs_tanh", f"model.init={init}")
-        declared = relu.rates[init]  # type: ignore[index]
+def test_the_rates_of_relu_vs_tanh_are_those_of_a_search_that_is_shipped():
+    relu, tanh = arms("relu_vs_tanh")
+    [search] = relu.searches.values()
+    best = {each.arm["model.nonlinearity"]: each.levels for each in search.winners}
 
-        assert (relu.learning.lr, tanh.learning.lr) == (declared["relu"], declared["tanh"])
+    assert {"learning.lr": relu.learning.lr} == best["relu"]
+    assert {"learning.lr": tanh.learning.lr} == best["tanh"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("model.init=he", "was made with model.init=source_2012, not he. Set learning.lr=VALUE"),
+        ("model.nonlinearity=relu,sigmoid", "has no winner for model.nonlinearity=sigmoid"),
+        ("searches=[]", "for this arm: no file of conf/searches is chosen"),
+    ],
+)
+def test_an_arm_without_a_searched_rate_is_refused_in_one_line(words: str, message: str):
+    with pytest.raises(ConfigError) as error:
+        plan("+experiment=relu_vs_tanh", words)
+
+    assert str(error.value).startswith("no search has found a learning.lr for this arm: ")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +258,7 @@ NEEDS = {"trainer=two_columns": ["model=alexnet"]}
     [
         f"{group.name}={file.stem}"
         for group in sorted(CONF.iterdir())
-        if group.is_dir() and group.name not in ("hydra", "experiment", "debug")
+        if group.is_dir() and group.name not in ("hydra", "experiment", "tune", "debug")
         for file in sorted(group.glob("[!_]*.yaml"))
     ],
 )

@@ -305,7 +305,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 
 @pytest.mark.slow
 def test_a_run_that_stopped_at_its_threshold_is_not_trained_on(tmp_path: Path):
-    command = (*COMMAND[:3], "+experiment=relu_vs_tanh", "model.init=he")
+    command = (*COMMAND[:3], "+experiment=relu_vs_tanh", "model.init=he", "learning.lr=0.01")
     command += ("model.nonlinearity=relu", "seed=0", "trainer.threads=1")
     assert run_train(tmp_path, *command).returncode == 0
     [run] = the_sweep(tmp_path).runs()

@@ -7,6 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 
 from alexnet.config.grammar import quoted
+from alexnet.config.names import sweep_name
 from alexnet.config.schema import ConfigError
 from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir
@@ -67,9 +68,53 @@ def test_a_level_is_the_same_however_it_is_typed():
     ]
 
 
-def test_an_interval_is_refused_for_it_is_continuous():
-    with pytest.raises(ConfigError, match=r"interval\(\) is continuous: list the levels, or use"):
-        plan("learning.lr=interval(0.1,1)")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("learning.lr=interval(0.1,1)", r"needs a number of trials: add trials=8"),
+        ("learning.lr=interval(0.1,1) trials=3", r"is for a key that is searched: list the levels"),
+        ("learning.lr=interval(0,1) trials=3", r"on a logarithmic scale, so that 0 < LOW < HIGH"),
+        ("learning.lr=interval(1,0.1) trials=3", r"on a logarithmic scale, so that 0 < LOW < HIGH"),
+        ("learning.lr=interval(0.1,1) trials=99999", r"trials=99999 are too many: at most 10000"),
+        ("learning.lr=0.1,1 trials=3", r"trials=3 is for a search of an interval"),
+        ("trials=0", r"trials=0 is not possible: give a number from 1, or null"),
+        ("trials=2,3", r"trials has one value for all runs of a command"),
+    ],
+)
+def test_an_interval_that_cannot_be_searched_is_refused_with_what_to_type(words: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        plan(*words.split())
+
+
+def test_every_arm_of_a_search_has_the_same_trials_and_more_of_them_continue_the_sequence():
+    def trials(*words: str) -> dict[str, list[tuple[float, float]]]:
+        found: dict[str, list[tuple[float, float]]] = {}
+        for run in plan("+experiment=lrn_on_off", "+tune=lr_and_decay", *words):
+            pair = (run.config.learning.lr, run.config.learning.weight_decay)
+            found.setdefault(run.arm["model.normalization"], []).append(pair)
+        return found
+
+    few, many = trials("trials=4"), trials("trials=9")
+
+    assert few["lrn"] == few["none"] == many["lrn"][:4] == many["none"][:4]
+    assert len(set(many["lrn"])) == 9
+    for lr, decay in many["lrn"]:
+        assert 1e-4 < lr < 1e-1
+        assert 1e-5 < decay < 1e-1
+
+
+def test_trials_are_no_part_of_a_sweeps_name_and_are_noted_with_their_interval():
+    def name(*words: str) -> str:
+        base = plan("+experiment=relu_vs_tanh_lr", *words)[0]
+        return sweep_name("cifar10", base.config, [*base.arm, "seed"])
+
+    assert name() == name("trials=15") == name("learning.lr=0.001,0.002")
+    [run] = plan("seed=0")
+    first = join_plan({}, {}, [], [run], {}, intervals={"learning.lr": (0.1, 1.0)})
+    wider = join_plan(first, {}, [], [run], {}, intervals={"learning.lr": (0.1, 9.0)})
+    again = join_plan(wider, {}, [], [run], {}, intervals={"learning.lr": (0.1, 1.0)})
+    assert wider["intervals"] == [{"learning.lr": [0.1, 1.0]}, {"learning.lr": [0.1, 9.0]}]
+    assert again["intervals"] == wider["intervals"]
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,13 @@ from alexnet.config.schema import (
     evaluation_schema_for,
     schema_for,
 )
+from alexnet.config.searches import value_found
 from alexnet.config.signature import signature_of
 
 S = TypeVar("S", bound=Section)
+
+OmegaConf.register_new_resolver("searched", value_found, replace=True)
+_WHILE_RESOLVING = "raised while resolving interpolation: "
 
 SYNTHETIC = "alexnet.data.Synthetic"
 _MOST_PROCESSES = 256  # threads, or workers that load images
@@ -117,7 +121,9 @@ def resolved(composed: Any) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        first = str(error).splitlines()[0]
+        # What a resolver of ours says is for the person who asked.
+        raise ConfigError(first.removeprefix(f"NothingFound {_WHILE_RESOLVING}")) from error
     if not isinstance(plain, dict):
         raise ConfigError("this is no configuration")
     return {str(key): value for key, value in plain.items()}

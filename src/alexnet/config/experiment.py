@@ -191,9 +191,9 @@ class Experiment(Section):
     """What is varied, how it is measured and what is claimed; without claims, a sweep of any key.
 
     `baseline` is what the others are compared with: a level of the factor, or of each factor. If
-    it is not among the levels there are no effects. None: the first level of each. `search` is a
-    key that is tuned for every arm separately and no part of the claim, as the learning rate in
-    Figure 1.
+    it is not among the levels there are no effects. None: the first level of each. `search` is the
+    key, or the keys, tuned for every arm separately and no part of the claim, as the learning rate
+    in Figure 1.
 
     Files of 0.1 have `claim`, `claimed_levels` and `paper` instead of `claims`: read forward.
     """
@@ -204,7 +204,7 @@ class Experiment(Section):
     factor: tuple[str, ...]
     measure: Measure
     effect: EffectKind
-    search: str | None = None
+    search: str | tuple[str, ...] | None = None
     notes: str | None = None
     baseline: str | float | bool | dict[str, Any] | None = None
 
@@ -266,6 +266,11 @@ class Experiment(Section):
         if not re.fullmatch(r"\w[\w .+-]*", name) or len(name.encode()) > 100:
             raise ValueError("it names a folder: give letters, digits, _ and -, at most 100")
         return name
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The keys of `search`, however many there are."""
+        return (self.search,) if isinstance(self.search, str) else self.search or ()
 
     @property
     def no_effect(self) -> float:

@@ -15,6 +15,7 @@ from annotated_types import Ge
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, create_model
 
 from alexnet.config.experiment import Experiment, Section
+from alexnet.config.searches import Search
 from alexnet.config.signature import (
     REQUIRED,
     UNKNOWN,
@@ -199,6 +200,8 @@ class Config(Section):
     experiment: Experiment
     arms: dict[str, Arm] = Field(default_factory=dict)
     rates: Rates | None = None
+    searches: dict[str, Search] = Field(default_factory=dict)
+    trials: Positive | None = None
     model: Part
     data: Part
     learning: Learning

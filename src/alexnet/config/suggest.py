@@ -24,7 +24,7 @@ SYNONYMS = {
     "output_dir": "outputs",
 }
 
-ADDED = ("experiment", "debug")
+ADDED = ("experiment", "tune", "debug")
 """Groups that no default chooses."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Literal
 
 from alexnet.config.experiment import Claim, Experiment, Level, Measure, same_level
@@ -13,32 +12,32 @@ from alexnet.results.effects import (
     Interval,
     Outcome,
     arms_of,
-    by_cell,
     effects_of,
     level_label,
     value_of,
+)
+from alexnet.results.search import (
+    Best,
+    Budget,
+    BudgetEffect,
+    Intervals,
+    Trial,
+    at_best,
+    best_trials,
+    budget_effects,
+    budgets_of,
+    trials_of,
+    why_unfinished,
 )
 
 Verdict = Literal["agrees", "disagrees", "no clear difference", "too few finished runs"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Best:
-    """The level of the searched key at which an arm did best.
-
-    `at_edge`: it is the lowest or highest level searched, so that a better one may lie beyond.
-    `reached`: some run there has a value that is not censored.
-    """
-
-    arm: Mapping[str, Level]
-    level: Level
-    at_edge: bool
-    reached: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """All that a sweep says. In a search `arms` are at their best, `searched` has every level.
+
+    `trials` are those of a search, and `budgets` and `budget_effects` what fewer would have found.
 
     `claimed` are the main effects that the claims are about; without a claim, those of the
     experiment's own factors. `papers_effect` is the one that a number of the paper or of its logs
@@ -52,6 +51,9 @@ class Comparison:
     effects: tuple[Effect, ...]
     best: tuple[Best, ...]
     searched: tuple[Arm, ...]
+    trials: tuple[Trial, ...]
+    budgets: tuple[Budget, ...]
+    budget_effects: tuple[BudgetEffect, ...]
     claims: tuple[ClaimResult, ...]
     claimed: tuple[Effect, ...]
     papers_effect: Effect | None
@@ -67,6 +69,8 @@ def compare(
     experiment: Experiment,
     setting: Setting | None = None,
     measured: Callable[[Measure], Sequence[Outcome]] | None = None,
+    intervals: Intervals = (),
+    unfinished: str | None = None,
 ) -> Comparison:
     """Compare the arms of an experiment, paired by seed.
 
@@ -74,22 +78,28 @@ def compare(
     experiment's alone. The baseline of a factor is the one that the experiment names; if none is
     named, the first level in the order of outcomes. `measured` reads another measure, for claims
     that have one. `setting` tells claims from analogues; without it every claim is taken as made
-    here.
+    here. `intervals` are those of a search. `unfinished` says why the searches are not finished
+    from which the runs have their values.
     """
     keys = _arm_keys(outcomes, experiment)
     best: tuple[Best, ...] = ()
     searched: tuple[Arm, ...] = ()
     chosen = list(outcomes)
-    if experiment.search is not None and any(experiment.search in each.arm for each in outcomes):
-        searched = arms_of(outcomes, (*keys, experiment.search), within=_range(experiment))
-        best = _best_levels(outcomes, keys, experiment)
-        chosen = _at_best(outcomes, best, experiment.search)
+    trials: list[Trial] = []
+    if looked_for := [
+        key for key in experiment.searched if any(key in each.arm for each in outcomes)
+    ]:
+        searched = arms_of(outcomes, (*keys, *looked_for), within=_range(experiment))
+        trials = trials_of(outcomes, keys, looked_for)
+        best = best_trials(trials, experiment, intervals)
+        chosen = at_best(outcomes, best, looked_for)
 
     levels, problem = _levels(chosen, keys, experiment)
     factor_levels = {key: found for key, found in levels.items() if len(found) > 1}
     arms = arms_of(chosen, keys, within=_range(experiment))
     effects = () if problem else _effects(chosen, factor_levels, experiment)
-    problem = problem or _search_problem(best, outcomes, experiment)
+    problem = problem or why_unfinished(trials, best, experiment) or unfinished
+    budgets = budgets_of(trials, experiment)
 
     def of_claim(claim: Claim) -> tuple[Claim, Experiment, tuple[Effect, ...]]:
         about = experiment.about(claim)
@@ -118,6 +128,9 @@ def compare(
         effects=effects,
         best=best,
         searched=searched,
+        trials=tuple(trials),
+        budgets=budgets,
+        budget_effects=budget_effects(budgets, factor_levels, experiment),
         claims=results,
         claimed=claimed,
         papers_effect=papers_effect,
@@ -158,7 +171,7 @@ def _arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str,
     swept = dict.fromkeys(key for each in outcomes for key in each.arm)
     declared = [key for key in experiment.factor if key in swept]
     keys = dict.fromkeys([*declared, *swept])
-    return tuple(key for key in keys if key not in (experiment.search, "seed"))
+    return tuple(key for key in keys if key not in (*experiment.searched, "seed"))
 
 
 def _levels(
@@ -256,81 +269,3 @@ def _verdict(
         return None
     verdict = results[0].direction.verdict
     return "no clear difference" if verdict == "undecided" else verdict
-
-
-def _best_levels(
-    outcomes: Sequence[Outcome], keys: Sequence[str], experiment: Experiment
-) -> tuple[Best, ...]:
-    """For each arm the searched level with the best measure.
-
-    First comes the share of runs that got there: a rate at which some diverge, are lost or never
-    reach the threshold is not the best. Then the mean, and where all are censored at one limit, the
-    error that they came to. An arm without a measured run has no best level.
-    """
-    search = experiment.search
-    assert search is not None
-    sign = 1 if experiment.measure.lower_is_better else -1
-
-    def is_there(outcome: Outcome) -> bool:
-        is_good = outcome.fate == "finished" and not outcome.censored
-        return is_good and outcome.value is not None
-
-    def rank(members: list[Outcome]) -> tuple[float, float, float]:
-        values = [each.value for each in members if each.value is not None]
-        errors = [each.error_reached for each in members if each.error_reached is not None]
-        share = sum(map(is_there, members)) / len(members)
-        return -share, sign * fmean(values), fmean(errors) if errors else 0.0
-
-    best = []
-    for cell, members in by_cell(outcomes, keys).items():
-        by_level = {level: found for (level,), found in by_cell(members, (search,)).items()}
-        eligible = {
-            level: rank(found)
-            for level, found in by_level.items()
-            if any(each.value is not None for each in found)
-        }
-        if eligible:
-            level = min(eligible, key=lambda each: eligible[each])
-            numbers = [each for each in by_level if isinstance(each, int | float)]
-            best.append(
-                Best(
-                    arm=dict(zip(keys, cell, strict=True)),
-                    level=level,
-                    at_edge=len(numbers) > 1 and level in (min(numbers), max(numbers)),
-                    reached=any(map(is_there, by_level[level])),
-                )
-            )
-    return tuple(best)
-
-
-def _search_problem(
-    best: Sequence[Best], outcomes: Sequence[Outcome], experiment: Experiment
-) -> str | None:
-    """Why a search is unfinished: what it has found may not be the best of an arm."""
-    reasons = []
-    for each in best:
-        arm = ", ".join(map(level_label, each.arm.values())) or "all runs"
-        at = f"{experiment.search}={level_label(each.level)}"
-        if not each.reached:
-            reasons.append(f"no run of {arm} reached the threshold")
-        elif each.at_edge:
-            reasons.append(f"the best of {arm}, {at}, is on the edge of what was searched")
-    if best and experiment.search is not None:
-        keys = list(best[0].arm)
-        spaces = {
-            frozenset(each.arm.get(experiment.search) for each in members)
-            for members in by_cell(outcomes, keys).values()
-        }
-        if len(spaces) > 1:
-            reasons.append("not all arms were searched at the same levels")
-    return f"search unfinished: {'; '.join(reasons)}" if reasons else None
-
-
-def _at_best(outcomes: Sequence[Outcome], best: Sequence[Best], search: str) -> list[Outcome]:
-    """Runs of each arm at its best level; all runs of an arm that has none, so that it is seen."""
-
-    def is_at_best(outcome: Outcome) -> bool:
-        mine = [b for b in best if all(outcome.arm.get(key) == b.arm[key] for key in b.arm)]
-        return not mine or outcome.arm.get(search) == mine[0].level
-
-    return [outcome for outcome in outcomes if is_at_best(outcome)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.config.experiment import Experiment
+from alexnet.config.experiment import Experiment, Measure
 from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
@@ -21,6 +21,8 @@ from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
 from alexnet.results.runs import COSTS, Sweep, load_sweep
+from alexnet.results.search import BudgetEffect
+from alexnet.results.search_file import SEARCH_FILE, write_search
 from alexnet.results.statistics import holm
 from alexnet.results.survival import Pair, survival_of
 from alexnet.results.verdict_file import verdict_content
@@ -68,9 +70,10 @@ HOW_TO_READ_GRID = """
 
 HOW_TO_READ_SEARCH = """
 - Every arm is compared at its own best {search}: first the level with the largest share of runs
-  that got there, then the {lowest} mean, then the error that censored runs came to. The choice
-  uses the same runs as the comparison, in all arms alike. If the best lies on the edge of what was
-  searched, or no run got there, the search is unfinished and nothing is judged."""
+  that got there, then the {lowest} mean of those, and if none did, the error that they came to. The
+  choice uses the same runs as the comparison, in all arms alike. If the best lies on the edge of
+  what was searched, no run got there, or runs are left, the search is unfinished and nothing is
+  judged."""
 
 HOW_TO_READ_VALUE = """
 - The error of a network itself is judged by two one-sided tests against the ends of the margin. Of
@@ -119,6 +122,8 @@ def write_report(folder: str | Path) -> Report:
         experiment=sweep.experiment,
         setting=sweep.setting,
         measured=sweep.outcomes,
+        intervals=sweep.intervals,
+        unfinished=sweep.unfinished_search,
     )
     target = SweepDir(sweep.path).report
     partial = target.with_name(f".report-{os.getpid()}")
@@ -130,6 +135,8 @@ def write_report(folder: str | Path) -> Report:
         _write_table(sweep, partial / "table.csv")
         content = verdict_content(comparison, sweep.experiment, registered=sweep.registered.plain())
         write_json(partial / "verdict.json", content)
+        if comparison.trials:
+            write_search(sweep, comparison, partial / SEARCH_FILE)
         (partial / "README.md").write_text(_readme(sweep, comparison, figures))
         _swap(partial, target)
     finally:
@@ -189,10 +196,11 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
         "## Arms",
         _arms_table(comparison, experiment),
-        *_best(comparison, experiment),
+        *_best(comparison),
         *_effects(comparison, experiment),
         *_survival(comparison, experiment),
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
+        *_tuning_budget(sweep, comparison),
         *_sensitivity(sweep, comparison),
         "## What was the same, and what was not",
         _settings(sweep, comparison),
@@ -243,7 +251,7 @@ def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
     return _table(head, rows)
 
 
-def _best(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+def _best(comparison: Comparison) -> Iterator[str]:
     for best in comparison.best:
         arm = ", ".join(map(level_label, best.arm.values()))
         edge = (
@@ -251,7 +259,78 @@ def _best(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
             if best.at_edge
             else ""
         )
-        yield f"Best `{experiment.search}` for {arm}: {level_label(best.level)}.{edge}"
+        for key, level in best.levels.items():
+            on_edge = edge if key in best.on_edge else ""
+            yield f"Best `{key}` for {arm or 'all runs'}: {level_label(level)}.{on_edge}"
+    if comparison.best:
+        yield (
+            f"`{SEARCH_FILE}` holds the search for other experiments: copy it to "
+            "`conf/searches/NAME.yaml`, also in a folder of your own."
+        )
+
+
+def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
+    """What fewer trials would have found: a comparison should not hang on how many there were."""
+    most = max((len(each.expected) for each in comparison.budgets), default=0)
+    if most < 2:
+        return
+    experiment = sweep.experiment
+    measure = experiment.measure
+    yield "## By the number of trials"
+    rows = []
+    for k in range(most):
+        cells = []
+        for budget in comparison.budgets:
+            shown = "-"
+            if k < len(budget.expected):
+                least = "at least " if budget.is_bound[k] else ""
+                shown = f"{least}{wording.value(budget.expected[k], measure)}"
+            cells.append(shown)
+        effects = (_at_budget(each, k, experiment) for each in comparison.budget_effects)
+        rows.append([str(k + 1), *cells, *effects])
+    arms = [", ".join(map(level_label, each.arm.values())) for each in comparison.budgets]
+    yield _table(["trials", *arms, *(each.of for each in comparison.budget_effects)], rows)
+    yield (
+        f"{wording.name_of_measure(measure).capitalize()} expected at the best of so many of each "
+        f"arm's trials, over all choices of them, and the {experiment.effect} of these. *at "
+        "least*: the best of some choices is censored, so that the number is a lower bound."
+    )
+    measures = [measure.model_copy(update={"threshold": each}) for each in _thresholds(measure)]
+    if not comparison.budget_effects:
+        return
+    budgets = sorted({1, (most + 1) // 2, most})
+    rows = []
+    for at in measures:
+        about = experiment.model_copy(update={"measure": at})
+        there = compare(sweep.outcomes(at), experiment=about)
+        cells = [
+            _at_budget(effect, k - 1, experiment)
+            for effect in there.budget_effects
+            for k in budgets
+        ]
+        if set(cells) != {"-"}:
+            rows.append([f"{100 * (at.threshold or 0.0):g} %", *cells])
+    if not rows:
+        return
+    yield "### At other thresholds"
+    head = [
+        f"{effect.of}, {wording.count(k, 'trial')}"
+        for effect in comparison.budget_effects
+        for k in budgets
+    ]
+    yield _table(["threshold", *head], rows)
+    yield (
+        "At each threshold every arm has the trial that is best there. Runs that end at their "
+        "threshold say nothing of those below it."
+    )
+
+
+def _at_budget(effect: BudgetEffect, k: int, experiment: Experiment) -> str:
+    if k >= len(effect.values):
+        return "-"
+    value, bound = effect.values[k], effect.bounds[k]
+    side = {"lower": "at least ", "upper": "at most ", "neither": "", None: ""}[bound]
+    return f"{side}{wording.effect_value(value, experiment)}"
 
 
 def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
@@ -323,13 +402,12 @@ def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
     """The same effects at other thresholds: a verdict should not hang on one of them."""
     experiment = sweep.experiment
     measure = experiment.measure
-    is_share = measure.described.is_fraction and measure.described.better == "lower"
-    if measure.kind == "final" or not is_share or not comparison.claimed or comparison.searched:
+    if not _thresholds(measure) or not comparison.claimed or comparison.searched:
         return
     yield "## At other thresholds"
     effects = [effect.of for effect in comparison.claimed]
     rows = []
-    for threshold in sorted({*THRESHOLDS, measure.threshold or 0.0}, reverse=True):
+    for threshold in _thresholds(measure):
         at = measure.model_copy(update={"threshold": threshold})
         there = compare(
             sweep.outcomes(at), experiment=experiment.model_copy(update={"measure": at})
@@ -342,6 +420,14 @@ def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
         f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs got there. "
         "Runs that end at their threshold say nothing of those below it. These rows are no tests."
     )
+
+
+def _thresholds(measure: Measure) -> list[float]:
+    """Those at which a report shows the effect; none if the measure is no time to an error."""
+    is_share = measure.described.is_fraction and measure.described.better == "lower"
+    if measure.kind == "final" or not is_share or measure.threshold is None:
+        return []
+    return sorted({*THRESHOLDS, measure.threshold}, reverse=True)
 
 
 def _with_interval(effect: Effect, experiment: Experiment) -> str:
@@ -443,7 +529,7 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
     measure = experiment.measure
     return text.strip().format(
         no_effect=experiment.no_effect,
-        search=experiment.search,
+        search=" and ".join(experiment.searched),
         side="above" if measure.lower_is_better else "below",
         diverged=DIVERGED_TIME if measure.kind == "epochs_to_error" else DIVERGED_ERROR,
         lowest="lowest" if measure.lower_is_better else "highest",
@@ -455,10 +541,19 @@ def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
 def _provenance(sweep: Sweep) -> str:
     """Command, commit, versions, hardware, threads: each distinct value with its number of runs."""
     lines = [f"- command: `{sweep.command}`"] if sweep.command else []
+    lines += [_search_used(name, each, sweep) for name, each in sweep.searches.items()]
     for name, counts in _origins(sweep).items():
         shown = _by_count(counts) if len(counts) > 1 else "".join(counts)
         lines.append(f"- {name}: {shown or 'not recorded'}")
     return "\n".join(lines)
+
+
+def _search_used(name: str, search: Mapping[str, Any], sweep: Sweep) -> str:
+    state = f"unfinished: {search['unfinished']}" if search.get("unfinished") else "finished"
+    seeds = wording.count(len(search.get("seeds") or []), "seed")
+    where = f"made on {search.get('data')}"
+    where += "" if search.get("data") == sweep.data else f", not on {sweep.data}"
+    return f"- search: {name} (sha256 {str(search.get('sha256'))[:12]}), {where}, {seeds}; {state}"
 
 
 def _mixed(sweep: Sweep) -> Iterator[str]:

@@ -21,6 +21,7 @@ from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir
 from alexnet.results.claims import Setting
 from alexnet.results.effects import Fate, Outcome
+from alexnet.results.search import Intervals
 
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
 """Settings of the trainer with which a run sees a part of the images."""
@@ -40,6 +41,7 @@ class Sweep:
               keys and seed.
     registered  the plan before the first run, and what was changed since.
     configs   resolved configuration by run; provenance likewise. {} where there is none.
+    intervals  of a search, for each command that gave some: the two ends of each key.
     """
 
     path: Path
@@ -52,6 +54,23 @@ class Sweep:
     progress: pd.DataFrame
     configs: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Mapping[str, Any]]
+    intervals: Intervals = ()
+
+    @property
+    def searches(self) -> dict[str, Mapping[str, Any]]:
+        """The searches from which runs have values, as their provenance.json names them."""
+        noted = [_section(each, "searches") for each in self.provenance.values()]
+        return {name: dict(each) for searches in noted for name, each in searches.items()}
+
+    @property
+    def unfinished_search(self) -> str | None:
+        """Why values of these runs may not be the best of their arms, on the data searched."""
+        reasons = [
+            f"search unfinished: the values of {name} ({each['unfinished']})"
+            for name, each in self.searches.items()
+            if each.get("unfinished") and each.get("data") == self.data
+        ]
+        return "; ".join(reasons) or None
 
     @property
     def data(self) -> str:
@@ -253,6 +272,7 @@ def load_sweep(folder: str | Path) -> Sweep:
         ),
         configs={name: run.config for name, run in loaded.items()},
         provenance={name: run.provenance for name, run in loaded.items()},
+        intervals=plan.get("intervals", ()),
     )
 
 

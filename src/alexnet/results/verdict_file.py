@@ -31,7 +31,8 @@ def verdict_content(
             {**_effect_content(effect), "p": effect.p, "p_adjusted": p}
             for effect, p in zip(comparison.effects, adjusted, strict=True)
         ],
-        "best": [asdict(best) for best in comparison.best],
+        "best": [best.plain() for best in comparison.best],
+        "tuning_budget": _budget_content(comparison),
         "contains_paper_value": comparison.contains_paper_value,
         "verdict": comparison.verdict,
         "analogue": comparison.analogue,
@@ -40,6 +41,16 @@ def verdict_content(
         "survival": found.plain() if found else None,
         "registered": registered,
         "method": METHOD,
+    }
+
+
+def _budget_content(comparison: Comparison) -> dict[str, Any] | None:
+    """What the best of 1, 2, ... trials is expected to be; None without a search."""
+    if not comparison.budgets:
+        return None
+    return {
+        "arms": [asdict(each) for each in comparison.budgets],
+        "effects": [asdict(each) for each in comparison.budget_effects],
     }
 
 

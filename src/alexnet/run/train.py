@@ -16,6 +16,7 @@ from alexnet import vocabulary
 from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
 from alexnet.config.names import flatten
 from alexnet.config.schema import Config, ConfigError, Entries, Learning, Part
+from alexnet.config.searches import searches_used
 from alexnet.config.signature import signature_of
 from alexnet.config.trust import allowed
 from alexnet.folders.disk import Disk
@@ -78,7 +79,11 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         origin = provenance(
             threads=torch.get_num_threads(), command=planned["command"], before=before
         )
-        about_input = {"data": asdict(images) if images else None, "init_from": start}
+        about_input = {
+            "data": asdict(images) if images else None,
+            "init_from": start,
+            "searches": _its_searches(config),
+        }
         run.write_provenance({**origin, **about_input})
     with _what_was_asked_for():
         if started_from_outside() is None:
@@ -130,7 +135,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
     with _what_was_asked_for():
         task = ClassificationTask(net, about=about, **learning | _built_parts(config.learning))
 
-    flat = flatten(config.plain()) | {f"ablation/{key}": level for key, level in arm.items()}
+    flat = flatten(config.model_copy(update={"searches": {}}).plain())
+    flat |= {f"ablation/{key}": level for key, level in arm.items()}
     entries = config.logger if ranks.rank == 0 else Entries()
     name = config.experiment.name
     with loggers_of(entries, run, experiment=name, config=flat) as loggers:
@@ -239,6 +245,20 @@ def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | Non
     if images and (problem := contradiction(images, before)):
         raise ConfigError(f"{problem}: {REMEDY}")
     return images
+
+
+def _its_searches(config: Config) -> dict[str, Any]:
+    """The searches whose values it has, for provenance.json."""
+    used = searches_used(config.searches, flatten(config.plain()))
+    return {
+        name: {
+            "sha256": search.sha256,
+            "data": search.data,
+            "seeds": list(search.seeds),
+            "unfinished": search.unfinished,
+        }
+        for name, search in used.items()
+    }
 
 
 def _noted(run: RunDir) -> dict[str, Any]:

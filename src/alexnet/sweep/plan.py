@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
 from omegaconf import MISSING, Container, DictConfig, OmegaConf, open_dict
 
 from alexnet.config.check import check_resolved, load, resolved, without_hydra
@@ -33,9 +32,6 @@ from alexnet.paths import outputs_folder
 from alexnet.run.provenance import command_line
 
 log = logging.getLogger("alexnet.sweep")
-
-MOST_RUNS = 10_000
-"""Of one command."""
 
 _LONGEST_NAME = 200  # bytes; a file system has 255, and .partial and the like are added
 
@@ -83,28 +79,6 @@ class ComposedArm:
         if self._plain is None or self._depends_on_seed:
             self._plain = resolved(with_seed(self.composed, seed))
         return check_resolved({**self._plain, "seed": seed})
-
-
-def levels_of(override: Override) -> list[str]:
-    """Of a swept key; one for a plain value.
-
-    Raises ConfigError for an interval, for no level, and for more than a sweep can have.
-    """
-    if not override.is_sweep_override():
-        return [override.get_value_element_as_str()]
-    if not override.is_discrete_sweep():
-        raise ConfigError(
-            f"{override.input_line}: interval() is continuous: list the levels, or use range()"
-        )
-    levels = list(itertools.islice(override.sweep_string_iterator(), MOST_RUNS + 1))
-    if not levels:
-        raise ConfigError(
-            f"{override.input_line} has no levels: no name or number matches. List the levels, as "
-            f"in {override.key_or_group}=A,B"
-        )
-    if len(levels) > MOST_RUNS:
-        raise ConfigError(f"{override.input_line} has too many levels: at most {MOST_RUNS}")
-    return levels
 
 
 def plain_key(key: str) -> str:
@@ -275,12 +249,14 @@ def join_plan(
     levels: Mapping[str, Sequence[str]],
     starts: Mapping[str, str] | None = None,
     *,
+    intervals: Mapping[str, Sequence[float]] | None = None,
     is_reported: bool = False,
 ) -> dict[str, Any]:
     """The plan of the folder: what was there and what is new, first levels first.
 
     A new plan is registered. Seeds that join one of which there is a report are noted as a look.
-    `starts` are fingerprints of what init_from holds, by path.
+    `starts` are fingerprints of what init_from holds, by path. `intervals` are the ends of what is
+    searched by a sequence of trials: those of earlier commands are kept beside them.
     """
     before = {each["seed"] for each in old.get("runs", {}).values()}
     looks = list(old.get("looks", []))
@@ -305,6 +281,10 @@ def join_plan(
     ranked = dict(sorted(planned.items(), key=rank))
     trainer = runs[0].config.trainer
     budget = {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps}
+    spaces = list(old.get("intervals", []))
+    if intervals:
+        space = {key: list(ends) for key, ends in intervals.items()}
+        spaces += [space] if space not in spaces else []
     registered = old.get("registered") if old else register(experiment, ranked, budget=budget)
     return {
         "experiment": dict(experiment),
@@ -313,6 +293,7 @@ def join_plan(
         "init_from": {**old.get("init_from", {}), **(starts or {})},
         "registered": registered,
         "looks": looks,
+        **({"intervals": spaces} if spaces else {}),
         "runs": ranked,
     }
 

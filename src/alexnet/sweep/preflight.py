@@ -2,7 +2,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from alexnet.config.check import refuse_16_bits_of_a_cpu, refuse_several_machines
 from alexnet.config.explain import sections
@@ -26,11 +26,25 @@ def refuse_unknown_factors(runs: Sequence[PlannedRun], swept: Collection[str]) -
     known = {*keys, *swept, *Config.model_fields}
     experiment = runs[0].config.experiment
     named = [("factor", key) for key in experiment.factor]
-    named += [("search", experiment.search)] if experiment.search else []
+    named += [("search", key) for key in experiment.searched]
     for name, key in named:
         if key not in known and key != "arm":
             near = suggest_key(key, sections(plain=runs[0].config.plain()))
             raise ConfigError(f"experiment.{name}: unknown key {key}: {near}")
+
+
+def refuse_unsearched_intervals(
+    runs: Sequence[PlannedRun], intervals: Mapping[str, tuple[float, float]]
+) -> None:
+    """A sequence of trials has no levels that could be compared: it is for what is searched."""
+    experiment = runs[0].config.experiment
+    for key, (low, high) in intervals.items():
+        if key not in experiment.searched:
+            keys = ",".join([*experiment.searched, key])
+            raise ConfigError(
+                f"{key}=interval({low:g},{high:g}) is for a key that is searched: list the levels "
+                f"or use range(), or add experiment.search=[{keys}]"
+            )
 
 
 def starts_of(runs: Sequence[PlannedRun]) -> dict[str, str]:

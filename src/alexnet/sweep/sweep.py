@@ -1,6 +1,4 @@
-import itertools
 import logging
-import math
 import os
 import re
 import sys
@@ -12,6 +10,7 @@ from typing import Any, NoReturn
 import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -37,11 +36,9 @@ from alexnet.paths import python_path
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.devices import Devices, check_parallel
 from alexnet.sweep.plan import (
-    MOST_RUNS,
     ComposedArm,
     PlannedRun,
     join_plan,
-    levels_of,
     missing_root,
     named_as_before,
     plain_key,
@@ -55,6 +52,7 @@ from alexnet.sweep.preflight import (
     refuse_other_images,
     refuse_outside,
     refuse_unknown_factors,
+    refuse_unsearched_intervals,
     refuse_what_is_not_here,
     starts_of,
 )
@@ -68,11 +66,22 @@ from alexnet.sweep.tell import (
     summarize,
     why_wrong,
 )
+from alexnet.sweep.trials import MOST_RUNS, Axes, axes_of, levels_of
 
 log = logging.getLogger("alexnet.sweep")
 
 ARM = "+arm"
-OF_THE_COMMAND = ("outputs", "fresh", "allow", "imports", "arms", "rates", "experiment")
+OF_THE_COMMAND = (
+    "outputs",
+    "fresh",
+    "allow",
+    "imports",
+    "arms",
+    "rates",
+    "searches",
+    "trials",
+    "experiment",
+)
 OUR_PLUGINS = "hydra_plugins.alexnet_lab."
 
 
@@ -162,7 +171,7 @@ class ExperimentSweep:
         with hold(sweep.path):
             plan = join_plan(
                 sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts,
-                is_reported=(sweep.report / "verdict.json").is_file(),
+                intervals=axes.intervals, is_reported=(sweep.report / "verdict.json").is_file(),
             )  # fmt: skip
             sweep.write_plan(plan)
             left = [run for run in runs if not sweep.run(run.name).is_settled]
@@ -216,19 +225,23 @@ class ExperimentSweep:
         folders = (Path(path.removeprefix("file://")) for path in paths if "pkg://" not in path)
         return [folder for folder in folders if folder.is_dir()]
 
-    def _split(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
+    def _split(self, arguments: Sequence[str]) -> tuple[list[str], Axes]:
         """What holds for every run, and the levels of what is swept, seeds last."""
         parser = OverridesParser.create(config_loader=self.loader)
-        axes = {"seed": [str(self.config.seed)], **self._declared()}
+        swept = self._declared()
         fixed = []
         for override in parser.parse_overrides(list(arguments)):
             key = override.get_key_element()
-            if override.is_sweep_override() or key in axes:
-                axes[key] = levels_of(override)
+            is_axis = key in swept or key == "seed" or (key == ARM and self.arms)
+            if override.is_sweep_override() or is_axis:
+                swept[key] = override
             else:
                 assert override.input_line is not None
                 fixed.append(override.input_line)
-        seeds = axes.pop("seed")
+        axes = axes_of(swept, self._trials(fixed, swept))
+        if self.arms:
+            axes = Axes({ARM: list(self.arms), **axes}, axes.intervals)
+        seeds = axes.pop("seed", [str(self.config.seed)])
         axes["seed"] = seeds[: self.max_seeds]
         if len(seeds) > len(axes["seed"]):
             log.info("trial run: seed %s only, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
@@ -244,29 +257,44 @@ class ExperimentSweep:
                 )
         return fixed, axes
 
-    def _declared(self) -> dict[str, list[str]]:
-        """The levels in the experiment's file."""
+    def _trials(self, fixed: Sequence[str], swept: Mapping[str, Override]) -> int | None:
+        """How many the intervals have. An experiment's number may be unused, a typed one not."""
+        trials: Any = self.config.trials
+        if trials is not None and (type(trials) is not int or trials < 1):
+            raise ConfigError(f"trials={trials} is not possible: give a number from 1, or null")
+        is_typed = any(each.lstrip("+").startswith("trials=") for each in fixed)
+        if trials and is_typed and not any(each.is_interval_sweep() for each in swept.values()):
+            raise ConfigError(
+                f"trials={trials} is for a search of an interval, as in "
+                "learning.lr='interval(1e-4,1e-1)': listed levels are all tried"
+            )
+        return trials
+
+    def _declared(self) -> dict[str, Override]:
+        """What the experiment's file sweeps."""
         parser = OverridesParser.create(config_loader=self.loader)
         overrides = parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
-        declared = {override.get_key_element(): levels_of(override) for override in overrides}
-        return {ARM: list(self.arms), **declared} if self.arms else declared
+        return {override.get_key_element(): override for override in overrides}
 
-    def _levels(self, axes: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    def _levels(self, axes: Axes) -> dict[str, list[str]]:
         """Levels in the order in which they are reported: the experiment file's first."""
-        declared = self._declared()
+        declared = {
+            key: levels_of(override)
+            for key, override in self._declared().items()
+            if key in axes and not override.is_interval_sweep()
+        }
+        declared[ARM] = list(self.arms)
         return {
             plain_key(key): list(dict.fromkeys([*declared.get(key, []), *levels]))
             for key, levels in axes.items()
         }
 
-    def _plan(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> list[PlannedRun]:
+    def _plan(self, fixed: list[str], axes: Axes) -> list[PlannedRun]:
         """Every combination, composed and checked."""
         self._refuse_unknown_arms(axes.get(ARM, []))
-        if (count := math.prod(map(len, axes.values()))) > MOST_RUNS:
+        if (count := axes.count()) > MOST_RUNS:
             raise ConfigError(f"these are {count} runs: at most {MOST_RUNS} in one command")
-        combinations = [
-            dict(zip(axes, each, strict=True)) for each in itertools.product(*axes.values())
-        ]
+        combinations = list(axes.combinations())
         chosen = spread(combinations, self.max_runs)
         if len(chosen) < len(combinations):
             log.info("trial run: %d of %d runs", len(chosen), len(combinations))
@@ -299,6 +327,7 @@ class ExperimentSweep:
                 "name each once"
             )
         refuse_unknown_factors(runs, [plain_key(key) for key in axes])
+        refuse_unsearched_intervals(runs, axes.intervals)
         return runs
 
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
@@ -324,9 +353,7 @@ class ExperimentSweep:
     def _is_group(self, key: str, value: Any) -> bool:
         return isinstance(value, str) and bool(self.loader.get_group_options(key))
 
-    def _experiment(
-        self, base: Config, axes: Mapping[str, Sequence[str]], before: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _experiment(self, base: Config, axes: Axes, before: Mapping[str, Any]) -> dict[str, Any]:
         """What sweep.json says of the experiment: with its factors, and its baseline by name."""
         experiment = base.experiment.model_dump(by_alias=True, mode="json")
         swept = [plain_key(key) for key in axes if key != "seed"]

@@ -7,7 +7,7 @@ from alexnet.plotting import COLOURS, STYLE
 from alexnet.results.compare import Comparison
 from alexnet.results.figures.curves import curves
 from alexnet.results.figures.effects import arms_and_effects, grid_effects
-from alexnet.results.figures.search import search
+from alexnet.results.figures.search import search, tuning_budget
 from alexnet.results.figures.survival import share_not_there
 from alexnet.results.runs import Sweep
 from alexnet.results.survival import survival_of
@@ -25,6 +25,8 @@ def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
         found = survival_of(comparison, experiment)
         if found and len(found.curves) <= len(COLOURS):
             figures["share_not_there"] = share_not_there(found, experiment.measure)
+        if any(len(each.expected) > 1 for each in comparison.budgets):
+            figures["tuning_budget"] = tuning_budget(comparison, experiment)
         if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
             lines = curves(sweep, comparison)
             if is_time and not is_grid:

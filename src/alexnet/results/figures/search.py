@@ -1,5 +1,7 @@
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import caption
@@ -11,30 +13,50 @@ from alexnet.results.figures.labels import (
     dashes_of,
     direct_label,
     in_percent,
+    label_ends,
     note_at,
     open_dots,
     seed_dots,
 )
 
+_MOST_TICKS = 9
+
 
 def search(comparison: Comparison, experiment: Experiment) -> Figure:
-    """The measure against the searched key, the best level of each arm ringed."""
-    search, measure = experiment.search, experiment.measure
-    assert search is not None
-    levels = list(dict.fromkeys(arm.levels[search] for arm in comparison.searched))
+    """The measure against each searched key, the best level of each arm ringed."""
+    keys = list(comparison.trials[0].levels)
+    measure = experiment.measure
+    figure = Figure(figsize=(7.2 if len(keys) == 1 else 4.8 * len(keys), 4.2))
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        _by_level(axes, key, comparison, is_alone=len(keys) == 1)
+        in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
+        axes.set_xlabel(key)
+    panels[0].set_ylabel(wording.name_of_measure(measure))
+    line = "; line: their mean" if len(keys) == 1 else ""
+    caption(
+        figure,
+        f"Dots: seeds{line}. Open triangles: seeds that ended without reaching the threshold, at "
+        "their limit. Crosses on top: a seed diverged, failed or is missing. Ring: the best trial "
+        "of the arm.",
+    )
+    return figure
+
+
+def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -> None:
+    levels = list(dict.fromkeys(arm.levels[key] for arm in comparison.searched))
     numbers = [float(level) for level in levels if isinstance(level, int | float) and level > 0]
     is_log = len(numbers) == len(levels)
     places = numbers if is_log else list(map(float, range(len(levels))))
     place = dict(zip(levels, places, strict=True))
-    figure = Figure(figsize=(7.2, 4.2))
-    axes = figure.subplots()
+    ends: list[tuple[tuple[float, float], str, str]] = []
     for index, arm in enumerate(comparison.arms):
         colour = colour_of(index)
-        best = [each.level for each in comparison.best if each.arm == arm.levels]
+        best = [each.levels for each in comparison.best if each.arm == arm.levels]
         line = []
         mine = [each for each in comparison.searched if arm.levels.items() <= each.levels.items()]
-        for each in sorted(mine, key=lambda each: place[each.levels[search]]):
-            x = place[each.levels[search]]
+        for each in sorted(mine, key=lambda each: place[each.levels[key]]):
+            x = place[each.levels[key]]
             axes.plot([x] * len(each.reached), each.reached, marker="o", **seed_dots(colour))
             axes.plot([x] * len(each.limits), each.limits, marker="^", **open_dots(colour))
             if each.n < len(each.outcomes):
@@ -42,29 +64,84 @@ def search(comparison: Comparison, experiment: Experiment) -> Figure:
                 axes.plot(x, 1 - 0.04 * index, marker="x", color=colour, transform=on_top)
             if each.n == 0:
                 continue
-            # Censored runs enter with their limit, as in the choice of the best level.
             height = float(np.mean([*each.reached, *each.limits]))
             line.append((x, height))
-            if each.levels[search] in best:
+            if any(levels.items() <= each.levels.items() for levels in best):
                 axes.plot(x, height, marker="o", fillstyle="none", color=colour, markersize=14)
-                text = f"best: {level_label(each.levels[search])}"
+                text = f"best: {level_label(each.levels[key])}"
                 note_at(axes, text, (x, height), (0, -9), colour)
-        if line:
+        if line and is_alone:
             xs, heights = zip(*line, strict=True)
             axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
-            direct_label(axes, line[-1], arm.label, colour)
+        if line:
+            ends.append((line[-1], arm.label, colour))
     if is_log:
         axes.set_xscale("log")
+    if not is_log or (is_alone and len(levels) <= _MOST_TICKS):
         axes.minorticks_off()
-    axes.set_xticks(places, list(map(level_label, levels)))
+        axes.set_xticks(places, list(map(level_label, levels)))
     axes.set_ylim(bottom=0)
-    in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
-    axes.set_xlabel(search)
-    axes.set_ylabel(wording.name_of_measure(measure))
+    label_ends(axes, ends)
+
+
+def tuning_budget(comparison: Comparison, experiment: Experiment) -> Figure:
+    """What each arm is expected to come to at the best of 1, 2, ... trials, and the effect then."""
+    measure = experiment.measure
+    has_effects = bool(comparison.budget_effects)
+    figure = Figure(figsize=(7.2, 6.8 if has_effects else 4.2))
+    panels = figure.subplots(1 + has_effects, 1, sharex=True, squeeze=False)[:, 0]
+    ends = []
+    for index, budget in enumerate(comparison.budgets):
+        label = ", ".join(map(level_label, budget.arm.values())) or "all runs"
+        sides = ["^" if is_bound else "o" for is_bound in budget.is_bound]
+        ends += _line(panels[0], budget.expected, sides, label, index)
+    in_percent(panels[0].yaxis, measure.kind == "final" and measure.described.is_fraction)
+    panels[0].set_ylabel(f"{wording.name_of_measure(measure)}\n(expected best)")
+    panels[0].set_ylim(bottom=0)
+    label_ends(panels[0], ends)
+    if has_effects:
+        ends = []
+        axes = panels[1]
+        if experiment.effect == "ratio":
+            axes.set_yscale("log")
+        for index, effect in enumerate(comparison.budget_effects):
+            signs = {None: "o", "lower": "^", "upper": "v", "neither": ""}
+            sides = [signs[bound] for bound in effect.bounds]
+            ends += _line(axes, effect.values, sides, effect.of, index)
+        axes.axhline(experiment.no_effect, color="0.6", linewidth=0.8)
+        in_percent(axes.yaxis, wording.effect_unit(experiment) == "percentage points")
+        if experiment.effect == "ratio":
+            axes.yaxis.set_major_formatter(ScalarFormatter())
+            axes.yaxis.set_minor_formatter(ScalarFormatter())
+        axes.set_ylabel(f"{experiment.effect} ({wording.effect_unit(experiment)})")
+        for end, text, colour in ends:
+            direct_label(axes, end, text, colour)
+    panels[-1].set_xlabel("trials of each arm")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     caption(
         figure,
-        "Dots: seeds; line: their mean. Open triangles: seeds that ended without reaching the "
-        "threshold, at their limit. Crosses on top: a seed diverged, failed or is missing. "
-        "Ring: the best level of the arm.",
+        "Mean over all choices of so many trials, without replacement, of the best of them. Open "
+        "triangles: bounds (up: at least, down: at most), because the best of some choices is "
+        "censored. Below: the effect of the first factor on these means.",
     )
     return figure
+
+
+def _line(
+    axes: Axes, values: tuple[float | None, ...], markers: list[str], label: str, index: int
+) -> list[tuple[tuple[float, float], str, str]]:
+    """One line over the number of trials; its end with label and colour, if it has one."""
+    colour = colour_of(index)
+    points = [
+        (float(k), value, marker)
+        for k, (value, marker) in enumerate(zip(values, markers, strict=True), start=1)
+        if value is not None
+    ]
+    if not points:
+        return []
+    xs, heights, _ = zip(*points, strict=True)
+    axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
+    for x, height, marker in points:
+        style = open_dots(colour) if marker in "^v" else seed_dots(colour)
+        axes.plot([x], [height], marker=marker, **style)
+    return [((xs[-1], heights[-1]), label, colour)]

@@ -1,0 +1,307 @@
+"""A search: the best trial of each arm, whether it is finished, and what fewer trials would find.
+
+A trial is one combination of levels of the searched keys, the same for every arm.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from alexnet.config.experiment import Experiment, Level
+from alexnet.results.effects import Bound, Outcome, by_cell, level_label
+
+Intervals = Sequence[Mapping[str, Sequence[float]]]
+"""For each command that searched an interval, the two ends of each key."""
+
+_NOT_ENDED = ("unfinished", "missing", "failed", "unmeasured")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What an arm came to at some levels of the searched keys, over all of its seeds."""
+
+    arm: Mapping[str, Level]
+    levels: Mapping[str, Level]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def reached(self) -> list[float]:
+        """The values of runs that finished and are not censored."""
+        return [
+            each.value
+            for each in self.outcomes
+            if each.fate == "finished" and not each.censored and each.value is not None
+        ]
+
+    @property
+    def value(self) -> float | None:
+        """Mean of the runs that have a value, censored ones with their limit."""
+        values = [each.value for each in self.outcomes if each.value is not None]
+        return fmean(values) if values else None
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the value is a lower bound, because a run is censored."""
+        return any(each.censored for each in self.outcomes)
+
+    @property
+    def error_reached(self) -> float | None:
+        """Mean of the best errors of the runs; None if no curve was recorded."""
+        errors = [each.error_reached for each in self.outcomes if each.error_reached is not None]
+        return fmean(errors) if errors else None
+
+    def rank(self, sign: int) -> tuple[float, ...]:
+        """The best trial has the least.
+
+        First comes the share of runs that got there, so that a trial with diverged, censored or
+        lost runs never beats one without. Then the mean of those that got there. If none did, the
+        error reached: limits say only how long a run was trained.
+        """
+        share = len(self.reached) / len(self.outcomes)
+        mean = sign * fmean(self.reached) if self.reached else 0.0
+        error = self.error_reached
+        rest = (math.inf if error is None else error, sign * (self.value or 0.0))
+        return (-share, mean, *rest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The levels of the searched keys at which an arm did best.
+
+    `on_edge` are the keys of which a better level may lie beyond what was searched. `reached`: some
+    run there has a value that is not censored.
+    """
+
+    arm: Mapping[str, Level]
+    levels: Mapping[str, Level]
+    on_edge: tuple[str, ...]
+    reached: bool
+
+    @property
+    def level(self) -> Level:
+        """The level of the only searched key; with several, all of them in words."""
+        if len(self.levels) == 1:
+            return next(iter(self.levels.values()))
+        return ", ".join(f"{key}={level_label(level)}" for key, level in self.levels.items())
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether any key is on its edge."""
+        return bool(self.on_edge)
+
+    def plain(self) -> dict[str, Any]:
+        """For verdict.json."""
+        return {
+            "arm": dict(self.arm),
+            "level": self.level,
+            "levels": dict(self.levels),
+            "at_edge": self.at_edge,
+            "on_edge": list(self.on_edge),
+            "reached": self.reached,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The measure that an arm is expected to have at the best of 1, 2, ... of its trials.
+
+    `is_bound`, likewise by number of trials: a censored trial could be the best, so that the value
+    is a lower bound.
+    """
+
+    arm: Mapping[str, Level]
+    expected: tuple[float, ...]
+    is_bound: tuple[bool, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetEffect:
+    """Effect of the first factor, at the best of 1, 2, ... trials of each arm; see Effect.bound."""
+
+    of: str
+    values: tuple[float | None, ...]
+    bounds: tuple[Bound | None, ...]
+
+
+def trials_of(
+    outcomes: Sequence[Outcome], keys: Sequence[str], searched: Sequence[str]
+) -> list[Trial]:
+    """Arm by arm, in the order of outcomes."""
+    return [
+        Trial(
+            arm=dict(zip(keys, cell, strict=True)),
+            levels=dict(zip(searched, levels, strict=True)),
+            outcomes=tuple(found),
+        )
+        for cell, members in by_cell(outcomes, keys).items()
+        for levels, found in by_cell(members, searched).items()
+    ]
+
+
+def best_trials(
+    trials: Sequence[Trial], experiment: Experiment, intervals: Intervals
+) -> tuple[Best, ...]:
+    """For each arm its best trial. An arm without a measured run has none."""
+    best = []
+    for mine in _by_arm(trials):
+        if ranked := _ranked(mine, experiment):
+            first = ranked[0]
+            best.append(
+                Best(
+                    arm=first.arm,
+                    levels=first.levels,
+                    on_edge=tuple(_edges(first.levels, mine, intervals)),
+                    reached=bool(first.reached),
+                )
+            )
+    return tuple(best)
+
+
+def why_unfinished(
+    trials: Sequence[Trial], best: Sequence[Best], experiment: Experiment
+) -> str | None:
+    """Why what a search has found may not be the best of an arm; None if it is finished."""
+    reasons = []
+    for each in best:
+        arm = ", ".join(map(level_label, each.arm.values())) or "all runs"
+        at = ", ".join(f"{key}={level_label(each.levels[key])}" for key in each.on_edge)
+        if not each.reached:
+            what = "reached the threshold" if _is_time(experiment) else "finished"
+            reasons.append(f"no run of {arm} {what}")
+        if each.on_edge:
+            reasons.append(f"the best of {arm}, {at}, is on the edge of what was searched")
+    spaces = {frozenset(tuple(each.levels.values()) for each in mine) for mine in _by_arm(trials)}
+    if len(spaces) > 1:
+        reasons.append("not all arms were searched at the same levels")
+    runs = [run for trial in trials for run in trial.outcomes]
+    if left := sum(run.fate in _NOT_ENDED for run in runs):
+        reasons.append(f"{left} of {len(runs)} runs have not finished")
+    return f"search unfinished: {'; '.join(reasons)}" if reasons else None
+
+
+def at_best(
+    outcomes: Sequence[Outcome], best: Sequence[Best], searched: Sequence[str]
+) -> list[Outcome]:
+    """Runs of each arm at its best trial; all runs of an arm that has none, so that it is seen."""
+
+    def is_at_best(outcome: Outcome) -> bool:
+        mine = [b for b in best if all(outcome.arm.get(key) == b.arm[key] for key in b.arm)]
+        return not mine or all(outcome.arm.get(key) == mine[0].levels[key] for key in searched)
+
+    return [outcome for outcome in outcomes if is_at_best(outcome)]
+
+
+def budgets_of(trials: Sequence[Trial], experiment: Experiment) -> tuple[Budget, ...]:
+    """For each arm the expected best of every number of its trials.
+
+    Over all subsets of that size, drawn without replacement: of N trials, ranked from the best, the
+    i-th is the best of C(N - i, k - 1) of the C(N, k) subsets of k. The best is that of the search,
+    so that a trial without a value is none.
+    """
+    budgets = []
+    for mine in _by_arm(trials):
+        ranked = _ranked(mine, experiment)
+        count = len(ranked)
+        expected, bounds = [], []
+        for k in range(1, count + 1):
+            shares = [
+                math.comb(count - i, k - 1) / math.comb(count, k) for i in range(1, count + 1)
+            ]
+            values = [trial.value or 0.0 for trial in ranked]
+            expected.append(math.fsum(s * v for s, v in zip(shares, values, strict=True)))
+            bounds.append(any(t.is_bound and s for t, s in zip(ranked, shares, strict=True)))
+        budgets.append(Budget(arm=mine[0].arm, expected=tuple(expected), is_bound=tuple(bounds)))
+    return tuple(budgets)
+
+
+def budget_effects(
+    budgets: Sequence[Budget], levels: Mapping[str, Sequence[Level]], experiment: Experiment
+) -> tuple[BudgetEffect, ...]:
+    """Each other level of the first factor against its baseline, at equal levels of the rest."""
+    if not levels:
+        return ()
+    first, (baseline, *_) = next(iter(levels.items()))
+    effects = []
+    for budget in budgets:
+        if budget.arm[first] == baseline:
+            continue
+        arm = {**budget.arm, first: baseline}
+        against = next((each for each in budgets if each.arm == arm), None)
+        if against is None:
+            continue
+        rest = [level_label(level) for key, level in budget.arm.items() if key != first]
+        pair = f"{level_label(budget.arm[first])} vs {level_label(baseline)}"
+        pairs = zip(
+            budget.expected, against.expected, budget.is_bound, against.is_bound, strict=False
+        )
+        values, bounds = [], []
+        for mine, theirs, is_mine, is_theirs in pairs:
+            bound = _bound(is_mine, is_theirs)
+            is_ratio = experiment.effect == "ratio"
+            value = (
+                None if is_ratio and not theirs else mine / theirs if is_ratio else mine - theirs
+            )
+            values.append(None if bound == "neither" else value)
+            bounds.append(bound)
+        effects.append(
+            BudgetEffect(of=", ".join([pair, *rest]), values=tuple(values), bounds=tuple(bounds))
+        )
+    return tuple(effects)
+
+
+def _bound(is_mine: bool, is_theirs: bool) -> Bound | None:
+    if is_mine:
+        return "neither" if is_theirs else "lower"
+    return "upper" if is_theirs else None
+
+
+def _ranked(trials: Sequence[Trial], experiment: Experiment) -> list[Trial]:
+    """Trials with a value, the best first."""
+    sign = 1 if experiment.measure.lower_is_better else -1
+    return sorted(
+        (trial for trial in trials if trial.value is not None), key=lambda trial: trial.rank(sign)
+    )
+
+
+def _by_arm(trials: Sequence[Trial]) -> list[list[Trial]]:
+    arms: dict[tuple[Level, ...], list[Trial]] = {}
+    for trial in trials:
+        arms.setdefault(tuple(trial.arm.values()), []).append(trial)
+    return list(arms.values())
+
+
+def _edges(levels: Mapping[str, Level], tried: Sequence[Trial], intervals: Intervals) -> list[str]:
+    """The keys of which no level was tried on one side, or next to none.
+
+    The outermost levels are edges. Of an interval, so is what lies nearer to an end than half the
+    distance between the trials if they were spread as a grid: trials ** (-1 / keys) of the
+    interval, on its logarithmic scale.
+    """
+    searched = {key for each in intervals for key in each}
+    found = []
+    for key, level in levels.items():
+        numbers = {each.levels[key] for each in tried if _is_number(each.levels[key])}
+        if len(numbers) < 2 or not _is_number(level):
+            continue
+        is_edge = level in (min(numbers), max(numbers))  # type: ignore[type-var]
+        if key in searched:
+            low = min(each[key][0] for each in intervals if key in each)
+            high = max(each[key][1] for each in intervals if key in each)
+            distance = math.log(high / low) * len(tried) ** (-1 / len(searched))
+            place = math.log(float(str(level)))
+            # Rounded levels must not make an edge of what is none, or the reverse.
+            near = 0.49 * distance
+            is_edge |= place - math.log(low) < near or math.log(high) - place < near
+        if is_edge:
+            found.append(key)
+    return found
+
+
+def _is_number(level: Level) -> bool:
+    return isinstance(level, int | float) and not isinstance(level, bool)
+
+
+def _is_time(experiment: Experiment) -> bool:
+    return experiment.measure.kind == "epochs_to_error"
