@@ -142,7 +142,9 @@ MUTANTS = (
         file="conf/model/alexnet_control.yaml",
         old="channels: [48, 128, 192, 192, 256]",
         new="channels: [48, 128, 192, 192, 128]",
-        tests=("config/test_config.py",),
+        tests=(
+            "config/test_config.py::test_a_shipped_network_has_the_parameters_that_its_file_tells",
+        ),
     ),
     Mutant(
         name="the network ends in a softmax",
