@@ -202,8 +202,8 @@ def _caption_of_kernels(report: KernelReport) -> str:
     parts = [
         f"{count} {kernels} of {width}x{height}x3, each scaled by its own largest weight; zero is "
         "grey. Colour specificity: the fraction of a kernel's energy off the grey axis; dots: "
-        f"kernels, bar: their mean, dashed: {UNTRAINED:.2f}, to expect of random weights. Above and "
-        "below: beyond 95 % of random kernels; p: random columns with as extreme a mean."
+        f"kernels, bar: their mean, dashed: {UNTRAINED:.2f}, to expect of random weights. Above "
+        "and below: beyond 95 % of random kernels; p: random columns with as extreme a mean."
     ]
     if report.p_value is not None:
         # \xa0: no line ends within a number.

@@ -45,9 +45,7 @@ class NormRecorder(pl.Callback):
             before = self._run.read_acts()
             self._run.write_acts({**before, **self._measured(trainer, pl_module, "end")})
 
-    def _measured(
-        self, trainer: pl.Trainer, task: pl.LightningModule, when: str
-    ) -> dict[str, Any]:
+    def _measured(self, trainer: pl.Trainer, task: pl.LightningModule, when: str) -> dict[str, Any]:
         assert isinstance(task, ClassificationTask)
         data = trainer.datamodule  # type: ignore[attr-defined]
         if not norms_of(task.net):
@@ -102,9 +100,7 @@ def norm_effects(net: nn.Module, images: Tensor) -> dict[str, dict[str, float]]:
 
     modes = {module: module.training for module in net.modules()}
     hooks = [
-        module.register_forward_hook(
-            lambda module, a, b, name=name: note(name, module, a[0], b)
-        )
+        module.register_forward_hook(lambda module, a, b, name=name: note(name, module, a[0], b))
         for name, module in norms_of(net).items()
     ]
     try:
