@@ -34,6 +34,11 @@ DECLARED: dict[str, set[str]] = {
         "trainer.devices", "trainer.strategy", "model.columns", "model.channels"
     },
     "no_crossing=no_crossing": {"model.columns_cross", "model.channels", "model.hidden"},
+    "ablations_as_logged=net_147": {"learning.drops"},
+    "ablations_as_logged=net_148": {"learning.drops"},
+    "ablations_as_logged=net_150": {
+        "model.columns_cross", "model.channels", "model.hidden", "learning.drops"
+    },
 }  # fmt: skip
 
 
@@ -113,10 +118,32 @@ def rates(arm: str) -> list[dict[str, float]]:
     return history
 
 
-def test_one_rate_for_all_means_that_biases_fall_with_their_weights():
-    for rate in rates("bias_rate"):
-        assert rate["biases"] == rate["weights"]
-        assert rate["conv1_biases"] == rate["conv1_weights"]
+def test_biases_have_the_rate_of_weights_in_one_arm_and_fall_with_them_in_another():
+    at_first, *_ = rates("bias_rate")
+    assert at_first["biases"] == at_first["weights"]
+    assert at_first["conv1_biases"] == at_first["conv1_weights"]
+    for rate in rates("bias_drops"):
+        assert rate["biases"] == 2 * rate["weights"]
+        assert rate["conv1_biases"] == 2 * rate["conv1_weights"]
+
+
+def test_an_arm_changes_one_thing_and_all_of_them_are_as_printed_but_for_the_epochs():
+    names = [run.arm["arm"] for run in planned_arms("as_printed_or_as_run")]
+    [paper], [source] = arms("alexnet_paper"), arms("alexnet_2012")
+    by_name = dict(zip(names, arms("as_printed_or_as_run"), strict=True))
+
+    def changed(one: Config, other: Config) -> set[str]:
+        keys = {re.sub(r"^(learning\.drops)\..*", r"\1", key) for key in confounds(one, other)}
+        return {key for key in keys if not key.startswith("experiment.")}
+
+    assert changed(by_name["as_run"], source) == set()
+    assert changed(by_name["as_printed"], paper) == {"trainer.max_epochs"}
+    single = {name: changed(by_name["as_run"], by_name[name]) for name in names[1:-1]}
+    plateau = single.pop("plateau")
+    assert plateau == {"learning.schedule", "learning.drops"}  # drops belong to the other schedule
+    assert all(len(keys) == 1 for keys in single.values()), single
+    every = set().union(plateau, *single.values())
+    assert every == changed(by_name["as_run"], by_name["as_printed"])
 
 
 def test_conv1_that_is_not_frozen_has_the_rates_of_all_layers():

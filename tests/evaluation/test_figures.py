@@ -104,7 +104,8 @@ def test_each_column_has_its_part_of_the_kernels():
     assert first.scores == pytest.approx((0, 0, 0), abs=1e-12)
     assert second.scores == pytest.approx((1, 2 / 3, 1))
     assert (first.mean, second.mean) == pytest.approx((0, 8 / 9), abs=1e-12)
-    assert (first.above_half, second.above_half) == (0, 3)
+    assert (first.specific, second.specific) == (0, 2)
+    assert (first.agnostic, second.agnostic) == (3, 0)
     assert report.difference == pytest.approx(8 / 9)
 
 
@@ -129,6 +130,40 @@ def test_a_divided_network_is_as_in_the_paper_whichever_column_it_is(coloured_fi
     assert report.p_value < 0.001
     assert report.most_specific is report.columns[0 if coloured_first else 1]
     assert report.is_as_in_the_paper
+
+
+def test_random_kernels_are_neither_specific_nor_agnostic():
+    # A hundred untrained networks: their kernels are where random ones are, as often as chance has.
+    random = np.random.default_rng(5)
+    columns = [
+        column
+        for _ in range(100)
+        for column in report_kernels(random.normal(size=(32, 3, 11, 11)), columns=2).columns
+    ]
+    assert not any(each.is_largely_specific or each.is_largely_agnostic for each in columns)
+    kernels = sum(len(each.scores) for each in columns)
+    assert sum(each.specific for each in columns) / kernels == pytest.approx(0.05, abs=0.01)
+    assert sum(each.agnostic for each in columns) / kernels == pytest.approx(0.05, abs=0.01)
+    beyond = [min(each.p_specific, each.p_agnostic) <= 0.025 for each in columns]
+    assert np.mean(beyond) == pytest.approx(0.05, abs=0.04)
+
+
+def test_a_kernel_is_compared_with_random_ones_of_its_own_size():
+    # 0.79 of its energy is colour: as of many kernels of one pixel, of hardly any of 5 x 5.
+    faint = np.array(RED_GREEN) + 0.42 * np.array(GREY)
+    one_pixel, many = (report_kernels(blob(faint, size=size), columns=1) for size in (1, 5))
+    assert one_pixel.columns[0].scores == pytest.approx(many.columns[0].scores)
+    assert one_pixel.columns[0].p_specific > 0.3
+    assert many.columns[0].p_specific < 0.06
+
+
+def test_an_untrained_column_beside_an_agnostic_one_is_not_the_papers():
+    report = report_kernels(
+        np.concatenate([blob(*[GREY] * 48, size=11), random_kernels(48)]), columns=2
+    )
+    assert report.differs
+    assert not report.most_specific.is_largely_specific
+    assert not report.is_as_in_the_paper
 
 
 def test_a_difference_between_two_agnostic_columns_is_not_the_papers():
@@ -171,7 +206,8 @@ def test_networks_that_divide_the_work_run_after_run_are_said_to():
     assert (summary.runs, summary.differing, summary.as_in_the_paper) == (3, 2, 2)
     assert summary.sentence == (
         "Column specialization: the columns differ in colour beyond chance in 2 of 3 runs "
-        "(p <= 0.05), as section 6.1 has it (one column largely colour-specific, the other not) "
+        "(p <= 0.05), as section 6.1 says (one column largely colour-specific, the other largely "
+        "colour-agnostic, each against random kernels) "
         f"in 2; colour specificity {summary.highest:.2f} in the more specific column against "
         f"{summary.lowest:.2f} on average, where untrained kernels have 0.67."
     )

@@ -202,7 +202,8 @@ def _caption_of_kernels(report: KernelReport) -> str:
     parts = [
         f"{count} {kernels} of {width}x{height}x3, each scaled by its own largest weight; zero is "
         "grey. Colour specificity: the fraction of a kernel's energy off the grey axis; dots: "
-        f"kernels, bar: their mean, dashed: {UNTRAINED:.2f}, to expect of random weights."
+        f"kernels, bar: their mean, dashed: {UNTRAINED:.2f}, to expect of random weights. Above "
+        "and below: beyond 95 % of random kernels; p: random columns with as extreme a mean."
     ]
     if report.p_value is not None:
         # \xa0: no line ends within a number.
@@ -216,8 +217,9 @@ def _caption_of_kernels(report: KernelReport) -> str:
 
 def _mean(column: ColumnReport) -> str:
     kernels = "kernel" if len(column.scores) == 1 else "kernels"
-    above = f"{column.above_half} of {len(column.scores)} {kernels} above a half"
-    return f"colour specificity {column.mean:.2f} ({above})"
+    counts = f"of {len(column.scores)} {kernels} {column.specific} above, {column.agnostic} below"
+    p = min(column.p_specific, column.p_agnostic)
+    return f"colour specificity {column.mean:.2f} ({counts} random ones; p\xa0=\xa0{p:.2g})"
 
 
 # Figure 4

@@ -60,6 +60,7 @@ _EVALUATION = {
     "images": is_count,
     "crops": is_count,
 }
+_ACTS = {"start": is_mapping, "end": is_mapping, "not_measured": is_text}
 _CHECKPOINTS = ("last.ckpt", "best.ckpt", "previous.ckpt", "partial.ckpt", "best.partial")
 _PROVENANCE = {
     "threads": is_count,
@@ -316,6 +317,14 @@ class RunDir:
     def read_provenance(self) -> dict[str, Any]:
         """Content of provenance.json, {} if the run has not started. Raises DamagedFile."""
         return read_json(self.path / "provenance.json", _PROVENANCE)
+
+    def write_acts(self, acts: Mapping[str, Any]) -> None:
+        """Replace acts.json: what the norms do at the start and at the end of training."""
+        write_json(self.path / "acts.json", acts)
+
+    def read_acts(self) -> dict[str, Any]:
+        """Content of acts.json, {} if nothing was measured yet. Raises DamagedFile."""
+        return read_json(self.path / "acts.json", _ACTS)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write result.json, which declares the run finished; previous.ckpt has served.

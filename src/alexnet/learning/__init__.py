@@ -1,5 +1,6 @@
 """Section 5, details of learning: task, update rule, schedule, record; columns as processes."""
 
+from alexnet.learning.acts import NormRecorder
 from alexnet.learning.columns.strategy import ColumnParallelStrategy
 from alexnet.learning.forecast import Forecast, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
@@ -15,6 +16,7 @@ __all__ = [
     "ColumnParallelStrategy",
     "Diverged",
     "Forecast",
+    "NormRecorder",
     "PaperSGD",
     "RunRecorder",
     "StopOnSignal",

@@ -16,7 +16,7 @@ from alexnet.config.experiment import Experiment, Measure
 from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
-from alexnet.results import wording
+from alexnet.results import acts, wording
 from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
@@ -134,6 +134,7 @@ def write_report(folder: str | Path) -> Report:
         figures = _draw(sweep, comparison, partial)
         _write_table(sweep, partial / "table.csv")
         content = verdict_content(comparison, sweep.experiment, registered=sweep.registered.plain())
+        content["acts"] = [norm.plain() for norm in acts.norms_at_work(sweep)]
         write_json(partial / "verdict.json", content)
         if comparison.trials:
             write_search(sweep, comparison, partial / SEARCH_FILE)
@@ -184,6 +185,7 @@ def _swap(new: Path, target: Path) -> None:
 
 def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
     experiment = sweep.experiment
+    norms = acts.norms_at_work(sweep)
     section = f" (section {experiment.section})" if experiment.section else ""
     parts = [
         f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}",
@@ -193,6 +195,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         *_claims(comparison),
         f"Plan: {sweep.registered.text}",
         *_mixed(sweep),
+        *acts.warnings(norms),
         f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
         "## Arms",
         _arms_table(comparison, experiment),
@@ -202,6 +205,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
         *_tuning_budget(sweep, comparison),
         *_sensitivity(sweep, comparison),
+        *_norms(norms),
         "## What was the same, and what was not",
         _settings(sweep, comparison),
         *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
@@ -428,6 +432,13 @@ def _thresholds(measure: Measure) -> list[float]:
     if measure.kind == "final" or not is_share or measure.threshold is None:
         return []
     return sorted({*THRESHOLDS, measure.threshold}, reverse=True)
+
+
+def _norms(norms: Sequence[acts.NormAtWork]) -> Iterator[str]:
+    if norms:
+        yield "## What the norms do"
+        yield _table(acts.HEAD, acts.rows(norms))
+        yield acts.HOW_TO_READ_ACTS.strip()
 
 
 def _with_interval(effect: Effect, experiment: Experiment) -> str:

@@ -50,6 +50,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         ClassificationTask,
         Diverged,
         Forecast,
+        NormRecorder,
         RunRecorder,
         StopOnSignal,
         check_checkpoint,
@@ -143,7 +144,8 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         with _what_was_asked_for():
             theirs = [_instantiate(part) for _, part in config.callbacks.items()]
             # Theirs first: the recorder writes a checkpoint of what they have come to.
-            callbacks = [*theirs, recorder, forecast, StopOnSignal(recorder)]
+            norms = NormRecorder(run, is_new=checkpoint is None)
+            callbacks = [*theirs, norms, recorder, forecast, StopOnSignal(recorder)]
             trainer = _trainer(
                 config, run, ranks, callbacks=callbacks, loggers=loggers,
                 shares_batches=hasattr(data, "start_at"),

@@ -1,0 +1,145 @@
+"""What the norms do to what they act on, from the runs' acts.json: the report's part of it.
+
+An experiment whose norms are nearly the identity cannot see what normalization is worth.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from alexnet.config.experiment import Level
+from alexnet.folders.sweep import SweepDir
+from alexnet.results.effects import level_label
+from alexnet.results.runs import Sweep
+
+NEXT_TO_NOTHING = 0.02
+"""Of a norm's output, in Euclidean norm: what it reshapes less of, it does no more than scale. A
+local response normalization that is the identity, or multiplies all by one number, reshapes 0."""
+
+HOW_TO_READ_ACTS = f"""
+A norm *multiplies by* the mean size of its output over that of its input. It *reshapes* the part of
+its output, in Euclidean norm, that is not a constant multiple of the input: what the weights of the
+next layer could not do alone. Below {100 * NEXT_TO_NOTHING:g} % at the end is next to nothing.
+Means over runs, measured on a few validation images; batch normalization with their statistics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormAtWork:
+    """One normalization layer in the runs of an arm; means over n of them.
+
+    None at the start if it was not measured there, as of a run that another version began.
+    """
+
+    arm: Mapping[str, Level]
+    layer: str
+    n: int
+    factor_at_start: float | None
+    factor_at_end: float
+    reshaping_at_start: float | None
+    reshaping_at_end: float
+
+    @property
+    def label(self) -> str:
+        """The levels of the arm."""
+        return ", ".join(map(level_label, self.arm.values())) or "-"
+
+    @property
+    def is_next_to_nothing(self) -> bool:
+        """Whether it does no more than scale, at the end."""
+        return self.reshaping_at_end < NEXT_TO_NOTHING
+
+    def plain(self) -> dict[str, Any]:
+        """For verdict.json."""
+        return {**asdict(self), "is_next_to_nothing": self.is_next_to_nothing}
+
+
+def norms_at_work(sweep: Sweep) -> tuple[NormAtWork, ...]:
+    """Of the finished runs, arm by arm and layer by layer."""
+    found: dict[tuple[tuple[str, Level], ...], list[Mapping[str, Any]]] = {}
+    finished = set(sweep.runs.loc[sweep.runs["state"] == "finished", "run"])
+    for name, arm in sweep.arms.items():
+        if name in finished:
+            with suppress(OSError, ValueError):  # a damaged file says nothing of the outcome
+                acts = SweepDir(sweep.path).run(name).read_acts()
+                found.setdefault(tuple(arm.items()), []).append(acts)
+    return tuple(
+        norm
+        for arm, runs in found.items()
+        for layer in dict.fromkeys(each for acts in runs for each in acts.get("end", {}))
+        if (norm := _norm(dict(arm), layer, runs))
+    )
+
+
+def _norm(
+    arm: Mapping[str, Level], layer: str, runs: Sequence[Mapping[str, Any]]
+) -> NormAtWork | None:
+    def mean(when: str, what: str) -> float | None:
+        effects = [acts.get(when, {}).get(layer) for acts in runs]
+        values = [each.get(what) for each in effects if isinstance(each, dict)]
+        known = [float(each) for each in values if isinstance(each, int | float)]
+        return fmean(known) if known else None
+
+    factor, reshaping = mean("end", "factor"), mean("end", "reshaping")
+    if factor is None or reshaping is None:
+        return None
+    return NormAtWork(
+        arm=arm,
+        layer=layer,
+        n=sum(layer in acts.get("end", {}) for acts in runs),
+        factor_at_start=mean("start", "factor"),
+        factor_at_end=factor,
+        reshaping_at_start=mean("start", "reshaping"),
+        reshaping_at_end=reshaping,
+    )
+
+
+def warnings(norms: Iterable[NormAtWork]) -> list[str]:
+    """A sentence for every arm in which all norms do next to nothing."""
+    by_arm: dict[str, list[NormAtWork]] = {}
+    for norm in norms:
+        by_arm.setdefault(norm.label, []).append(norm)
+    return [
+        f"**The normalization of {label} does next to nothing**: at the end of training "
+        f"{_listed(mine)}. Arms with and without it are nearly the same network: choose initial "
+        "weights (model.init) or constants that fit the size of the activities."
+        for label, mine in by_arm.items()
+        if all(each.is_next_to_nothing for each in mine)
+    ]
+
+
+def _listed(norms: Iterable[NormAtWork]) -> str:
+    return ", ".join(
+        f"{each.layer} multiplies by {each.factor_at_end:.3g}"
+        + ("" if each.factor_at_start is None else f" ({each.factor_at_start:.3g} at the start)")
+        + f" and reshapes {_percent(each.reshaping_at_end)}"
+        for each in norms
+    )
+
+
+def rows(norms: Iterable[NormAtWork]) -> list[list[str]]:
+    """Cells of a table, below HEAD."""
+    return [
+        [
+            each.label,
+            each.layer,
+            str(each.n),
+            "-" if each.factor_at_start is None else f"{each.factor_at_start:.3g}",
+            f"{each.factor_at_end:.3g}",
+            "-" if each.reshaping_at_start is None else _percent(each.reshaping_at_start),
+            _percent(each.reshaping_at_end)
+            + (" (next to nothing)" if each.is_next_to_nothing else ""),
+        ]
+        for each in norms
+    ]
+
+
+HEAD = [
+    "arm", "layer", "n", "multiplies by, at the start", "at the end", "reshapes, at the start",
+    "at the end",
+]  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
