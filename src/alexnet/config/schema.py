@@ -190,6 +190,8 @@ class Config(Section):
     seed: Count
     outputs: Annotated[str, AfterValidator(_folder)]
     fresh: bool
+    plan: bool = False
+    max_seeds: Positive = 20
     resume: str | None
     init_from: str | None
     init_layout: Layout = "alexnet_lab"

@@ -281,10 +281,12 @@ def join_plan(
     starts: Mapping[str, str] | None = None,
     *,
     is_reported: bool = False,
+    max_seeds: int | None = None,
 ) -> dict[str, Any]:
     """The plan of the folder: what was there and what is new, first levels first.
 
     A new plan is registered. Seeds that join one of which there is a report are noted as a look.
+    With `max_seeds` they are added until a claim is settled, as they are from then on.
     `starts` are fingerprints of what init_from holds, by path.
     """
     before = {each["seed"] for each in old.get("runs", {}).values()}
@@ -310,7 +312,10 @@ def join_plan(
     ranked = dict(sorted(planned.items(), key=rank))
     trainer = runs[0].config.trainer
     budget = {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps}
-    registered = old.get("registered") if old else register(experiment, ranked, budget=budget)
+    most = max_seeds if max_seeds is not None else old.get("max_seeds")
+    registered = old.get("registered")
+    if not old:
+        registered = register(experiment, ranked, budget=budget, max_seeds=most)
     return {
         "experiment": dict(experiment),
         "command": command_line(),
@@ -318,6 +323,7 @@ def join_plan(
         "init_from": {**old.get("init_from", {}), **(starts or {})},
         "registered": registered,
         "looks": looks,
+        **({} if most is None else {"max_seeds": most}),
         "runs": ranked,
     }
 
