@@ -7,10 +7,14 @@ import random
 from collections.abc import Callable, Iterator
 from itertools import product
 
+import numpy as np
+from scipy.special import stdtrit
+
 from alexnet.config.experiment import Claim, Experiment, Measure, Size
+from alexnet.results import anytime
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Outcome
-from alexnet.results.statistics import t_interval
+from alexnet.results.statistics import LEVEL, t_interval
 
 REPEATS = 2000
 DEVIATION = 0.01
@@ -111,9 +115,54 @@ def rows(n: int, repeats: int = REPEATS) -> Iterator[tuple[str, float]]:
     yield "power, effect of two deviations", false(draw=normal, effect=2 * DEVIATION)
 
 
+def looks(
+    repeats: int = 10 * REPEATS, first: int = 3, most: int = 20
+) -> dict[str, dict[str, float]]:
+    """Seeds added one at a time, with a look at each n, until a verdict or `most` of them.
+
+    By row, for the test of seed=auto and for repeated t-tests. Skewed: the difference of two equal
+    exponential arms. One-sided: exponential differences, whose mean alone is zero. Effects are in
+    deviations of the differences.
+    """
+    tests = {
+        "seed=auto": {n: anytime.critical_t(n) for n in range(first, most + 1)},
+        "repeated t-tests": {n: stdtrit(n - 1, 1 - LEVEL / 2) for n in range(first, most + 1)},
+    }
+    chance = np.random.default_rng(0)
+    shape = (repeats, most)
+    samples = {
+        "false verdicts, normal": chance.normal(size=shape),
+        "false verdicts, skewed arms": chance.exponential(size=shape)
+        - chance.exponential(size=shape),
+        "false verdicts, one-sided differences": chance.exponential(size=shape) - 1,
+    }
+    for effect in (1, 2, 3):
+        samples[f"effect of {effect}"] = chance.normal(effect, 1, size=shape)
+    found: dict[str, dict[str, float]] = {}
+    for name, values in samples.items():
+        for test, critical in tests.items():
+            end = np.full(repeats, most + 1)
+            for n in range(most, first - 1, -1):
+                seen = values[:, :n]
+                t = np.abs(seen.mean(1)) / seen.std(1, ddof=1) * n**0.5
+                end[t >= critical[n]] = n
+            if name.startswith("false"):
+                found.setdefault(name, {})[test] = float((end <= most).mean())
+            else:
+                found.setdefault(f"{name}: median n", {})[test] = float(np.median(end))
+                undecided = f"{name}: undecided at {most}"
+                found.setdefault(undecided, {})[test] = float((end > most).mean())
+    return found
+
+
 if __name__ == "__main__":
     numbers = (2, 3, 5, 10)
     columns = {n: dict(rows(n)) for n in numbers}
     print(f"| | {' | '.join(f'n = {n}' for n in numbers)} |\n|---|{'---|' * len(numbers)}")
     for what in columns[2]:
         print(f"| {what} | {' | '.join(f'{100 * columns[n][what]:.1f} %' for n in numbers)} |")
+    print("\n| | seed=auto | repeated t-tests |\n|---|---|---|")
+    for what, by_test in looks().items():
+        is_count = what.endswith("n")
+        cells = (f"{x:g}" if is_count else f"{100 * x:.1f} %" for x in by_test.values())
+        print(f"| {what} | {' | '.join(cells)} |")

@@ -1,76 +1,18 @@
 """seed=auto: seeds are added until the first claim is settled, at most so many."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.initialize import initialize_config_dir
-from hydra.types import RunMode
-from omegaconf import OmegaConf
 
 from alexnet.config.registration import METHOD_AT_ANY_LOOK
 from alexnet.folders.ending import Exit
-from alexnet.folders.run import RunDir
-from alexnet.folders.sweep import SweepDir
-from alexnet.paths import CONF
-from alexnet.sweep import ExperimentSweep
 from tests.conftest import Train, the_sweep
 
-Error = Callable[[str, int], float]
+from .untrained import LRN, Trained, sweep
 
-LRN = ("+experiment=lrn_13_to_11", "seed=auto", "data=synthetic")
-
-
-class Trained:
-    """Instead of a launcher: every run ends at once, with the error that a function gives it."""
-
-    def __init__(self, error_of: Error, *, dies_at: int | None = None) -> None:
-        self.error_of = error_of
-        self.dies_at = dies_at
-        self.seeds: list[int] = []
-
-    def launch(self, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        for words in jobs:
-            values = dict(word.split("=", 1) for word in words)
-            folder = values["hydra.sweep.dir"].strip("'")
-            run = SweepDir(Path(folder)).run(values["hydra.sweep.subdir"])
-            planned = SweepDir(Path(folder)).read_plan()["runs"][run.name]
-            self.seeds.append(planned["seed"])
-            if planned["seed"] == self.dies_at:
-                raise KeyboardInterrupt
-            self._train(run, planned)
-        return [JobReturn(status=JobStatus.COMPLETED, _return_value=Exit.FINISHED)]
-
-    def _train(self, run: RunDir, planned: dict[str, Any]) -> None:
-        [level] = planned["arm"].values()
-        error = self.error_of(str(level), planned["seed"])
-        run.write_status({"state": "finished"})
-        run.write_result(
-            {
-                "metrics": {"val/error": error, "test/error": error}, "epochs": 1, "seconds": 1.0,
-                "images_per_second": 1.0, **planned,
-            }
-        )  # fmt: skip
-
-
-def sweep(outputs: Path, trained: Trained, *arguments: str) -> int:
-    """`python src/train.py *arguments`, with runs that end at once; its exit status."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        words = [*arguments, f"outputs={outputs}"]
-        config = hydra.compose_config("config", words, run_mode=RunMode.MULTIRUN)
-        node = config.hydra.sweeper
-        made = ExperimentSweep(
-            config, hydra.config_loader, lambda: trained, params=node.params,
-            max_runs=node.max_runs, max_seeds=node.max_seeds,
-        )  # fmt: skip
-        with pytest.raises(SystemExit) as end:
-            made.run(OmegaConf.to_container(config.hydra.overrides.task))
-    return int(end.value.code)
+AUTO = (*LRN, "seed=auto")
 
 
 def clear(level: str, seed: int) -> float:
@@ -92,7 +34,7 @@ def written(outputs: Path) -> tuple[dict[str, Any], dict[str, Any], str]:
 def test_seeds_are_added_until_the_claim_is_settled(tmp_path: Path):
     trained = Trained(clear)
 
-    assert sweep(tmp_path, trained, *LRN) == Exit.FINISHED
+    assert sweep(tmp_path, trained, *AUTO) == Exit.FINISHED
 
     plan, verdict, text = written(tmp_path)
     [effect] = verdict["effects"]
@@ -110,7 +52,7 @@ def test_seeds_are_added_until_the_claim_is_settled(tmp_path: Path):
 def test_it_ends_at_the_maximum_and_a_larger_one_is_a_change_of_the_plan(tmp_path: Path):
     trained = Trained(unclear)
 
-    assert sweep(tmp_path, trained, *LRN, "max_seeds=5") == Exit.FINISHED
+    assert sweep(tmp_path, trained, *AUTO, "max_seeds=5") == Exit.FINISHED
     plan, verdict, text = written(tmp_path)
     assert sorted(set(trained.seeds)) == [0, 1, 2, 3, 4]
     assert plan["looks"] == [3, 4]
@@ -118,7 +60,7 @@ def test_it_ends_at_the_maximum_and_a_larger_one_is_a_change_of_the_plan(tmp_pat
     assert verdict["effects"][0]["e_value"] < 40
     assert verdict["registered"]["changed"] == []
 
-    sweep(tmp_path, trained, *LRN, "max_seeds=6")
+    sweep(tmp_path, trained, *AUTO, "max_seeds=6")
     plan, verdict, _ = written(tmp_path)
     assert trained.seeds[-2:] == [5, 5]
     assert plan["looks"] == [3, 4, 5]
@@ -130,7 +72,7 @@ def test_one_that_was_killed_goes_on_with_the_same_seeds(tmp_path: Path):
     killed, after, at_once = (
         Trained(unclear, dies_at=4), Trained(unclear), Trained(unclear),
     )  # fmt: skip
-    words = (*LRN, "max_seeds=6")
+    words = (*AUTO, "max_seeds=6")
 
     assert sweep(tmp_path / "killed", killed, *words) == Exit.INTERRUPTED
     assert sweep(tmp_path / "killed", after, *words) == Exit.FINISHED
@@ -146,17 +88,17 @@ def test_one_that_was_killed_goes_on_with_the_same_seeds(tmp_path: Path):
 def test_what_no_seed_can_settle_ends_at_the_first_look(tmp_path: Path):
     trained = Trained(lambda level, seed: 0.13 if level == "none" else 0.11)
 
-    assert sweep(tmp_path, trained, *LRN) == Exit.FINISHED
+    assert sweep(tmp_path, trained, *AUTO) == Exit.FINISHED
 
     assert sorted(set(trained.seeds)) == [0, 1, 2]  # without spread there is no test
 
 
 def test_seeds_that_were_listed_first_are_taken_and_noted(tmp_path: Path):
     trained = Trained(unclear)
-    sweep(tmp_path, trained, LRN[0], LRN[2], "seed=0,1")
+    sweep(tmp_path, trained, *LRN, "seed=0,1")
     assert trained.seeds == [0, 1, 0, 1]
 
-    sweep(tmp_path, trained, *LRN, "max_seeds=4")
+    sweep(tmp_path, trained, *AUTO, "max_seeds=4")
 
     plan, verdict, _ = written(tmp_path)
     assert sorted(trained.seeds) == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -1,7 +1,7 @@
 """Section 5, details of learning: task, update rule, schedule, record; columns as processes."""
 
 from alexnet.learning.columns.strategy import ColumnParallelStrategy
-from alexnet.learning.forecast import Forecast, checkpoint_bytes
+from alexnet.learning.forecast import Forecast, WarmUp, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
 from alexnet.learning.metrics import TopError
 from alexnet.learning.optimizer import PaperSGD
@@ -19,6 +19,7 @@ __all__ = [
     "RunRecorder",
     "StopOnSignal",
     "TopError",
+    "WarmUp",
     "check_checkpoint",
     "checkpoint_bytes",
     "cosine_with_warmup",

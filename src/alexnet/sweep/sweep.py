@@ -33,7 +33,7 @@ from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
-from alexnet.paths import python_path
+from alexnet.paths import outputs_folder, python_path
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.added_seeds import AUTO, AddedSeeds
 from alexnet.sweep.devices import Devices, check_parallel
@@ -52,6 +52,7 @@ from alexnet.sweep.plan import (
     sweep_folder,
     without_hydra,
 )
+from alexnet.sweep.planner import describe
 from alexnet.sweep.preflight import (
     refuse_missing_packages,
     refuse_other_images,
@@ -178,6 +179,15 @@ class ExperimentSweep:
         experiment = self._experiment(base, axes, before.get("experiment", {}))
         self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_settled])
         refuse_other_images(sweep, runs)
+        if base.plan:
+            if not outside or outside.rank == 0:
+                parallel = self.config.hydra.launcher.get("parallel", "auto")
+                for line in describe(
+                    sweep, runs, experiment, outputs=outputs_folder(base.outputs),
+                    parallel=parallel, added=added,
+                ):  # fmt: skip
+                    log.info("%s", line)
+            sys.exit(Exit.FINISHED)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
