@@ -13,8 +13,6 @@ from alexnet.folders.sweep import SweepDir
 
 log = logging.getLogger("alexnet.sweep")
 
-AUTO = "auto"
-
 FIRST = 3
 """Seeds before the first look: fewer can settle nothing."""
 

@@ -34,6 +34,9 @@ from alexnet.run.provenance import command_line
 
 log = logging.getLogger("alexnet.sweep")
 
+AUTO = "auto"
+"""As a seed: they are added one after the other until the first claim is settled."""
+
 MOST_RUNS = 10_000
 """Of one command."""
 
@@ -57,8 +60,11 @@ class PlannedRun:
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
-    """A copy without Hydra's own settings: what a run is told."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    """A copy without Hydra's own settings: what a run is told. A run has a seed, and not "auto"."""
+    told = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    if told.get("seed") == AUTO:
+        told.seed = 0
+    return told
 
 
 def with_seed(composed: DictConfig, seed: int) -> DictConfig:

@@ -29,15 +29,16 @@ from alexnet.config.trust import (
     targets_of_files,
     tell_runs,
 )
-from alexnet.folders.ending import Exit
+from alexnet.folders.ending import CANNOT_BE_BUILT, DAMAGED, Exit
 from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import outputs_folder, python_path
 from alexnet.run.ranks import started_from_outside
-from alexnet.sweep.added_seeds import AUTO, AddedSeeds
+from alexnet.sweep.added_seeds import AddedSeeds
 from alexnet.sweep.devices import Devices, check_parallel
 from alexnet.sweep.plan import (
+    AUTO,
     MOST_RUNS,
     ComposedArm,
     PlannedRun,
@@ -237,15 +238,21 @@ class ExperimentSweep:
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
+            before = {file: file.read_bytes() for file in (run.config, run.status) if file.exists()}
             change_run(run, overrides, self.config)
             log.info("%s goes on, in %s", run.name, run.path)
             try:
                 [code] = run_jobs([Job.of(run)], Devices.of_this_machine("auto")).values()
             except Interrupted as error:
                 code = error.exit
-            if code is Exit.WRONG:
-                raise ConfigError(status_of(run)["error"])
             status = status_of(run)
+            if run.is_finished and status.get("cause") in (CANNOT_BE_BUILT, DAMAGED):
+                for file, content in before.items():  # nothing was trained: it is still finished
+                    file.write_bytes(content)
+                if status["cause"] == DAMAGED:
+                    raise DamagedFile(status["error"].removeprefix("DamagedFile: "))
+            if code is Exit.WRONG:
+                raise ConfigError(status["error"])
             why = status.get("error", status.get("cause", ""))
             log.info("%s %s %s", run.name, status["state"], why)
             log.info("all of it: %s", run.path)
