@@ -102,7 +102,7 @@ def test_a_start_that_was_replaced_while_its_run_waited_is_refused(tmp_path: Pat
 def test_an_empty_start_is_refused_before_anything_is_written(tmp_path: Path):
     (tmp_path / "c.ckpt").touch()
 
-    with pytest.raises(ConfigError, match=r"c\.ckpt is empty: its writing was cut short"):
+    with pytest.raises(ConfigError, match=r"c\.ckpt is damaged: it is empty"):
         starts_of(plan(f"init_from={tmp_path / 'c.ckpt'}"))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from os import cpu_count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -72,6 +73,7 @@ def sweep(outputs: Path, trained: Trained, *arguments: str) -> int:
             config, hydra.config_loader, lambda: trained, params=node.params,
             max_runs=node.max_runs, max_seeds=node.max_seeds,
         )  # fmt: skip
-        with pytest.raises(SystemExit) as end:
+        drawing = patch("alexnet.results.report._draw", return_value=["figure"])  # takes seconds
+        with drawing, pytest.raises(SystemExit) as end:
             made.run(OmegaConf.to_container(config.hydra.overrides.task))
     return int(end.value.code)

@@ -107,7 +107,7 @@ def _what_else(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         beginning = file.read(64)
     if not beginning:
-        return "empty: its writing was cut short. Get it again"
+        return "damaged: it is empty. Get it again"
     for known, what in _BEGINNINGS.items():
         if beginning.startswith(known):
             return what

@@ -3,7 +3,7 @@
 The e-value of n paired effects x is that of a mixture over the standardized effect d = mean / sd,
 normal around 0 with the variance c = PRIOR, against d = 0, with the standard deviation unknown
 (its right Haar prior; Wang and Ramdas, "Anytime-valid t-tests and confidence sequences for Gaussian
-means with unknown variance", 2024). With a = 1 + n c and t the t-statistic,
+means with unknown variance", arXiv:2310.03722). With a = 1 + n c and t the t-statistic,
 
     E = a**(-1/2) * ((1 + t**2 / (n - 1)) / (1 + t**2 / (n - 1) / a)) ** (n / 2)
 

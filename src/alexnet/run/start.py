@@ -17,7 +17,7 @@ def fingerprint_of_start(init_from: str) -> str:
     """Of the checkpoint that a file or a run's folder is. Raises OSError if there is none."""
     checkpoint = find_checkpoint(Path(init_from))
     if not checkpoint.stat().st_size:
-        raise OSError(f"{checkpoint} is empty: its writing was cut short. Get it again")
+        raise OSError(f"{checkpoint} is damaged: it is empty. Get it again")
     return fingerprint_of_file(checkpoint)[:_DIGITS]
 
 

@@ -135,7 +135,7 @@ def _costs(
     prices, source = _prices(firsts, outputs)
     devices = Devices.of_this_machine(parallel)
     if not prices:
-        price, source = _warm_up(firsts[0], devices.take(0 if _is_cpu(firsts[0]) else 1))
+        price, source = _warm_up(firsts[0], devices.take(_gpus_of(firsts[0])))
         if price is None:
             yield f"time and disk: unknown, because there are no runs like these and {source}"
             return
@@ -170,8 +170,9 @@ def _at_once(parallel: int | str) -> int:
     return max(1, len(gpus_here())) if parallel == "auto" else int(parallel)
 
 
-def _is_cpu(run: PlannedRun) -> bool:
-    return bool(run.config.trainer.accelerator == "cpu")
+def _gpus_of(run: PlannedRun) -> int:
+    trainer = run.config.trainer
+    return 0 if trainer.accelerator == "cpu" else trainer.devices
 
 
 def _arm(run: PlannedRun) -> str:
