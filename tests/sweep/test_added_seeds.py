@@ -45,7 +45,7 @@ def test_seeds_are_added_until_the_claim_is_settled(tmp_path: Path):
     assert effect["e_value"] > 40
     assert effect["p"] == pytest.approx(2 / effect["e_value"])
     assert verdict["claims"][0]["direction"]["p"] == pytest.approx(effect["p"])
-    assert "unchanged. Seeds were added until the first claim was settled, at most 20" in text
+    assert "unchanged. seed=auto adds seeds until the first claim is settled, at most 20" in text
     assert f"e-value {effect['e_value']:.3g}, anytime-valid 95 % interval" in text
 
 

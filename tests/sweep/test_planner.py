@@ -47,7 +47,7 @@ def test_runs_time_and_power_are_those_of_runs_that_exist(train_here: Train, tmp
     text = done.stdout
     assert "10 runs, 2 arms x 5 seeds (0, 1, 2, 3, 4); 6 of them have ended" in text
     assert "normalization=none: model.normalization=none instead of lrn" in text
-    assert "about 4 seconds for 4 runs to go, 1 at once (1 seconds a run, from 6 runs of" in text
+    assert "about 4 seconds for 4 runs to go, 1 at once (1 second a run, from 6 runs of" in text
     assert "is 1 percentage points, from 3 seeds of this sweep" in text
     shown = dict(re.findall(r"n = (\d+): ([\d.]+) percentage points", text))
     for n in (3, 5, 10):
@@ -76,6 +76,16 @@ def test_without_runs_a_warm_up_tells(
     assert "and 20.0 hours if all 2 further seeds are needed" in done.stdout
     assert "they keep 20.0 GB of checkpoints" in done.stdout
     assert not (tmp_path / "outputs").exists()
+
+
+def test_images_that_are_not_here_are_not_downloaded_for_it(train_here: Train, tmp_path: Path):
+    done = train_here("data=imagenet", f"data.root={tmp_path}", "plan=true")
+
+    assert done.returncode == Exit.FINISHED
+    assert (
+        "time and disk: unknown, because there are no runs like these, and its ima" in done.stdout
+    )
+    assert "1 arm x 1 seed (0)" in done.stdout
 
 
 @pytest.mark.slow

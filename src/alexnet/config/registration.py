@@ -53,8 +53,8 @@ class Registered:
         seen = [str(n) for n in (*self.looks, self.n)]
         if self.max_seeds is not None:
             looked = (
-                f" Seeds were added until the first claim was settled, at most {self.max_seeds}: "
-                f"looked at n = {', '.join(seen)}. The test is valid at any look."
+                f" seed=auto adds seeds until the first claim is settled, at most "
+                f"{self.max_seeds}: looked at n = {', '.join(seen)}. The test is valid at any look."
             )
         elif self.looks:
             looked = (

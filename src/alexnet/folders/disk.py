@@ -112,7 +112,7 @@ class Cost:
 def duration(seconds: float) -> str:
     """For people, in seconds, minutes, hours or days."""
     if seconds < 90:
-        return f"{seconds:.0f} seconds"
+        return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
     hours = seconds / 3600
     if hours < 2:
         return f"{seconds / 60:.0f} minutes"

@@ -28,6 +28,7 @@ from alexnet.folders.disk import KEPT_CHECKPOINTS, Cost, duration, space
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_sweeps
+from alexnet.run.images import identify
 from alexnet.run.provenance import cpu_name
 from alexnet.sweep.added_seeds import AddedSeeds
 from alexnet.sweep.devices import Devices, gpus_here
@@ -137,7 +138,7 @@ def _costs(
     if not prices:
         price, source = _warm_up(firsts[0], devices.take(_gpus_of(firsts[0])))
         if price is None:
-            yield f"time and disk: unknown, because there are no runs like these and {source}"
+            yield f"time and disk: unknown, because there are no runs like these, and {source}"
             return
         prices = {firsts[0].name: price}
     usual = fmean(price.seconds for price in prices.values())
@@ -255,6 +256,10 @@ def _what_takes_time(config: Mapping[str, Any]) -> Any:
 
 def _warm_up(planned: PlannedRun, share: Any) -> tuple[_Price | None, str]:
     """What a run takes by its own first steps, in a folder of its own; or why that is unknown."""
+    try:
+        identify(planned.config.data)  # before a data set is downloaded for it
+    except (ValueError, OSError) as error:
+        return None, f"its images are not here: {str(error).splitlines()[0]}"
     with TemporaryDirectory(prefix="alexnet-lab-plan-") as folder:
         sweep = SweepDir(Path(folder) / "warm-up")
         run = sweep.run(planned.name)
@@ -300,8 +305,9 @@ def _power(
     """The smallest effect that can be shown with 80 % power, for some numbers of seeds."""
     from alexnet.results import anytime, statistics  # pandas takes a second
 
-    smallest = anytime.smallest_effect if added else statistics.smallest_effect
-    needed = anytime.seeds_needed if added else statistics.seeds_needed
+    is_anytime = added or sweep.read_plan().get("max_seeds") is not None
+    smallest = anytime.smallest_effect if is_anytime else statistics.smallest_effect
+    needed = anytime.seeds_needed if is_anytime else statistics.seeds_needed
     deviation, source = _spread(sweep, experiment)
     numbers = sorted({*NUMBERS, planned, *([added.max_seeds] if added else [])})
     shown = []
@@ -314,7 +320,7 @@ def _power(
         else:
             text = _effect(effect, experiment)
         shown.append(f"n = {n}: {text}")
-    test = "the test of seed=auto" if added else "a paired t-test"
+    test = "the test of seed=auto" if is_anytime else "a paired t-test"
     yield f"power: the smallest effect that {test} shows in 80 % of sweeps: {'; '.join(shown)}"
     if deviation is None:
         yield (
