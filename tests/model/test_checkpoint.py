@@ -666,6 +666,16 @@ def test_fine_tuning_copies_every_layer_but_the_last(
     assert line.endswith("; new: fc8")
 
 
+def test_a_start_with_values_that_are_no_numbers_is_refused(tmp_path: Path):
+    net = build(SMALL)
+    with torch.no_grad():
+        net.conv2.weight[0, 0, 0, 0] = float("nan")
+    saved = read_checkpoint(save(tmp_path / "a.ckpt", net, SMALL))
+
+    with pytest.raises(ValueError, match=r"has values that are no numbers in conv2\.weight$"):
+        start_from(build(SMALL), saved, model=SMALL)
+
+
 def test_the_last_layer_is_new_even_for_as_many_classes(tmp_path: Path):
     saved = read_checkpoint(save(tmp_path / "a.ckpt", build(SMALL, seed=1), SMALL))
     net = build(SMALL)

@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import isotonic_regression
+from scipy.special import stdtrit
 
 from alexnet.config.experiment import Claim, Experiment, Measure, Size
 from alexnet.crossing import epochs_to_error
+from alexnet.results import anytime
 from alexnet.results.claims import SizeVerdict
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Arm, Outcome
@@ -330,6 +332,46 @@ def _print_table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
     print()
 
 
+def looks(
+    repeats: int = 10 * REPEATS, first: int = 3, most: int = 20
+) -> dict[str, dict[str, float]]:
+    """Seeds added one at a time, with a look at each n, until a verdict or `most` of them.
+
+    By row, for the test of seed=auto and for repeated t-tests. Skewed: the difference of two equal
+    exponential arms. One-sided: exponential differences, whose mean alone is zero. Effects are in
+    deviations of the differences.
+    """
+    tests = {
+        "seed=auto": {n: anytime.critical_t(n) for n in range(first, most + 1)},
+        "repeated t-tests": {n: stdtrit(n - 1, 1 - LEVEL / 2) for n in range(first, most + 1)},
+    }
+    chance = np.random.default_rng(0)
+    shape = (repeats, most)
+    samples = {
+        "false verdicts, normal": chance.normal(size=shape),
+        "false verdicts, skewed arms": chance.exponential(size=shape)
+        - chance.exponential(size=shape),
+        "false verdicts, one-sided differences": chance.exponential(size=shape) - 1,
+    }
+    for effect in (1, 2, 3):
+        samples[f"effect of {effect}"] = chance.normal(effect, 1, size=shape)
+    found: dict[str, dict[str, float]] = {}
+    for name, values in samples.items():
+        for test, critical in tests.items():
+            end = np.full(repeats, most + 1)
+            for n in range(most, first - 1, -1):
+                seen = values[:, :n]
+                t = np.abs(seen.mean(1)) / seen.std(1, ddof=1) * n**0.5
+                end[t >= critical[n]] = n
+            if name.startswith("false"):
+                found.setdefault(name, {})[test] = float((end <= most).mean())
+            else:
+                found.setdefault(f"{name}: median n", {})[test] = float(np.median(end))
+                undecided = f"{name}: undecided at {most}"
+                found.setdefault(undecided, {})[test] = float((end > most).mean())
+    return found
+
+
 if __name__ == "__main__":
     found = {curve: crossings(curve) for curve in CURVES}
     _print_table(
@@ -351,4 +393,14 @@ if __name__ == "__main__":
     _print_table(
         ["", *(f"n = {n}" for n in NUMBERS)],
         ([what, *(f"{100 * columns[n][what]:.1f} %" for n in NUMBERS)] for what in columns[2]),
+    )
+    _print_table(
+        ["", "seed=auto", "repeated t-tests"],
+        (
+            [
+                what,
+                *(f"{x:g}" if what.endswith("n") else f"{100 * x:.1f} %" for x in by_test.values()),
+            ]
+            for what, by_test in looks().items()
+        ),
     )

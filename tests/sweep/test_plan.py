@@ -11,13 +11,16 @@ from omegaconf import OmegaConf
 
 from alexnet.config.check import load
 from alexnet.config.schema import ConfigError
+from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.run.start import check_start
+from alexnet.sweep.devices import Devices
 from alexnet.sweep.plan import join_plan, named_as_before, prepare, run_name
 from alexnet.sweep.plan import sweep_folder as find_folder
 from alexnet.sweep.preflight import starts_of
+from alexnet.sweep.processes import Job
 from alexnet.sweep.resume import change_run
 from tests.conftest import Train, plan
 
@@ -94,6 +97,13 @@ def test_a_start_that_was_replaced_while_its_run_waited_is_refused(tmp_path: Pat
 
     with pytest.raises(ConfigError, match="does not hold what it held when the sweep was planned"):
         check_start(str(start), planned)
+
+
+def test_an_empty_start_is_refused_before_anything_is_written(tmp_path: Path):
+    (tmp_path / "c.ckpt").touch()
+
+    with pytest.raises(ConfigError, match=r"c\.ckpt is damaged: it is empty"):
+        starts_of(plan(f"init_from={tmp_path / 'c.ckpt'}"))
 
 
 # Swept keys of which no name tells
@@ -258,6 +268,30 @@ def test_a_run_whose_configuration_is_damaged_cannot_be_trained_on(
     assert done.returncode == 2
     assert f"{run.config} is damaged (" in done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_a_finished_run_that_cannot_go_on_stays_finished(
+    train_here: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    [run] = write_sweep(tmp_path / "outputs").runs()
+    run.write_status({"state": "finished", "epoch": 1})
+    run.last_checkpoint.parent.mkdir()
+    with zipfile.ZipFile(run.last_checkpoint, "w"):
+        pass
+    before = {file: file.read_bytes() for file in (run.status, run.config)}
+
+    def lacks_rows(jobs: list[Job], devices: Devices) -> dict[str, Exit]:
+        error = "DamagedFile: progress.csv has lost rows"
+        run.write_status({"state": "failed", "cause": "damaged file", "error": error})
+        return {run.name: Exit.FAILED}
+
+    monkeypatch.setattr("alexnet.sweep.sweep.run_jobs", lacks_rows)
+    done = train_here(f"resume={run.path}", "trainer.max_epochs=9")
+
+    assert done.returncode == Exit.FAILED
+    assert done.stderr == "error: progress.csv has lost rows\n"
+    assert {file: file.read_bytes() for file in before} == before
+    assert run.state == "finished"
 
 
 @pytest.mark.parametrize(("total", "follows"), [("${trainer.max_epochs}", 9), ("3", 3)])

@@ -17,6 +17,7 @@ from alexnet.config.learning_rules import refused_settings
 from alexnet.config.names import flatten
 from alexnet.config.schema import (
     ALEXNET,
+    AUTO,
     PAPER_SGD,
     Config,
     ConfigError,
@@ -112,8 +113,11 @@ def refuse_several_machines(config: Config) -> None:
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
-    """A copy without Hydra's own settings: what a run is told."""
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    """A copy without Hydra's own settings: what a run is told. A run has a seed, and not "auto"."""
+    told = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    if told.get("seed") == AUTO:
+        told.seed = 0
+    return told
 
 
 def resolved(composed: Any) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from alexnet.config.schema import Config
 NOT_PART_OF_THE_NAME = (
     "outputs",
     "fresh",
+    "plan",
+    "max_seeds",
     "resume",
     "checkpoint",
     "logger",

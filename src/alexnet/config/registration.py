@@ -18,6 +18,13 @@ METHOD = (
 )
 """How claims are judged. A change of it is a change of the plan."""
 
+METHOD_AT_ANY_LOOK = (
+    "an e-value of paired effects that is valid at any look (normal mixture over standardized "
+    "effects, deviation unknown), as p-values at the 5 % level; two one-sided tests for equality; "
+    "Holm's adjustment over the claims of an experiment"
+)
+"""The same where seeds are added until a claim is settled."""
+
 _OF_EXPERIMENT = ("claims", "factor", "baseline", "measure", "effect", "search")
 
 
@@ -26,23 +33,35 @@ class Registered:
     """The plan as it was, beside what is there now.
 
     `sha256` is None if a sweep has no registration, as those of earlier versions. `looks` are the
-    numbers of seeds at which there was a report before more seeds were added.
+    numbers of seeds at which results were looked at before more were added. `max_seeds`: seeds are
+    added by seed=auto, at most so many, and the tests are valid at any look.
     """
 
     sha256: str | None
     changed: tuple[str, ...] = ()
     looks: tuple[int, ...] = ()
     n: int = 0
+    max_seeds: int | None = None
+
+    @property
+    def method(self) -> str:
+        """How claims are judged."""
+        return method_of(self.max_seeds)
 
     @property
     def text(self) -> str:
         """A sentence: whether the plan was registered and kept, and when it was looked at."""
         looked = ""
-        if self.looks:
-            numbers = ", then ".join(map(str, (*self.looks, self.n)))
+        seen = [str(n) for n in (*self.looks, self.n)]
+        if self.max_seeds is not None:
             looked = (
-                f" Seeds were added after a report: looked at n = {numbers}. Each further look "
-                "raises the chance of a false verdict above 5 %."
+                f" seed=auto adds seeds until the first claim is settled, at most "
+                f"{self.max_seeds}: looked at n = {', '.join(seen)}. The test is valid at any look."
+            )
+        elif self.looks:
+            looked = (
+                f" Seeds were added after a report: looked at n = {', then '.join(seen)}. Each "
+                "further look raises the chance of a false verdict above 5 %."
             )
         if self.sha256 is None:
             return f"not registered before the first run.{looked}"
@@ -55,14 +74,31 @@ class Registered:
         """For verdict.json; None if there is no registration."""
         if self.sha256 is None:
             return None
-        return {"sha256": self.sha256, "changed": list(self.changed), "looks": list(self.looks)}
+        return {
+            "sha256": self.sha256,
+            "changed": list(self.changed),
+            "looks": list(self.looks),
+            "max_seeds": self.max_seeds,
+        }
+
+
+def method_of(max_seeds: int | None) -> str:
+    """How claims are judged, by whether seeds are added until they are settled."""
+    return METHOD if max_seeds is None else METHOD_AT_ANY_LOOK
 
 
 def register(
-    experiment: Mapping[str, Any], runs: Mapping[str, Any], *, budget: Mapping[str, Any]
+    experiment: Mapping[str, Any],
+    runs: Mapping[str, Any],
+    *,
+    budget: Mapping[str, Any],
+    max_seeds: int | None = None,
 ) -> dict[str, Any]:
-    """The registration of a sweep that has not begun: `content` and its `sha256`."""
-    content = _content(experiment, runs, budget)
+    """The registration of a sweep that has not begun: `content` and its `sha256`.
+
+    With `max_seeds` seeds are added from 0 until the first claim is settled, at most so many.
+    """
+    content = _content(experiment, runs, budget, max_seeds)
     return {"sha256": _hash(content), "content": content}
 
 
@@ -70,34 +106,41 @@ def compare_plans(plan: Mapping[str, Any]) -> Registered:
     """What sweep.json says of its plan. Raises ValueError if the registration was edited."""
     now = _seeds(plan["runs"])
     looks = tuple(plan.get("looks") or ())
-    registered = plan.get("registered")
+    registered, most = plan.get("registered"), plan.get("max_seeds")
     if not registered:
-        return Registered(sha256=None, looks=looks, n=len(now))
+        return Registered(sha256=None, looks=looks, n=len(now), max_seeds=most)
     before = registered["content"]
     if _hash(before) != registered["sha256"]:
         raise ValueError("the registration was edited: its content does not have its sha256")
-    after = _content(plan["experiment"], plan["runs"], before["budget"])
+    after = _content(plan["experiment"], plan["runs"], before["budget"], most)
     changed = [
         f"{key}: {_added(before[key], after[key])}"
         for key in before
         if before[key] != after.get(key)
     ]
-    return Registered(sha256=registered["sha256"], changed=tuple(changed), looks=looks, n=len(now))
+    return Registered(
+        sha256=registered["sha256"], changed=tuple(changed), looks=looks, n=len(now), max_seeds=most
+    )
 
 
 def _content(
-    experiment: Mapping[str, Any], runs: Mapping[str, Any], budget: Mapping[str, Any]
+    experiment: Mapping[str, Any],
+    runs: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    max_seeds: int | None,
 ) -> dict[str, Any]:
     levels: dict[str, list[Any]] = {}
     for run in runs.values():
         for key, level in run["arm"].items():
             if level not in levels.setdefault(key, []):
                 levels[key].append(level)
+    seeds = _seeds(runs)
+    is_auto = max_seeds is not None and seeds[-1] < max_seeds
     content = {
         **{key: experiment.get(key) for key in _OF_EXPERIMENT},
-        "method": METHOD,
+        "method": method_of(max_seeds),
         "levels": levels,
-        "seeds": _seeds(runs),
+        "seeds": f"auto, at most {max_seeds}" if is_auto else seeds,
         "budget": dict(budget),
     }
     plain: dict[str, Any] = json.loads(json.dumps(content))

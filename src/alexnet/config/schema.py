@@ -36,6 +36,9 @@ from alexnet.vocabulary import (
 FORMAT = 2
 """Of configurations; 1 is that of version 0.1, which had no number."""
 
+AUTO = "auto"
+"""As a seed: they are added one after the other until the first claim is settled."""
+
 TASK = "alexnet.learning.ClassificationTask"
 TRAINER = "lightning.pytorch.Trainer"
 ALEXNET = "alexnet.model.AlexNet"
@@ -105,6 +108,28 @@ def _all_or_some(steps: int) -> int:
     return steps
 
 
+def _some_of_an_epoch(interval: float | None) -> float | None:
+    """A number of batches, or a share of an epoch."""
+    if interval is not None and (interval <= 0 or (isinstance(interval, float) and interval > 1)):
+        raise ValueError("give a number of batches from 1, or a share of an epoch up to 1.0")
+    return interval
+
+
+def _time(limit: Any) -> Any:
+    """Lightning's DD:HH:MM:SS, or {hours: 8}."""
+    if isinstance(limit, str):
+        is_known = re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit) is not None
+        is_some = is_known and any(map(int, limit.split(":")))
+    elif isinstance(limit, dict):
+        units = {"weeks", "days", "hours", "minutes", "seconds"}
+        is_some = set(limit) <= units and sum(limit.values()) > 0 and min(limit.values()) >= 0
+    else:
+        is_some = limit is None
+    if not is_some:
+        raise ValueError("give days:hours:minutes:seconds, such as 00:08:00:00, or {hours: 8}")
+    return limit
+
+
 class Part(Section):
     """A class or function, `_target_`, with its arguments."""
 
@@ -162,6 +187,8 @@ class Training(Section):
     min_epochs: Count | None = None
     min_steps: Count | None = None
     overfit_batches: Annotated[int | float, Ge(0)] = 0.0
+    val_check_interval: Annotated[int | float | None, AfterValidator(_some_of_an_epoch)] = None
+    max_time: Annotated[Any, AfterValidator(_time)] = None
 
     if TYPE_CHECKING:
 
@@ -191,6 +218,8 @@ class Config(Section):
     seed: Count
     outputs: Annotated[str, AfterValidator(_folder)]
     fresh: bool
+    plan: bool = False
+    max_seeds: Positive = 20
     resume: str | None
     init_from: str | None
     init_layout: Layout = "alexnet_lab"

@@ -50,8 +50,8 @@ class Disk:
         """Warn if they will not all fit; OSError if a run could not even be kept alive."""
         if not self.holds(LEAST_CHECKPOINTS):
             raise OSError(
-                f"the disk of {run} is too full: a checkpoint takes {_size(self.checkpoint)}, "
-                f"{LEAST_CHECKPOINTS} must fit beside each other, and {_size(self.free)} are free. "
+                f"the disk of {run} is too full: a checkpoint takes {space(self.checkpoint)}, "
+                f"{LEAST_CHECKPOINTS} must fit beside each other, and {space(self.free)} are free. "
                 "Free some space, or set outputs=FOLDER on another disk"
             )
         if not self.holds(MOST_CHECKPOINTS):
@@ -59,7 +59,7 @@ class Disk:
 
     def describe(self) -> str:
         """What the checkpoints will take, and what is left."""
-        text = f"checkpoints take up to {_size(self.most)} of disk, {_size(self.free)} are free"
+        text = f"checkpoints take up to {space(self.most)} of disk, {space(self.free)} are free"
         return text if self.holds(MOST_CHECKPOINTS) else f"{text}: NOT ENOUGH"
 
 
@@ -88,8 +88,8 @@ class Cost:
         """The cost of the run in one line."""
         each = f" in each of {self.processes} processes" if self.processes > 1 else ""
         return (
-            f"{self.images_per_second:,.0f} images/s, {self._about} {_time(self.seconds)} to go; "
-            f"memory {_size(self.memory_bytes)}{each}; {self.disk.describe()}"
+            f"{self.images_per_second:,.0f} images/s, {self._about} {duration(self.seconds)} to "
+            f"go; memory {space(self.memory_bytes)}{each}; {self.disk.describe()}"
         )
 
     def describe_sweep(self, *, running: int, waiting: int) -> str:
@@ -99,9 +99,9 @@ class Cost:
         kept = (running + waiting) * KEPT_CHECKPOINTS * self.disk.checkpoint
         short = ": NOT ENOUGH" if kept - self.disk.there > self.disk.free else ""
         return (
-            f"{running + waiting} runs to go, {running} at once: {self._about} {_time(seconds)} if "
-            f"all are like this one; they keep {_size(kept)} of checkpoints, "
-            f"{_size(self.disk.free)} are free{short}"
+            f"{running + waiting} runs to go, {running} at once: {self._about} {duration(seconds)} "
+            f"if all are like this one; they keep {space(kept)} of checkpoints, "
+            f"{space(self.disk.free)} are free{short}"
         )
 
     @property
@@ -109,12 +109,16 @@ class Cost:
         return "at most" if self.may_end_earlier else "about"
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people, in seconds, minutes, hours or days."""
+    if seconds < 90:
+        return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
     hours = seconds / 3600
     if hours < 2:
         return f"{seconds / 60:.0f} minutes"
     return f"{hours:.1f} hours" if hours < 48 else f"{hours:.0f} hours ({hours / 24:.1f} days)"
 
 
-def _size(size: float) -> str:
+def space(size: float) -> str:
+    """For people, in MB or GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

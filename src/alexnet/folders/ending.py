@@ -4,6 +4,9 @@ from typing import Self
 CANNOT_BE_BUILT = "cannot be built"
 """The cause of a failure in status.json that the person at the keyboard can mend: Exit.WRONG."""
 
+DAMAGED = "damaged file"
+"""The cause if a file of the run cannot be read, or lacks what the checkpoint counts."""
+
 
 class Exit(IntEnum):
     """How a command ends, and how the process of a run does."""

@@ -23,6 +23,7 @@ _PLAN = {
     "experiment": is_mapping,
     "command": is_text,
     "swept": lambda value: isinstance(value, list) and all(map(is_text, value)),
+    "max_seeds": lambda value: value is None or is_count(value),
     "init_from": lambda value: is_mapping(value) and all(map(is_text, value.values())),
 }
 

@@ -2,7 +2,7 @@
 
 from alexnet.learning.acts import NormRecorder
 from alexnet.learning.columns.strategy import ColumnParallelStrategy
-from alexnet.learning.forecast import Forecast, checkpoint_bytes
+from alexnet.learning.forecast import Forecast, WarmUp, checkpoint_bytes
 from alexnet.learning.interruption import StopOnSignal
 from alexnet.learning.metrics import TopError
 from alexnet.learning.optimizer import PaperSGD
@@ -21,6 +21,7 @@ __all__ = [
     "RunRecorder",
     "StopOnSignal",
     "TopError",
+    "WarmUp",
     "check_checkpoint",
     "checkpoint_bytes",
     "cosine_with_warmup",

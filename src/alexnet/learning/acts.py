@@ -12,7 +12,7 @@ from alexnet.folders.run import RunDir
 from alexnet.learning.task import ClassificationTask
 
 if TYPE_CHECKING:
-    from alexnet.data import ImageModule
+    from alexnet.data.image_module import ImageModule
 
 IMAGES = 8
 """Of the validation part, evenly spread over it."""

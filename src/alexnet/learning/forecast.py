@@ -36,6 +36,10 @@ class Forecast(Callback):
     `memory` says how many bytes the process has had at most.
     """
 
+    skipped_steps = SKIPPED_STEPS
+    measured_seconds = MEASURED_SECONDS
+    measured_steps = MEASURED_STEPS
+
     def __init__(
         self,
         run: RunDir,
@@ -51,7 +55,7 @@ class Forecast(Callback):
         self._memory = memory
         self._clock = clock
         self._is_over = False
-        self._to_skip = SKIPPED_STEPS
+        self._to_skip = self.skipped_steps
         self._began: float | None = None  # within this epoch
         self._seconds = 0.0  # measured in the epochs before
         self._steps = self._images = 0
@@ -79,13 +83,13 @@ class Forecast(Callback):
                 self._began = self._now(trainer)
             return
         seconds = self._seconds + self._clock() - self._began
-        is_enough = seconds >= MEASURED_SECONDS and self._steps >= MEASURED_STEPS
+        is_enough = seconds >= self.measured_seconds and self._steps >= self.measured_steps
         if is_enough or trainer.is_last_batch:
             self._seconds += self._now(trainer) - self._began
             self._began = None
         if is_enough:
             self._is_over = True
-            self._tell(trainer)
+            self._tell(self._cost(trainer))
 
     def _now(self, trainer: pl.Trainer) -> float:
         """When the device has done all that it was told."""
@@ -94,7 +98,7 @@ class Forecast(Callback):
             torch.accelerator.synchronize(device)
         return self._clock()
 
-    def _tell(self, trainer: pl.Trainer) -> None:
+    def _cost(self, trainer: pl.Trainer) -> Cost:
         in_epoch = int(trainer.num_training_batches)
         # In batches; several of them may be one step of the optimizer.
         ends = [
@@ -107,7 +111,7 @@ class Forecast(Callback):
         seconds_per_step = self._seconds / self._steps * (1 + validation)
         split = trainer.distributed_sampler_kwargs
         replicas = split["num_replicas"] if split else 1
-        cost = Cost(
+        return Cost(
             images_per_second=self._images * replicas / self._seconds,
             seconds=seconds_per_step * (steps - done),
             seconds_in_all=seconds_per_step * steps,
@@ -116,9 +120,23 @@ class Forecast(Callback):
             processes=trainer.world_size,
             disk=self.disk,
         )
+
+    def _tell(self, cost: Cost) -> None:
         if cost.seconds < LONG_SECONDS:
             return
         log.info("%s", cost.describe())
+        self.run.write_status({**self.run.read_status(), "cost": cost.plain()})
+
+
+class WarmUp(Forecast):
+    """The same as soon as it can be had, however short the run: for a run that is made for it."""
+
+    skipped_steps = 2
+    measured_seconds = 3.0
+    measured_steps = 3
+
+    @override
+    def _tell(self, cost: Cost) -> None:
         self.run.write_status({**self.run.read_status(), "cost": cost.plain()})
 
 

@@ -182,6 +182,8 @@ def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> 
         if scale != our_scale:
             remedy = f": set model.init={saved.model['init']}" if "init" in saved.model else ""
             problems.append(f"it multiplies pixels by {scale}, this network by {our_scale}{remedy}")
+    if broken := [name for name in shared if not theirs[name].isfinite().all()]:
+        problems.append(f"it has values that are no numbers in {', '.join(broken)}")
     if problems:
         raise ValueError(f"{saved.path} is no start for this network: {'; '.join(problems)}")
     with torch.no_grad():

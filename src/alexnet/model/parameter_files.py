@@ -106,6 +106,8 @@ def _what_else(path: Path, error: Exception) -> str:
         return str(error)
     with path.open("rb") as file:
         beginning = file.read(64)
+    if not beginning:
+        return "damaged: it is empty. Get it again"
     for known, what in _BEGINNINGS.items():
         if beginning.startswith(known):
             return what

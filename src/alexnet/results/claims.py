@@ -15,8 +15,9 @@ from statistics import fmean
 from typing import Any, Generic, Literal, TypeVar
 
 from alexnet.config.experiment import Claim, Experiment, Size
+from alexnet.results import anytime, statistics
 from alexnet.results.effects import Effect
-from alexnet.results.statistics import LEVEL, POWER, holm, seeds_needed, smallest_effect
+from alexnet.results.statistics import LEVEL, POWER, holm
 
 DirectionVerdict = Literal["agrees", "disagrees", "undecided"]
 SizeVerdict = Literal["compatible", "smaller", "larger", "equivalent", "different", "undecided"]
@@ -40,12 +41,15 @@ class Power:
 
     `smallest_effect` is the one that n seeds show with 80 % power, a factor for a ratio. `assumed`
     is the effect for which `more_seeds` (None: more than a thousand) would have that power.
+    `more_for_size` would confirm a claimed size within its margin, if the effect has that size
+    (None: no margin is claimed, or more than a thousand).
     """
 
     n: int
     smallest_effect: float | None = None
     more_seeds: int | None = None
     assumed: str = ""
+    more_for_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +82,7 @@ class ClaimResult:
     @cached_property
     def power(self) -> Power:
         """What the seeds could have shown."""
-        return _power(self.claim, self.experiment, self.effects)
+        return _power(self.claim, self.effects)
 
     @property
     def counts(self) -> bool:
@@ -230,35 +234,43 @@ def _is_nothing(effect: Effect) -> bool:
     return effect.n >= 2 and effect.bound is None and set(effect.scale) == {0.0}
 
 
-def _power(claim: Claim, about: Experiment, effects: Sequence[Effect]) -> Power:
+def _power(claim: Claim, effects: Sequence[Effect]) -> Power:
     """Of the effect that varies most."""
     n = min((effect.n for effect in effects), default=0)
     deviation = max((effect.spread or 0.0 for effect in effects), default=0.0)
     if deviation == 0.0:
         return Power(n=n)
-    is_ratio = about.effect == "ratio"
+    is_ratio = effects[0].kind == "ratio"
+    is_anytime = any(isinstance(effect, anytime.AnytimeEffect) for effect in effects)
+    needed = anytime.seeds_needed if is_anytime else statistics.seeds_needed
+    shown = anytime.smallest_effect if is_anytime else statistics.smallest_effect
 
     def on_scale(value: float) -> float:
         return abs(math.log(value)) if is_ratio else abs(value)
 
-    size, needed = claim.size, POWER
-    if size is not None and size.kind == "within":
-        assert size.margin is not None
-        # Both one-sided tests have to succeed.
-        target, assumed, needed = on_scale(size.margin), "no difference", 1 - (1 - POWER) / 2
+    size = claim.size
+    # Within a margin both one-sided tests have to succeed.
+    for_margin = None
+    if size is not None and size.margin is not None and on_scale(size.margin) > 0:
+        margin, power = on_scale(size.margin), 1 - (1 - POWER) / 2
+        for_margin = needed(margin, deviation, level=2 * LEVEL, power=power)
+    more_for_size = None if for_margin is None else max(0, for_margin - n)
+    enough = for_margin
+    if claim.direction in ("equal", "value"):
+        assumed = "no difference" if claim.direction == "equal" else "the claimed size"
     elif size is not None and size.value is not None and on_scale(size.value) > 0:
-        target, assumed = on_scale(size.value), "the claimed size"
+        enough, assumed = needed(on_scale(size.value), deviation), "the claimed size"
     else:
         target = min(abs(fmean(effect.scale)) for effect in effects if effect.scale)
+        enough = needed(target, deviation) if target else None
         assumed = "the measured effect"
-    level = 2 * LEVEL if assumed == "no difference" else LEVEL
-    enough = seeds_needed(target, deviation, level=level, power=needed) if target else None
-    smallest = smallest_effect(deviation, n)
+    smallest = shown(deviation, n)
     return Power(
         n=n,
         smallest_effect=math.exp(min(smallest, 700)) if is_ratio and smallest else smallest,
         more_seeds=None if enough is None else max(0, enough - n),
         assumed=assumed,
+        more_for_size=more_for_size,
     )
 
 

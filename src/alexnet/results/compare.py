@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from alexnet.config.experiment import Claim, Experiment, Level, Measure, same_level
+from alexnet.results.anytime import at_any_look
 from alexnet.results.claims import ClaimResult, Setting, judge
 from alexnet.results.effects import (
     Arm,
@@ -71,6 +72,7 @@ def compare(
     measured: Callable[[Measure], Sequence[Outcome]] | None = None,
     intervals: Intervals = (),
     unfinished: str | None = None,
+    is_anytime: bool = False,
 ) -> Comparison:
     """Compare the arms of an experiment, paired by seed.
 
@@ -79,7 +81,8 @@ def compare(
     named, the first level in the order of outcomes. `measured` reads another measure, for claims
     that have one. `setting` tells claims from analogues; without it every claim is taken as made
     here. `intervals` are those of a search. `unfinished` says why the searches are not finished
-    from which the runs have their values.
+    from which the runs have their values. `is_anytime`: seeds are added until a claim is settled,
+    so that tests and intervals of effects must hold at any look.
     """
     keys = _arm_keys(outcomes, experiment)
     best: tuple[Best, ...] = ()
@@ -97,7 +100,7 @@ def compare(
     levels, problem = _levels(chosen, keys, experiment)
     factor_levels = {key: found for key, found in levels.items() if len(found) > 1}
     arms = arms_of(chosen, keys, within=_range(experiment))
-    effects = () if problem else _effects(chosen, factor_levels, experiment)
+    effects = () if problem else _effects(chosen, factor_levels, experiment, is_anytime)
     problem = problem or why_unfinished(trials, best, experiment) or unfinished
     budgets = budgets_of(trials, experiment)
 
@@ -107,7 +110,13 @@ def compare(
             mine = (
                 outcomes if claim.measure is None or measured is None else measured(claim.measure)
             )
-            return claim, about, tuple(map(value_of, arms_of(mine, keys)))
+            values = map(value_of, arms_of(mine, keys))
+            within = _range(about)
+            return (
+                claim,
+                about,
+                tuple(at_any_look(each, within) if is_anytime else each for each in values),
+            )
         if problem:
             return claim, about, ()
         if claim.measure is None or measured is None:
@@ -115,7 +124,8 @@ def compare(
         others = measured(claim.measure)
         here = {each.run for each in chosen}
         theirs = [each for each in others if each.run in here]
-        return claim, about, _of_claim(claim, _effects(theirs, factor_levels, about), about)
+        there = _effects(theirs, factor_levels, about, is_anytime)
+        return claim, about, _of_claim(claim, there, about)
 
     results = judge([of_claim(claim) for claim in experiment.claims], setting)
     claimed = _claimed(results, effects, experiment)
@@ -153,10 +163,16 @@ def _effects(
     outcomes: Sequence[Outcome],
     factor_levels: Mapping[str, Sequence[Level]],
     experiment: Experiment,
+    is_anytime: bool,
 ) -> tuple[Effect, ...]:
     is_share = _range(experiment) == (0.0, 1.0) and experiment.effect == "difference"
     # An interaction of errors is a difference of differences: it has a wider range.
-    effects = effects_of(outcomes, factor_levels, experiment.effect)
+    effects: tuple[Effect, ...] = effects_of(outcomes, factor_levels, experiment.effect)
+    if is_anytime:
+        share = (-1.0, 1.0) if is_share else (None, None)
+        return tuple(
+            at_any_look(each, (None, None) if each.is_interaction else share) for each in effects
+        )
     if not is_share:
         return effects
     within = effects_of(outcomes, factor_levels, experiment.effect, within=(-1.0, 1.0))

@@ -17,6 +17,7 @@ from alexnet.files import cell
 from alexnet.folders.files import write_json
 from alexnet.folders.sweep import SweepDir
 from alexnet.results import acts, wording
+from alexnet.results.anytime import SETTLES, AnytimeEffect
 from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
@@ -50,6 +51,12 @@ HOW_TO_READ = """
 DIVERGED_TIME = "It counts as not there by the end of its budget."
 DIVERGED_ERROR = """It counts with the error of guessing; where that is not known, its seed is
   left out, the effect is one on runs that finish, and *agrees* is withheld."""
+
+HOW_TO_READ_AT_ANY_LOOK = """
+- Seeds were added one at a time until the first claim was settled (`seed=auto`). So for effects no
+  t-test is made: their intervals and p come from e-values (a normal mixture over standardized
+  effects, deviation unknown), which hold however often one looks: p is 2 over the e-value of the
+  direction. Intervals of single arms and those at other thresholds remain t-intervals."""
 
 HOW_TO_READ_TIME = """
 - Epochs to {metric}: where a monotone fit of the curve (isotonic regression) reaches the
@@ -111,20 +118,26 @@ class Report:
         return f"{kind}{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
 
-def write_report(folder: str | Path) -> Report:
-    """Write <folder>/report from the files of a sweep, replacing an older report as a whole.
-
-    Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
-    """
-    sweep = load_sweep(folder)
-    comparison = compare(
+def comparison_of(sweep: Sweep) -> Comparison:
+    """What the runs say of the experiment, by the tests that its plan allows."""
+    return compare(
         sweep.outcomes(),
         experiment=sweep.experiment,
         setting=sweep.setting,
         measured=sweep.outcomes,
         intervals=sweep.intervals,
         unfinished=sweep.unfinished_search,
+        is_anytime=sweep.registered.max_seeds is not None,
     )
+
+
+def write_report(folder: str | Path) -> Report:
+    """Write <folder>/report from the files of a sweep, replacing an older report as a whole.
+
+    Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
+    """
+    sweep = load_sweep(folder)
+    comparison = comparison_of(sweep)
     target = SweepDir(sweep.path).report
     partial = target.with_name(f".report-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -133,7 +146,7 @@ def write_report(folder: str | Path) -> Report:
     try:
         figures = _draw(sweep, comparison, partial)
         _write_table(sweep, partial / "table.csv")
-        content = verdict_content(comparison, sweep.experiment, registered=sweep.registered.plain())
+        content = verdict_content(comparison, sweep.experiment, registered=sweep.registered)
         content["acts"] = [norm.plain() for norm in acts.norms_at_work(sweep)]
         write_json(partial / "verdict.json", content)
         if comparison.trials:
@@ -194,6 +207,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         *_cut(sweep),
         *_claims(comparison),
         f"Plan: {sweep.registered.text}",
+        *_e_values(comparison, experiment),
         *_mixed(sweep),
         *acts.warnings(norms),
         f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
@@ -212,7 +226,7 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
         "## Runs",
         _runs(sweep),
         "## How to read the numbers",
-        _how_to_read(comparison, experiment),
+        _how_to_read(comparison, experiment, is_anytime=sweep.registered.max_seeds is not None),
         "## Provenance",
         _provenance(sweep),
         "Files: `table.csv` (one row per run), `verdict.json` (this page for programs; errors are "
@@ -221,6 +235,22 @@ def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str
     text = "\n\n".join(part for part in parts if part) + "\n"
     # Names and causes are not ours; what stands in code is shown as it is.
     return re.sub(r"(`[^`\n]*`)|<", lambda found: found[1] or "&lt;", text)
+
+
+def _e_values(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+    """Of a sweep whose seeds were added until its first claim was settled."""
+    effects = [each for each in comparison.claimed if isinstance(each, AnytimeEffect)]
+    shown = [
+        f"{effect.of}: e-value {effect.e_value:.3g}, anytime-valid 95 % interval "
+        + wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
+        for effect in effects
+        if effect.e_value is not None
+    ]
+    if shown:
+        yield (
+            f"{'; '.join(shown)}. An e-value of {SETTLES:g} settles the direction of a claim that "
+            "stands alone."
+        )
 
 
 def _paper_number(experiment: Experiment) -> str:
@@ -527,8 +557,8 @@ def _tally(states: Iterable[str]) -> str:
     return f"{sum(counts.values())} planned: {listed}."
 
 
-def _how_to_read(comparison: Comparison, experiment: Experiment) -> str:
-    text = HOW_TO_READ
+def _how_to_read(comparison: Comparison, experiment: Experiment, *, is_anytime: bool) -> str:
+    text = HOW_TO_READ + HOW_TO_READ_AT_ANY_LOOK if is_anytime else HOW_TO_READ
     if experiment.measure.kind == "epochs_to_error":
         text += HOW_TO_READ_TIME
     if any(effect.is_interaction for effect in comparison.effects):

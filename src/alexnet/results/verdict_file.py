@@ -4,7 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from alexnet.config.experiment import Experiment
-from alexnet.config.registration import METHOD
+from alexnet.config.registration import Registered
+from alexnet.results.anytime import AnytimeEffect
 from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Arm, Effect
@@ -13,7 +14,7 @@ from alexnet.results.survival import survival_of
 
 
 def verdict_content(
-    comparison: Comparison, experiment: Experiment, *, registered: dict[str, Any] | None
+    comparison: Comparison, experiment: Experiment, *, registered: Registered
 ) -> dict[str, Any]:
     """What verdict.json holds. Errors are fractions; None where there is no number."""
     adjusted = holm([effect.p for effect in comparison.effects])
@@ -39,8 +40,8 @@ def verdict_content(
         "problem": comparison.problem,
         "claims": [_claim_content(result) for result in comparison.claims],
         "survival": found.plain() if found else None,
-        "registered": registered,
-        "method": METHOD,
+        "registered": registered.plain(),
+        "method": registered.method,
     }
 
 
@@ -119,6 +120,7 @@ def _effect_content(effect: Effect) -> dict[str, Any]:
         "n": effect.n,
         "mean": effect.mean,
         "ci95": effect.ci95 and list(effect.ci95),
+        **({"e_value": effect.e_value} if isinstance(effect, AnytimeEffect) else {}),
         "bound": effect.bound,
         "conditional_on_finishing": effect.is_conditional,
         "values": list(effect.values),

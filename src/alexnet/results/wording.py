@@ -272,6 +272,11 @@ def power_in_words(result: ClaimResult) -> str:
         )
     smallest = size_value(power.smallest_effect, result, is_margin=True)
     text = f"n = {power.n} shows an effect of {smallest} with 80 % power"
+    if result.direction.verdict in ("agrees", "disagrees"):  # the size alone is undecided
+        if power.more_for_size is None:
+            return f"{text}; how many would settle the size is not known."
+        more = count(power.more_for_size, "more seed")
+        return f"{text}; to confirm the size within its margin would take about {more}."
     if power.more_seeds is None:
         return f"{text}; for {power.assumed} more than 1000 seeds would be needed."
     if power.more_seeds == 0:

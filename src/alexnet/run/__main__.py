@@ -25,6 +25,7 @@ def main() -> Exit:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rank", type=int, default=0)
     parser.add_argument("--config", type=Path, help="instead of the one in the folder")
+    parser.add_argument("--warm-up", action="store_true", help="to learn what the run would cost")
     given = parser.parse_args()
     # Read by torch when it takes its first memory: large tensors in huge pages. To hand out small
     # ones took the kernel a third of a step of two columns on a CPU; these take a third of that.
@@ -39,7 +40,7 @@ def main() -> Exit:
         may_build = allowed()
         config = load(file, allow=may_build)
         refuse_strangers(config.plain(), may_build, str(file))
-        train(config, run, ranks)
+        train(config, run, ranks, is_warm_up=given.warm_up)
 
     return attempt(train_it, run, rank=rank, command=[*RUN, str(run.path)])
 

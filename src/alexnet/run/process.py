@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alexnet.config.schema import ConfigError
-from alexnet.folders.ending import CANNOT_BE_BUILT, Exit, Stopped
+from alexnet.folders.ending import CANNOT_BE_BUILT, DAMAGED, Exit, Stopped
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.liveness import process_state
 from alexnet.folders.run import RunDir
@@ -86,7 +86,7 @@ def _explain(error: BaseException) -> dict[str, str]:
     elif isinstance(error, Diverged):
         cause = "diverged"
     elif isinstance(error, DamagedFile):
-        cause = "damaged file"
+        cause = DAMAGED
     elif isinstance(error, MemoryError) or "out of memory" in text.lower():
         cause, hint = "out of memory", "try a smaller data.batch_size, or fewer runs at once"
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

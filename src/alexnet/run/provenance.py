@@ -54,7 +54,12 @@ def provenance(
         "versions": {"python": platform.python_version()}
         | {each: version(each) for each in PACKAGES}
         | ({"numba": version("numba")} if LRN_KERNEL == "numba" else {}),
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus, "host": platform.node()},
+        "hardware": {
+            "cpu": cpu_name(),
+            "cores": os.cpu_count(),
+            "gpus": gpus,
+            "host": platform.node(),
+        },
         "threads": threads,
         "lrn_kernels": kernels,
         "command": command,
@@ -112,7 +117,8 @@ def _commit(checkout: Path) -> tuple[str | None, bool | None]:
     return None, None
 
 
-def _cpu() -> str:
+def cpu_name() -> str:
+    """What kind of CPU this machine has."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":")[1].strip() for line in file if "model name" in line)

@@ -15,7 +15,10 @@ _DIGITS = 16
 
 def fingerprint_of_start(init_from: str) -> str:
     """Of the checkpoint that a file or a run's folder is. Raises OSError if there is none."""
-    return fingerprint_of_file(find_checkpoint(Path(init_from)))[:_DIGITS]
+    checkpoint = find_checkpoint(Path(init_from))
+    if not checkpoint.stat().st_size:
+        raise OSError(f"{checkpoint} is damaged: it is empty. Get it again")
+    return fingerprint_of_file(checkpoint)[:_DIGITS]
 
 
 def check_start(init_from: str, planned: str | None) -> str:

@@ -36,10 +36,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("alexnet.train")
 
 
-def train(config: Config, run: RunDir, ranks: Ranks) -> None:
+def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False) -> None:
     """One run: build, fit, test, result.json; from the run's last checkpoint if there is one.
 
-    If the run has several processes this is one of them; rank 0 alone writes files.
+    If the run has several processes this is one of them; rank 0 alone writes files. A warm-up is
+    made to learn what the run would cost, which its status.json has after a few seconds.
 
     Raises ConfigError before anything is trained if what was asked for cannot be had, Stopped if
     the process was told to stop.
@@ -53,6 +54,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         NormRecorder,
         RunRecorder,
         StopOnSignal,
+        WarmUp,
         check_checkpoint,
         checkpoint_bytes,
     )
@@ -127,7 +129,7 @@ def train(config: Config, run: RunDir, ranks: Ranks) -> None:
         checkpoint_minutes=config.checkpoint.minutes,
         stop_at_train_error=learning.pop("stop_at_train_error"),
     )
-    forecast = Forecast(
+    forecast = (WarmUp if is_warm_up else Forecast)(
         run,
         disk=disk,
         memory=lambda: _peak_memory_megabytes(beyond=imported) * 2**20,

@@ -251,10 +251,12 @@ def join_plan(
     *,
     intervals: Mapping[str, Sequence[float]] | None = None,
     is_reported: bool = False,
+    max_seeds: int | None = None,
 ) -> dict[str, Any]:
     """The plan of the folder: what was there and what is new, first levels first.
 
     A new plan is registered. Seeds that join one of which there is a report are noted as a look.
+    With `max_seeds` they are added until a claim is settled, as they are from then on.
     `starts` are fingerprints of what init_from holds, by path. `intervals` are the ends of what is
     searched by a sequence of trials: those of earlier commands are kept beside them.
     """
@@ -285,7 +287,10 @@ def join_plan(
     if intervals:
         space = {key: list(ends) for key, ends in intervals.items()}
         spaces += [space] if space not in spaces else []
-    registered = old.get("registered") if old else register(experiment, ranked, budget=budget)
+    most = max_seeds if max_seeds is not None else old.get("max_seeds")
+    registered = old.get("registered")
+    if not old:
+        registered = register(experiment, ranked, budget=budget, max_seeds=most)
     return {
         "experiment": dict(experiment),
         "command": command_line(),
@@ -294,6 +299,7 @@ def join_plan(
         "registered": registered,
         "looks": looks,
         **({"intervals": spaces} if spaces else {}),
+        **({} if most is None else {"max_seeds": most}),
         "runs": ranked,
     }
 

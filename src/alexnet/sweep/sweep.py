@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from alexnet.config.check import check, load, read_stored, without_hydra
 from alexnet.config.grammar import quoted
 from alexnet.config.names import flatten, is_at_or_below
-from alexnet.config.schema import Config, ConfigError
+from alexnet.config.schema import AUTO, Config, ConfigError
 from alexnet.config.suggest import did_you_mean
 from alexnet.config.trust import (
     allowed,
@@ -28,12 +28,13 @@ from alexnet.config.trust import (
     targets_of_files,
     tell_runs,
 )
-from alexnet.folders.ending import Exit
+from alexnet.folders.ending import CANNOT_BE_BUILT, DAMAGED, Exit
 from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
-from alexnet.paths import python_path
+from alexnet.paths import outputs_folder, python_path
 from alexnet.run.ranks import started_from_outside
+from alexnet.sweep.added_seeds import AddedSeeds
 from alexnet.sweep.devices import Devices, check_parallel
 from alexnet.sweep.plan import (
     ComposedArm,
@@ -47,6 +48,7 @@ from alexnet.sweep.plan import (
     spread,
     sweep_folder,
 )
+from alexnet.sweep.planner import describe
 from alexnet.sweep.preflight import (
     refuse_missing_packages,
     refuse_other_images,
@@ -74,6 +76,8 @@ ARM = "+arm"
 OF_THE_COMMAND = (
     "outputs",
     "fresh",
+    "plan",
+    "max_seeds",
     "allow",
     "imports",
     "arms",
@@ -129,7 +133,10 @@ class ExperimentSweep:
 
         Raises ConfigError if any of them cannot be.
         """
-        return self._plan(*self._split(arguments))
+        fixed, axes = self._split(arguments)
+        if added := self._added_seeds(fixed, axes):
+            axes["seed"] = added.first({})
+        return self._plan(fixed, axes)
 
     def run(self, arguments: list[str]) -> NoReturn:
         """Plan, run, report; ends the process with an Exit."""
@@ -145,6 +152,9 @@ class ExperimentSweep:
         fixed, axes = self._split(arguments)
         swept = [plain_key(key) for key in axes]
         base = self._compose(fixed)
+        added = self._added_seeds(fixed, axes)
+        if added:
+            axes["seed"] = added.first({})
         runs = self._plan(fixed, axes)
         starts = starts_of(runs)
         configs = [run.config for run in runs]
@@ -162,21 +172,46 @@ class ExperimentSweep:
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, choice, swept, runs, starts)
         before = sweep.read_plan()
+        if added and axes["seed"] != (seeds := added.first(before)):
+            axes["seed"] = seeds
+            runs = self._plan(fixed, axes)
         runs = named_as_before(before, runs)
         experiment = self._experiment(base, axes, before.get("experiment", {}))
         self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_settled])
         refuse_other_images(sweep, runs)
+        if base.plan:
+            if not outside or outside.rank == 0:
+                parallel = self.config.hydra.launcher.get("parallel", "auto")
+                for line in describe(
+                    sweep, runs, experiment, outputs=outputs_folder(base.outputs),
+                    parallel=parallel, added=added,
+                ):  # fmt: skip
+                    log.info("%s", line)
+            sys.exit(Exit.FINISHED)
         if outside and outside.rank > 0:  # rank 0 keeps the books
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
-            plan = join_plan(
-                sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts,
-                intervals=axes.intervals, is_reported=(sweep.report / "verdict.json").is_file(),
-            )  # fmt: skip
-            sweep.write_plan(plan)
-            left = [run for run in runs if not sweep.run(run.name).is_settled]
-            announce(sweep, runs, left)
-            code = self._launch(sweep, left)
+            is_seen = (sweep.report / "verdict.json").is_file()
+            left: list[PlannedRun] = []
+            while True:
+                plan = join_plan(
+                    sweep.read_plan(), experiment, swept, runs, self._levels(axes), starts,
+                    intervals=axes.intervals, is_reported=is_seen,
+                    max_seeds=added.max_seeds if added else None,
+                )  # fmt: skip
+                sweep.write_plan(plan)
+                to_go = [run for run in runs if not sweep.run(run.name).is_settled]
+                if not left:
+                    announce(sweep, runs, to_go)
+                left += to_go
+                code = self._launch(sweep, to_go)
+                have_ended = all(sweep.run(run.name).is_settled for run in runs)
+                if not added or code or not have_ended:
+                    break
+                if not added.needs_more(sweep, n := len(axes["seed"])):
+                    break
+                axes["seed"].append(str(n))
+                runs, is_seen = named_as_before(plan, self._plan(fixed, axes)), True
             if code is Exit.WRONG:
                 if not any(sweep.run(run.name).is_finished for run in runs):
                     raise ConfigError(why_wrong(sweep, left))
@@ -203,21 +238,54 @@ class ExperimentSweep:
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
+            before = {file: file.read_bytes() for file in (run.config, run.status) if file.exists()}
             change_run(run, overrides, self.config)
             log.info("%s goes on, in %s", run.name, run.path)
             try:
                 [code] = run_jobs([Job.of(run)], Devices.of_this_machine("auto")).values()
             except Interrupted as error:
                 code = error.exit
-            if code is Exit.WRONG:
-                raise ConfigError(status_of(run)["error"])
             status = status_of(run)
+            if run.is_finished and status.get("cause") in (CANNOT_BE_BUILT, DAMAGED):
+                for file, content in before.items():  # nothing was trained: it is still finished
+                    file.write_bytes(content)
+                if status["cause"] == DAMAGED:
+                    raise DamagedFile(status["error"].removeprefix("DamagedFile: "))
+            if code is Exit.WRONG:
+                raise ConfigError(status["error"])
             why = status.get("error", status.get("cause", ""))
             log.info("%s %s %s", run.name, status["state"], why)
             log.info("all of it: %s", run.path)
             if len(sweep.read_plan()["runs"]) > 1:
                 _report(sweep)
         sys.exit(code)
+
+    def _added_seeds(self, fixed: list[str], axes: Axes) -> AddedSeeds | None:
+        """If seeds are to be added, how many. Raises ConfigError if they cannot be."""
+        seeds = axes["seed"]
+        if AUTO not in seeds:
+            return None
+        if len(seeds) > 1:
+            raise ConfigError(
+                f"seed={','.join(seeds)} is not possible: seed=auto takes 0, 1, 2 and so on, as "
+                "many as it needs. Give seed=auto alone, or list the seeds"
+            )
+        base = self._compose(fixed)
+        claims = base.experiment.claims
+        if axes.count() < 2 and not (claims and claims[0].direction == "value"):
+            raise ConfigError(
+                "seed=auto has nothing to compare, so that nothing could be settled: choose an "
+                "experiment with +experiment=NAME, sweep a key as in model.nonlinearity=relu,tanh, "
+                "or list the seeds, as in seed=0,1,2"
+            )
+        if started_from_outside() or not self.is_local:
+            launcher = self.config.hydra.runtime.choices["hydra/launcher"]
+            who = "torchrun or srun" if started_from_outside() else f"hydra/launcher={launcher}"
+            raise ConfigError(
+                f"seed=auto looks at results before it starts further runs, and {who} is not "
+                "supported for that: leave it out, or list the seeds, as in seed=0,1,2"
+            )
+        return AddedSeeds(min(base.max_seeds, self.max_seeds or base.max_seeds))
 
     def _folders(self) -> list[Path]:
         """Where configuration files come from: ours, --config-dir, hydra.searchpath."""
@@ -487,7 +555,10 @@ class ExperimentSweep:
 def _seed(level: str) -> int:
     """Raises ConfigError for what YAML would make another number of: 010 is 8 there."""
     if not re.fullmatch(r"0|[1-9]\d{0,17}", level):
-        raise ConfigError(f"seed={level} is not possible: give a whole number from 0, such as 7")
+        raise ConfigError(
+            f"seed={level} is not possible: give a whole number from 0, such as 7, of at most 18 "
+            "digits"
+        )
     return int(level)
 
 

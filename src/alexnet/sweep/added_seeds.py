@@ -1,0 +1,68 @@
+"""seed=auto: seeds are added one after the other until the first claim is settled.
+
+What is looked at between them is an e-value, which a look does not use up (results/anytime.py).
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from alexnet.folders.sweep import SweepDir
+
+log = logging.getLogger("alexnet.sweep")
+
+FIRST = 3
+"""Seeds before the first look: fewer can settle nothing."""
+
+
+@dataclass(frozen=True)
+class AddedSeeds:
+    """The seeds 0, 1, 2 and so on, at most `max_seeds` of them."""
+
+    max_seeds: int
+
+    def first(self, plan: Mapping[str, Any]) -> list[str]:
+        """Those that a sweep starts with, or goes on with if its plan has more."""
+        planned = {run["seed"] for run in plan.get("runs", {}).values()}
+        there = next(n for n in count() if n not in planned)
+        return [str(seed) for seed in range(max(there, min(FIRST, self.max_seeds)))]
+
+    def needs_more(self, sweep: SweepDir, n: int) -> bool:
+        """Look at the first n seeds, all of which have ended; say what was seen."""
+        seen, is_over = _look(sweep)
+        if not is_over and n >= self.max_seeds:
+            seen, is_over = f"{seen}, and these are all: max_seeds={self.max_seeds}", True
+        log.info("looked at n = %d: %s%s", n, seen, "" if is_over else f"; seed {n} is added")
+        return not is_over
+
+
+def _look(sweep: SweepDir) -> tuple[str, bool]:
+    """What is known so far, and whether further seeds are of no use."""
+    from alexnet.results.anytime import AnytimeEffect  # pandas takes a second
+    from alexnet.results.report import comparison_of
+    from alexnet.results.runs import load_sweep
+    from alexnet.results.statistics import LEVEL, holm
+
+    comparison = comparison_of(load_sweep(sweep.path))
+    if comparison.problem:
+        return comparison.problem, True
+    if comparison.claims:
+        first = comparison.claims[0]
+        verdict: str = first.direction.verdict
+        why, effects = first.direction.why, first.effects
+    else:
+        effects = comparison.claimed
+        adjusted = holm([effect.p for effect in effects])
+        is_clear = bool(effects) and all(p is not None and p <= LEVEL for p in adjusted)
+        verdict = "all effects are clear" if is_clear else "undecided"
+        why = "an effect cannot be tested" if None in adjusted else ""
+    known = [each for each in effects if isinstance(each, AnytimeEffect)]
+    values = [
+        f"{each.of}: e-value {each.e_value:.3g}" for each in known if each.e_value is not None
+    ]
+    seen = " (".join([verdict, f"{'; '.join(values)})"]) if values else verdict
+    if verdict != "undecided":
+        return seen, True
+    return (f"{seen}: {why}, which more seeds do not change", True) if why else (seen, False)
