@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -19,6 +18,7 @@ from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
+from alexnet.results.parts import Part, Picture, Table, markdown
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.statistics import holm
 from alexnet.results.verdict_file import verdict_content
@@ -120,7 +120,8 @@ def write_report(folder: str | Path) -> Report:
         _write_table(sweep, partial / "table.csv")
         content = verdict_content(comparison, sweep.experiment, registered=sweep.registered.plain())
         write_json(partial / "verdict.json", content)
-        (partial / "README.md").write_text(_readme(sweep, comparison, figures))
+        parts = list(_parts(sweep, comparison, figures))
+        (partial / "README.md").write_text(markdown(parts))
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -162,42 +163,42 @@ def _swap(new: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-# README.md
+# What the report says, in its order
 
 
-def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
+def _parts(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> Iterator[Part]:
     experiment = sweep.experiment
     section = f" (section {experiment.section})" if experiment.section else ""
-    parts = [
-        f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}",
-        f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**.",
-        comparison.problem and f"No verdict: {comparison.problem}.",
-        *_cut(sweep),
-        *_claims(comparison),
-        f"Plan: {sweep.registered.text}",
-        *_mixed(sweep),
-        f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
-        "## Arms",
-        _arms_table(comparison, experiment),
-        *_best(comparison, experiment),
-        *_effects(comparison, experiment),
-        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
-        *_sensitivity(sweep, comparison),
-        "## What was the same, and what was not",
-        _settings(sweep, comparison),
-        *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
-        "## Runs",
-        _runs(sweep),
-        "## How to read the numbers",
-        _how_to_read(comparison, experiment),
-        "## Provenance",
-        _provenance(sweep),
+    yield f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}"
+    yield f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**."
+    if comparison.problem:
+        yield f"No verdict: {comparison.problem}."
+    yield from _cut(sweep)
+    yield from _claims(comparison)
+    yield f"Plan: {sweep.registered.text}"
+    yield from _mixed(sweep)
+    yield Picture(figures[0], wording.name_of_measure(experiment.measure))
+    yield "## Arms"
+    yield _arms_table(comparison, experiment)
+    yield from _best(comparison, experiment)
+    yield from _effects(comparison, experiment)
+    yield from (Picture(name, name.replace("_", " ")) for name in figures[1:])
+    yield from _sensitivity(sweep, comparison)
+    yield "## What was the same, and what was not"
+    yield from _settings(sweep, comparison)
+    if experiment.notes:
+        yield "## Notes"
+        yield experiment.notes.strip()
+    yield "## Runs"
+    yield from _runs(sweep)
+    yield "## How to read the numbers"
+    yield _how_to_read(comparison, experiment)
+    yield "## Provenance"
+    yield _provenance(sweep)
+    yield (
         "Files: `table.csv` (one row per run), `verdict.json` (this page for programs; errors are "
-        "fractions between 0 and 1).",
-    ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
-    # Names and causes are not ours; what stands in code is shown as it is.
-    return re.sub(r"(`[^`\n]*`)|<", lambda found: found[1] or "&lt;", text)
+        "fractions between 0 and 1)."
+    )
 
 
 def _paper_number(experiment: Experiment) -> str:
@@ -205,7 +206,7 @@ def _paper_number(experiment: Experiment) -> str:
     return wording.paper_value(value, experiment) if value is not None else "no number"
 
 
-def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
+def _arms_table(comparison: Comparison, experiment: Experiment) -> Table:
     measure = experiment.measure
     keys = list(comparison.arms[0].levels) if comparison.arms else []
     lost: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
@@ -229,7 +230,7 @@ def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
         )
     name = wording.name_of_measure(measure)
     head = [*keys, "n", name, "95 % interval", "by seed", "censored", *lost]
-    return _table(head, rows)
+    return Table(head, rows)
 
 
 def _best(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
@@ -243,7 +244,7 @@ def _best(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
         yield f"Best `{experiment.search}` for {arm}: {level_label(best.level)}.{edge}"
 
 
-def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
     if not comparison.effects:
         return
     yield "## Effects"
@@ -272,13 +273,13 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
         )
     unit = wording.effect_unit(experiment)
     head = ["effect", f"{experiment.effect} ({unit})", "95 % interval", "p", "adjusted"]
-    yield _table([*head, "paper", "n", "seeds left out"], rows)
+    yield Table([*head, "paper", "n", "seeds left out"], rows)
     if comparison.contains_paper_value is not None:
         does = "contains" if comparison.contains_paper_value else "does not contain"
         yield f"The interval {does} the paper's value."
 
 
-def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
+def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
     """The same effects at other thresholds: a verdict should not hang on one of them."""
     experiment = sweep.experiment
     measure = experiment.measure
@@ -296,7 +297,7 @@ def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
         found = {effect.of: effect for effect in there.claimed}
         cells = (_with_interval(found[of], experiment) for of in effects)
         rows.append([f"{100 * threshold:g} %", *cells])
-    yield _table(["threshold", *effects], rows)
+    yield Table(["threshold", *effects], rows)
     yield (
         f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs got there. "
         "Runs that end at their threshold say nothing of those below it. These rows are no tests."
@@ -310,11 +311,12 @@ def _with_interval(effect: Effect, experiment: Experiment) -> str:
     return f"{wording.effect_value(effect.mean, experiment)} ({ends})"
 
 
-def _settings(sweep: Sweep, comparison: Comparison) -> str:
+def _settings(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
     """Keys that differ between runs beyond what is swept, then everything that was the same."""
     configs = {run: dict(_flat(config)) for run, config in sweep.configs.items() if config}
     if not configs:
-        return "No run has left its configuration."
+        yield "No run has left its configuration."
+        return
     sections = ("model", "data", "learning", "trainer")
     swept = {key for arm in sweep.arms.values() for key in arm}
     distinct = {
@@ -327,20 +329,22 @@ def _settings(sweep: Sweep, comparison: Comparison) -> str:
         for key, values in distinct.items()
         if len(values) > 1
     ]
-    text = "Beyond what was varied, the runs differ in"
     if differ:
-        text += ":\n\n" + _table(["key", *(arm.label for arm in comparison.arms)], differ)
+        yield "Beyond what was varied, the runs differ in:"
+        yield Table(["key", *(arm.label for arm in comparison.arms)], differ)
     else:
-        text += " nothing."
-    text += "\n\nThe same in all runs:\n"
+        yield "Beyond what was varied, the runs differ in nothing."
+    yield "The same in all runs:"
+    same = []
     for section in sections:
-        same = [
+        equal = [
             f"`{key.partition('.')[2]}={''.join(values)}`"
             for key, values in distinct.items()
             if key.partition(".")[0] == section and len(values) == 1
         ]
-        text += f"\n- {section}: {', '.join(same)}" if same else ""
-    return text
+        if equal:
+            same.append(f"- {section}: {', '.join(equal)}")
+    yield "\n".join(same)
 
 
 def _values_in_arm(
@@ -350,7 +354,7 @@ def _values_in_arm(
     return " / ".join(dict.fromkeys(mine))
 
 
-def _runs(sweep: Sweep) -> str:
+def _runs(sweep: Sweep) -> Iterator[Part]:
     """Every planned run with its folder; what did not finish says why."""
     rows = []
     measure = sweep.experiment.measure
@@ -377,7 +381,8 @@ def _runs(sweep: Sweep) -> str:
         )
     costs = ["seconds", "images/s", "memory (MB)"]
     head = ["run", "state", wording.name_of_measure(measure), "epochs", *costs, "cause"]
-    return f"{_tally(row[1] for row in rows)}\n\n{_table(head, rows)}"
+    yield _tally(row[1] for row in rows)
+    yield Table(head, rows)
 
 
 def _tally(states: Iterable[str]) -> str:
@@ -484,7 +489,7 @@ def _cut(sweep: Sweep) -> Iterator[str]:
         )
 
 
-def _claims(comparison: Comparison) -> Iterator[str]:
+def _claims(comparison: Comparison) -> Iterator[Part]:
     """Each claim with whose it is, both verdicts, and what a decision would take."""
     if not comparison.claims:
         return
@@ -508,7 +513,7 @@ def _claims(comparison: Comparison) -> Iterator[str]:
             ]
         )
     head = ["claim", "measure", "direction", "p", "adjusted", "claimed size", "size", "adjusted"]
-    yield _table(head, rows)
+    yield Table(head, rows)
     for number, result in enumerate(comparison.claims, start=1):
         if result.elsewhere:
             yield (
@@ -535,12 +540,3 @@ def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _number(number: Any, form: str) -> str:
     is_number = isinstance(number, int | float) and number == number
     return format(number, form) if is_number else "-"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return (
-            "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
-        )
-
-    return "\n".join([line(head), line("---" for _ in head), *map(line, rows)])

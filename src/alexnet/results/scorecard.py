@@ -5,7 +5,8 @@ from pathlib import Path
 from alexnet.files import replacing
 from alexnet.results import wording
 from alexnet.results.compare import Comparison
-from alexnet.results.report import Report, _paper_number, _short_verdict, _table
+from alexnet.results.parts import Table
+from alexnet.results.report import Report, _paper_number, _short_verdict
 from alexnet.results.statistics import LEVEL, holm
 
 
@@ -35,7 +36,7 @@ def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
             _score(report, Path(folder), p) for report, p in zip(members, over_all, strict=True)
         ]
         if rows:
-            parts.append(f"# {title}\n\n{_table([*head, 'adjusted p', 'n'], rows)}")
+            parts.append(f"# {title}\n\n{Table([*head, 'adjusted p', 'n'], rows)}")
     if scored:
         parts.append(
             f"Holm's adjustment is made over the {wording.count(len(scored), 'claim')} of the "
