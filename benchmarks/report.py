@@ -1,4 +1,4 @@
-"""Seconds of the processor and bytes of the report of a sweep, from the files of runs that were made by hand.
+"""Seconds of the processor and bytes of a sweep's report, from hand-made files of runs.
 
     python benchmarks/report.py [repeats]
 
@@ -33,10 +33,10 @@ EXPERIMENT = {
 def write_sweep(folder: Path, arms: int, seeds: int) -> Path:
     """A sweep of arms x seeds runs whose errors fall, each at a rate of its own."""
     runs = {
-        f"nonlinearity-level{arm}_seed-{seed}": {"arm": {"model.nonlinearity": f"level{arm}"}, "seed": seed}
+        f"level{arm}_seed-{seed}": {"arm": {"model.nonlinearity": f"level{arm}"}, "seed": seed}
         for arm in range(arms)
         for seed in range(seeds)
-    }  # fmt: skip
+    }
     plan = {
         "experiment": EXPERIMENT,
         "command": "python src/train.py +experiment=benchmark",

@@ -30,6 +30,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "svg.fonttype": "none",  # text stays text: smaller, and found by a search
     "svg.hashsalt": "alexnet",  # the same figure again is the same file
 }
 

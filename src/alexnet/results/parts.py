@@ -39,7 +39,18 @@ class Picture:
         return f"![{self.text}]({self.name}.svg)"
 
 
-Part = str | Table | Picture
+@dataclass(frozen=True)
+class Warning:
+    """A paragraph that nobody should miss."""
+
+    text: str
+
+    def __str__(self) -> str:
+        """As Markdown."""
+        return self.text
+
+
+Part = str | Table | Picture | Warning
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The report of a sweep: README.md with the answer first, figures, table.csv and verdict.json."""
+"""The report of a sweep: index.html and README.md with the answer first, figures and tables."""
 
 import json
 import os
@@ -18,7 +18,8 @@ from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
-from alexnet.results.parts import Part, Picture, Table, markdown
+from alexnet.results.latex import latex
+from alexnet.results.parts import Part, Picture, Table, Warning, markdown
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.statistics import holm
 from alexnet.results.verdict_file import verdict_content
@@ -86,6 +87,11 @@ class Report:
         return sorted(self.folder.iterdir())
 
     @property
+    def page(self) -> Path:
+        """What to open: one file that needs nothing beside it."""
+        return self.folder / "index.html"
+
+    @property
     def answer(self) -> str:
         """The outcome in one sentence, with numbers and n."""
         return wording.answer(self.comparison, self.sweep.experiment)
@@ -98,9 +104,10 @@ class Report:
         return f"{kind}{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
 
-def write_report(folder: str | Path) -> Report:
+def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
     """Write <folder>/report from the files of a sweep, replacing an older report as a whole.
 
+    With `refresh`, index.html loads itself again after so many seconds while runs are unfinished.
     Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
     """
     sweep = load_sweep(folder)
@@ -122,10 +129,45 @@ def write_report(folder: str | Path) -> Report:
         write_json(partial / "verdict.json", content)
         parts = list(_parts(sweep, comparison, figures))
         (partial / "README.md").write_text(markdown(parts))
+        (partial / "table.tex").write_text(_latex(sweep, comparison))
+        _write_page(sweep, comparison, parts, partial, refresh)
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return Report(folder=target, sweep=sweep, comparison=comparison)
+
+
+def _write_page(
+    sweep: Sweep,
+    comparison: Comparison,
+    parts: Sequence[Part],
+    folder: Path,
+    refresh: int | None,
+) -> None:
+    from alexnet.results.page import report_page
+
+    page = report_page(
+        sweep,
+        comparison,
+        parts,
+        verdict=_verdict(comparison),
+        folder=folder,
+        refresh=refresh if _ended(sweep) < len(sweep.runs) else None,
+    )
+    (folder / "index.html").write_text(page)
+
+
+def _latex(sweep: Sweep, comparison: Comparison) -> str:
+    experiment = sweep.experiment
+    where = f"{experiment.name} on {sweep.data}"
+    tables = {"arms": _arms_table(comparison, experiment)}
+    if comparison.effects:
+        tables["effects"] = _effects_table(comparison, experiment)
+    text = "\n".join(
+        latex(table, label=f"{experiment.name}-{name}", caption=f"{where}: {name}.")
+        for name, table in tables.items()
+    )
+    return f"% Needs \\usepackage{{booktabs}}.\n{text}"
 
 
 def _clear_partial(folder: Path) -> None:
@@ -171,9 +213,11 @@ def _parts(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> Iter
     section = f" (section {experiment.section})" if experiment.section else ""
     yield f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}"
     yield f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**."
+    yield from _so_far(sweep)
     if comparison.problem:
-        yield f"No verdict: {comparison.problem}."
+        yield Warning(f"No verdict: {comparison.problem}.")
     yield from _cut(sweep)
+    yield from _without_effect(comparison)
     yield from _claims(comparison)
     yield f"Plan: {sweep.registered.text}"
     yield from _mixed(sweep)
@@ -196,8 +240,9 @@ def _parts(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> Iter
     yield "## Provenance"
     yield _provenance(sweep)
     yield (
-        "Files: `table.csv` (one row per run), `verdict.json` (this page for programs; errors are "
-        "fractions between 0 and 1)."
+        "Files: `index.html` (interactive), `README.md`, `table.csv` (one row per run), "
+        "`table.tex` (for a paper), `verdict.json` (this page for programs; errors are fractions "
+        "between 0 and 1), and each figure as SVG and PNG."
     )
 
 
@@ -248,6 +293,13 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
     if not comparison.effects:
         return
     yield "## Effects"
+    yield _effects_table(comparison, experiment)
+    if comparison.contains_paper_value is not None:
+        does = "contains" if comparison.contains_paper_value else "does not contain"
+        yield f"The interval {does} the paper's value."
+
+
+def _effects_table(comparison: Comparison, experiment: Experiment) -> Table:
     paper = _paper_number(experiment)
     adjusted = holm([effect.p for effect in comparison.effects])
     rows = []
@@ -273,10 +325,7 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
         )
     unit = wording.effect_unit(experiment)
     head = ["effect", f"{experiment.effect} ({unit})", "95 % interval", "p", "adjusted"]
-    yield Table([*head, "paper", "n", "seeds left out"], rows)
-    if comparison.contains_paper_value is not None:
-        does = "contains" if comparison.contains_paper_value else "does not contain"
-        yield f"The interval {does} the paper's value."
+    return Table([*head, "paper", "n", "seeds left out"], rows)
 
 
 def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
@@ -422,11 +471,11 @@ def _provenance(sweep: Sweep) -> str:
     return "\n".join(lines)
 
 
-def _mixed(sweep: Sweep) -> Iterator[str]:
+def _mixed(sweep: Sweep) -> Iterator[Part]:
     """A warning if runs were made by different code, which may be why their numbers differ."""
     for what, name in (("code", "commit"), ("libraries", "versions")):
         if len(counts := _origins(sweep)[name]) > 1:
-            yield f"**Not all runs were made by the same {what}**: {_by_count(counts)}."
+            yield Warning(f"**Not all runs were made by the same {what}**: {_by_count(counts)}.")
 
 
 def _origins(sweep: Sweep) -> dict[str, dict[str, int]]:
@@ -481,12 +530,36 @@ def _verdict(comparison: Comparison) -> str:
     return wording.verdict_of(comparison.claims[0])
 
 
-def _cut(sweep: Sweep) -> Iterator[str]:
+def _ended(sweep: Sweep) -> int:
+    """How many runs have come to an end, good or bad."""
+    return sum(state in ("finished", "failed") for state in sweep.runs["state"])
+
+
+def _so_far(sweep: Sweep) -> Iterator[Part]:
+    """How far an unfinished sweep has got."""
+    ended, planned = _ended(sweep), len(sweep.runs)
+    if ended < planned:
+        yield Warning(f"**{ended} of {planned} runs so far**: the numbers below are preliminary.")
+
+
+def _cut(sweep: Sweep) -> Iterator[Part]:
     if sweep.setting.cut:
-        yield (
+        yield Warning(
             f"**These runs were cut short** ({', '.join(sweep.setting.cut)}): what they show is no "
             "evidence for or against a claim."
         )
+
+
+def _without_effect(comparison: Comparison) -> Iterator[Part]:
+    """A factor that changes no digit of any seed may not have reached the network."""
+    for effect in comparison.effects:
+        nothing = 1.0 if effect.kind == "ratio" else 0.0
+        is_same = bool(effect.values) and all(value == nothing for value in effect.values)
+        if is_same and effect.bound is None and not effect.is_interaction:
+            yield Warning(
+                f"**{effect.of} changed nothing**: both levels measured exactly the same in "
+                f"{wording.count(effect.n, 'seed')}. Does the factor reach the network?"
+            )
 
 
 def _claims(comparison: Comparison) -> Iterator[Part]:
