@@ -12,6 +12,7 @@ _PRINTED = {
     "non_overlapping": "non-overlapping",
     "batch": "batch norm",
 }
+_DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
 LONGEST = 40
 """Characters of a name; the rest is cut off, and stands in the tables."""
 
@@ -41,5 +42,15 @@ def printed_effect(effect: Effect) -> str:
     return f"{printed_level(key, other)} vs {printed_level(key, baseline)}"
 
 
+def printed_title(experiment: str, section: str | None, data: str) -> str:
+    """For example "ReLU vs tanh (section 3.1), CIFAR-10"."""
+    words = _shortened(" ".join(_PRINTED.get(word, word) for word in experiment.split("_")))
+    where = ""
+    if section:
+        where = f" (section{'s' if ',' in section else ''} {section})"
+    return f"{words[:1].upper()}{words[1:]}{where}, {_DATA.get(data, data)}"
+
+
 def _shortened(name: str) -> str:
+    name = name.replace("$", "")  # matplotlib would take what stands between two for a formula
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -218,10 +218,10 @@ def _parts(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> Iter
         yield Warning(f"No verdict: {comparison.problem}.")
     yield from _cut(sweep)
     yield from _without_effect(comparison)
-    yield from _claims(comparison)
-    yield f"Plan: {sweep.registered.text}"
     yield from _mixed(sweep)
     yield Picture(figures[0], wording.name_of_measure(experiment.measure))
+    yield from _claims(comparison)
+    yield f"Plan: {sweep.registered.text}"
     yield "## Arms"
     yield _arms_table(comparison, experiment)
     yield from _best(comparison, experiment)

@@ -15,9 +15,10 @@ from alexnet.results.figures.labels import (
     open_dots,
     seed_dots,
 )
+from alexnet.results.names import printed_arm
 
 
-def search(comparison: Comparison, experiment: Experiment) -> Figure:
+def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
     """The measure against the searched key, the best level of each arm ringed."""
     search, measure = experiment.search, experiment.measure
     assert search is not None
@@ -52,12 +53,14 @@ def search(comparison: Comparison, experiment: Experiment) -> Figure:
         if line:
             xs, heights = zip(*line, strict=True)
             axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
-            direct_label(axes, line[-1], arm.label, colour)
+            direct_label(axes, line[-1], printed_arm(arm), colour)
     if is_log:
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(places, list(map(level_label, levels)))
-    axes.set_ylim(bottom=0)
+    axes.set_title(title)
+    if 0 <= axes.dataLim.y0 < 0.45 * axes.dataLim.y1:
+        axes.set_ylim(bottom=0)
     in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
     axes.set_xlabel(search)
     axes.set_ylabel(wording.name_of_measure(measure))

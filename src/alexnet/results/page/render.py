@@ -133,7 +133,7 @@ def _table(table: Table) -> "Markup":
             Markup("<{}{}>{}</{}>").format(
                 Markup(tag),
                 Markup(' class="number"' if is_number[index] else ""),
-                _cell(text),
+                _cell(text) if tag == "td" else _inline(text),
                 Markup(tag),
             )
             for index, text in enumerate(row)
@@ -190,8 +190,9 @@ def _small(svg: str) -> str:
     """A figure of matplotlib without what a browser does not need, in tenths of a point."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    width = float(re.search(r'width="([\d.]+)', svg)[1])  # type: ignore[index]
+    size = f' style="max-width: {1.35 * width:.0f}px" '
+    svg = re.sub(r' width="[^"]*" height="[^"]*"| height="[^"]*" width="[^"]*"', size, svg, count=1)
     svg = re.sub(
         r' id="(?:[a-z]+\d?d?|matplotlib\.axis|PolyCollection|FillBetween\w+)_\d+"', "", svg
     )
