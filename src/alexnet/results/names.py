@@ -13,7 +13,7 @@ _PRINTED = {
     "batch": "batch norm",
 }
 _DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
-LONGEST = 40
+LONGEST = 32
 """Characters of a name; the rest is cut off, and stands in the tables."""
 
 

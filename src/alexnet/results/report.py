@@ -261,7 +261,7 @@ def _arms_table(comparison: Comparison, experiment: Experiment) -> Table:
     for arm in comparison.arms:
         mean = wording.value(arm.mean, measure)
         if arm.limit is not None:
-            mean = f"more than {arm.limit:.4g} in {arm.censored} of {arm.n}"
+            mean = f"more than {arm.limit:.4g} in {len(arm.limits)} of {arm.n}"
         rows.append(
             [
                 *map(level_label, arm.levels.values()),

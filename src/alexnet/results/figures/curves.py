@@ -25,6 +25,9 @@ from alexnet.results.figures.labels import (
 from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
+_SEED_POINTS = 5000  # of the thin lines of all runs; more would only make a larger file
+_MEAN_POINTS = 150
+
 
 def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
     """Error against epochs: thin lines are seeds, thick their mean, the band their range."""
@@ -44,7 +47,7 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
             if not (curve := sweep.curve(each.run, metric)).empty
         ]
         style = {"color": colour_of(index), "linestyle": dashes_of(index)}
-        end = _draw_arm(axes, curves, metric, style)
+        end = _draw_arm(axes, curves, metric, style, len(sweep.runs))
         ends_here = arm.mean is not None and _end_at_threshold(curves, metric, measure.threshold)
         if curves and not ends_here:
             ends.append((end, printed_arm(arm), style["color"]))
@@ -69,12 +72,25 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
     return figure
 
 
+def _thinned(rows: Any, most: int) -> Any:
+    """Not more rows than a figure can show, the first and the last among them."""
+    if len(rows) <= most:
+        return rows
+    kept = np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))
+    return rows.iloc[kept] if isinstance(rows, pd.DataFrame) else rows[kept]
+
+
 def _draw_arm(
-    axes: Axes, curves: list[tuple[bool, pd.DataFrame]], metric: str, style: dict[str, Any]
+    axes: Axes,
+    curves: list[tuple[bool, pd.DataFrame]],
+    metric: str,
+    style: dict[str, Any],
+    runs: int,
 ) -> tuple[float, float]:
     """Draw an arm from (whether finished, curve) of its runs, and say where its line ends."""
     complete = [curve for is_finished, curve in curves if is_finished]
-    for is_finished, curve in curves:
+    for is_finished, whole in curves:
+        curve = _thinned(whole, max(40, _SEED_POINTS // max(1, runs)))
         is_alone = is_finished and len(complete) == 1
         axes.plot(
             curve["epoch"],
@@ -94,6 +110,7 @@ def _draw_arm(
     if len(complete) == 1:
         return last_point(complete[0], metric)
     epochs = np.unique(np.concatenate([curve["epoch"].to_numpy() for curve in complete]))
+    epochs = _thinned(epochs, _MEAN_POINTS)
     table = np.array(
         [
             np.interp(epochs, curve["epoch"], curve[metric], left=np.nan, right=np.nan)
@@ -152,7 +169,7 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
         name = printed_arm(arm)
         number = f"{wording.value(arm.mean, measure)} epochs"
         if arm.limit is not None:
-            count = f"{arm.censored} of {arm.n} " if arm.n > 1 else ""
+            count = f"{len(arm.limits)} of {arm.n} " if arm.n > 1 else ""
             text = f"{name}: {count}not in {wording.count(arm.limit, 'epoch')}"
             below.append((axes.get_xlim()[1], text, colour))
         elif arm.mean is not None and ends_here:

@@ -1,3 +1,4 @@
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
         if arm.mean is not None:
             _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
     _name_rows(
-        axes, ["\n".join(filter(None, [printed_arm(a), lost_in(a)])) for a in comparison.arms]
+        axes, ["; ".join(filter(None, [printed_arm(a), lost_in(a)])) for a in comparison.arms]
     )
     in_percent(axes.xaxis, measure.kind == "final" and measure.described.is_fraction)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
@@ -140,7 +141,7 @@ def _limits(
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Rows from top to bottom, with their names on the left and no ticks."""
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [textwrap.fill(name, 34) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.tick_params(axis="y", length=0, pad=9)
     axes.grid(axis="x", color="0.9")

@@ -13,7 +13,7 @@ from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
 _STEPS = 65534  # a value is stored as one of so many, 65535 is none
-_POINTS = 50_000
+_POINTS = 36_000
 """In one page; a point takes 2.7 bytes."""
 
 

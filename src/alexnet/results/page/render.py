@@ -19,7 +19,14 @@ STATES = ("finished", "running", "stopped", "censored", "diverged", "failed", "u
           "unreadable", "missing", "dead")  # fmt: skip
 """Words that are marked where they are all that a cell says."""
 
-_VERDICTS = {"agrees": "yes", "disagrees": "no", "not run": "none", "undecided": "open"}
+_VERDICTS = {
+    "agrees": "yes",
+    "disagrees": "no",
+    "undecided": "open",
+    "too few": "open",
+    "not run": "none",
+    "not judged": "none",
+}
 
 
 def report_page(
@@ -197,4 +204,5 @@ def _small(svg: str) -> str:
         r' id="(?:[a-z]+\d?d?|matplotlib\.axis|PolyCollection|FillBetween\w+)_\d+"', "", svg
     )
     svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", svg)
-    return re.sub(r"\s*\n\s*", "\n", svg)
+    svg = re.sub(r"\s*\n\s*", "\n", svg)
+    return re.sub(r"(?<=\d)\nL ", " ", svg)  # a path goes on with lines
