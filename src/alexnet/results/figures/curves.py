@@ -25,7 +25,7 @@ from alexnet.results.figures.labels import (
 from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
-_SEED_POINTS = 5000  # of the thin lines of all runs; more would only make a larger file
+_SEED_POINTS = 3600  # of the thin lines of all runs; more would only make a larger file
 _MEAN_POINTS = 150
 
 

@@ -141,7 +141,9 @@ def _limits(
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Rows from top to bottom, with their names on the left and no ticks."""
-    axes.set_yticks(range(len(names)), [textwrap.fill(name, 34) for name in names])
+    axes.set_yticks(
+        range(len(names)), [textwrap.fill(name, 34, break_on_hyphens=False) for name in names]
+    )
     axes.set_ylim(len(names) - 0.5, -0.6)
     axes.tick_params(axis="y", length=0, pad=9)
     axes.grid(axis="x", color="0.9")

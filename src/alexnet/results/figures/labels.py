@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter
 
-from alexnet.plotting import COLOURS, HALO
+from alexnet.plotting import COLOURS
 from alexnet.results.effects import Arm, Fate
 from alexnet.results.names import printed_arm
 
@@ -41,7 +41,7 @@ def stack_notes(
 def note_at(
     axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], colour: str
 ) -> None:
-    """Text beside a point, with a halo that keeps it readable over lines."""
+    """Text beside a point, on a ground that keeps it readable over lines."""
     axes.annotate(
         text,
         at,
@@ -51,7 +51,7 @@ def note_at(
         va="top" if offset[1] < 0 else "bottom",
         color=colour,
         fontsize=9,
-        path_effects=HALO,
+        bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
         zorder=6,
     )
 
@@ -100,7 +100,6 @@ def direct_label(axes: Axes, at: tuple[float, float], text: str, colour: str) ->
         color=colour,
         fontweight="bold",
         annotation_clip=False,
-        path_effects=HALO,
         zorder=6,
     )
 

@@ -13,7 +13,7 @@ from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
 _STEPS = 65534  # a value is stored as one of so many, 65535 is none
-_POINTS = 36_000
+_POINTS = 30_000
 """In one page; a point takes 2.7 bytes."""
 
 
@@ -65,7 +65,7 @@ def _metrics(sweep: Sweep) -> list[str]:
     found = [
         str(key)
         for key in columns
-        if "/" in str(key) or key in ("lr", "images_per_second")
+        if "/" in str(key) or key == "lr"
         if any(
             key in table and table[key].notna().any() for table in (sweep.metrics, sweep.progress)
         )
@@ -97,9 +97,7 @@ def _metric(key: str, found: Sequence[tuple[int, int, np.ndarray]], sweep: Sweep
 
     return {
         "key": key,
-        "printed": {"lr": "learning rate", "images_per_second": "images per second"}.get(
-            key, described.printed
-        ),
+        "printed": "learning rate" if key == "lr" else described.printed,
         "percent": described.is_fraction,
         "log": is_log,
         "low": low,

@@ -205,4 +205,14 @@ def _small(svg: str) -> str:
     )
     svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", svg)
     svg = re.sub(r"\s*\n\s*", "\n", svg)
-    return re.sub(r"(?<=\d)\nL ", " ", svg)  # a path goes on with lines
+    svg = re.sub(r"(?<=\d)\nL ", " ", svg)  # a path goes on with lines
+    return re.sub(r"(?<![\d.])(?:-?\d+(?:\.\d)? ){7,}-?\d+(?:\.\d)?(?![\d.])", _relative, svg)
+
+
+def _relative(found: re.Match[str]) -> str:
+    """A line through points, each but the first relative to the one before: fewer digits."""
+    tenths = [round(10 * float(number)) for number in found[0].split()]
+    if len(tenths) % 2:
+        return found[0]
+    steps = [after - before for before, after in zip(tenths, tenths[2:], strict=False)]
+    return f"{tenths[0] / 10:g} {tenths[1] / 10:g}l{' '.join(f'{step / 10:g}' for step in steps)}"
