@@ -99,7 +99,7 @@ class Report:
     @property
     def line(self) -> str:
         """Experiment, data set, verdict and answer, for a log."""
-        verdict = _short_verdict(self.comparison)
+        verdict = short_verdict(self.comparison)
         kind = REHEARSAL if self.sweep.is_rehearsal else ""
         return f"{kind}{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
@@ -110,14 +110,8 @@ def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
     With `refresh`, index.html loads itself again after so many seconds while runs are unfinished.
     Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
     """
-    sweep = load_sweep(folder)
-    comparison = compare(
-        sweep.outcomes(),
-        experiment=sweep.experiment,
-        setting=sweep.setting,
-        measured=sweep.outcomes,
-    )
-    target = SweepDir(sweep.path).report
+    report = read_report(folder)
+    sweep, comparison, target = report.sweep, report.comparison, report.folder
     partial = target.with_name(f".report-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     _clear_partial(sweep.path)
@@ -134,7 +128,19 @@ def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Report(folder=target, sweep=sweep, comparison=comparison)
+    return report
+
+
+def read_report(folder: str | Path) -> Report:
+    """What a report would say, without writing it. Raises as write_report does."""
+    sweep = load_sweep(folder)
+    comparison = compare(
+        sweep.outcomes(),
+        experiment=sweep.experiment,
+        setting=sweep.setting,
+        measured=sweep.outcomes,
+    )
+    return Report(folder=SweepDir(sweep.path).report, sweep=sweep, comparison=comparison)
 
 
 def _write_page(
@@ -511,7 +517,8 @@ def _listed(content: Any) -> str:
     return "not recorded" if content is None else str(content)
 
 
-def _short_verdict(comparison: Comparison) -> str:
+def short_verdict(comparison: Comparison) -> str:
+    """That of the first claim in two or three words, or why there is none."""
     verdict = _verdict(comparison)
     return {"no claim to compare with": "no claim"}.get(verdict, verdict)
 

@@ -26,7 +26,7 @@ from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
 _SEED_POINTS = 3600  # of the thin lines of all runs; more would only make a larger file
-_MEAN_POINTS = 150
+_MEAN_POINTS = 100
 
 
 def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:

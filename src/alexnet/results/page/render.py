@@ -204,6 +204,7 @@ def _small(svg: str) -> str:
         r' id="(?:[a-z]+\d?d?|matplotlib\.axis|PolyCollection|FillBetween\w+)_\d+"', "", svg
     )
     svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "sans-serif", svg)
     svg = re.sub(r"\s*\n\s*", "\n", svg)
     svg = re.sub(r"(?<=\d)\nL ", " ", svg)  # a path goes on with lines
     return re.sub(r"(?<![\d.])(?:-?\d+(?:\.\d)? ){7,}-?\d+(?:\.\d)?(?![\d.])", _relative, svg)
