@@ -203,8 +203,15 @@ def _measured(row: Row) -> tuple[str, str, str]:
         for effect in effects
     ]
     intervals = [wording.interval(effect.ci95, write) for effect in effects]
-    counts = " / ".join(str(arm.n) for arm in report.comparison.arms)
+    counts = _counts([arm.n for arm in report.comparison.arms])
     return f"{'; '.join(means)}{unit}" if means else "-", "; ".join(intervals) or "-", counts
+
+
+def _counts(counts: Sequence[int]) -> str:
+    if len(counts) <= 3:
+        return " / ".join(map(str, counts))
+    least, most = min(counts), max(counts)
+    return f"{least if least == most else f'{least} to {most}'} in {len(counts)} arms"
 
 
 def _direction(row: Row, adjusted: float | None) -> str:

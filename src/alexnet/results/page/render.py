@@ -133,7 +133,9 @@ def _table(table: Table) -> "Markup":
     from markupsafe import Markup
 
     columns = range(len(table.head))
-    is_number = [all(_is_number(row[index]) for row in table.rows) for index in columns]
+    is_number = [
+        index > 0 and all(_is_number(row[index]) for row in table.rows) for index in columns
+    ]
 
     def cells(tag: str, row: Sequence[str]) -> "Markup":
         return Markup("").join(
@@ -203,11 +205,15 @@ def _small(svg: str) -> str:
     svg = re.sub(
         r' id="(?:[a-z]+\d?d?|matplotlib\.axis|PolyCollection|FillBetween\w+)_\d+"', "", svg
     )
-    svg = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", svg)
     svg = re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "sans-serif", svg)
-    svg = re.sub(r"\s*\n\s*", "\n", svg)
-    svg = re.sub(r"(?<=\d)\nL ", " ", svg)  # a path goes on with lines
-    return re.sub(r"(?<![\d.])(?:-?\d+(?:\.\d)? ){7,}-?\d+(?:\.\d)?(?![\d.])", _relative, svg)
+    svg = re.sub(r"<[^>]+>", lambda found: _small_tag(found[0]), svg)  # text stays as it is
+    return re.sub(r"\s*\n\s*", "\n", svg)
+
+
+def _small_tag(tag: str) -> str:
+    tag = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", tag)
+    tag = re.sub(r"(?<=\d)\s*\nL ", " ", tag)  # a path goes on with lines
+    return re.sub(r"(?<![\d.])(?:-?\d+(?:\.\d)? ){7,}-?\d+(?:\.\d)?(?![\d.])", _relative, tag)
 
 
 def _relative(found: re.Match[str]) -> str:
