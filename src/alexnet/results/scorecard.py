@@ -263,7 +263,7 @@ def readme_table(reports: Sequence[Report], folder: Path) -> str:
         "run as they were made."
     )
     if not measured:
-        return f"No sweep has been published yet: {rest}\n"
+        return "No complete sweep is published in docs/results yet.\n"
     table = Table(
         ("section", "claim", "on", "claimed", "measured (95 % interval)", "n", "verdict"),
         [_short_cells(row, folder) for row in measured],
