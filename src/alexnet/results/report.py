@@ -1,8 +1,7 @@
-"""The report of a sweep: README.md with the answer first, figures, table.csv and verdict.json."""
+"""The report of a sweep: index.html and README.md with the answer first, figures and tables."""
 
 import json
 import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -21,6 +20,8 @@ from alexnet.results.anytime import SETTLES, AnytimeEffect
 from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, Fate, Outcome, level_label
+from alexnet.results.latex import latex
+from alexnet.results.parts import Part, Picture, Table, Warning, markdown
 from alexnet.results.runs import COSTS, Sweep, load_sweep
 from alexnet.results.search import BudgetEffect
 from alexnet.results.search_file import SEARCH_FILE, write_search
@@ -106,6 +107,11 @@ class Report:
         return sorted(self.folder.iterdir())
 
     @property
+    def page(self) -> Path:
+        """What to open: one file that needs nothing beside it."""
+        return self.folder / "index.html"
+
+    @property
     def answer(self) -> str:
         """The outcome in one sentence, with numbers and n."""
         return wording.answer(self.comparison, self.sweep.experiment)
@@ -113,7 +119,7 @@ class Report:
     @property
     def line(self) -> str:
         """Experiment, data set, verdict and answer, for a log."""
-        verdict = _short_verdict(self.comparison)
+        verdict = short_verdict(self.comparison)
         kind = REHEARSAL if self.sweep.is_rehearsal else ""
         return f"{kind}{self.sweep.experiment.name} on {self.sweep.data}: {verdict}. {self.answer}"
 
@@ -131,14 +137,14 @@ def comparison_of(sweep: Sweep) -> Comparison:
     )
 
 
-def write_report(folder: str | Path) -> Report:
+def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
     """Write <folder>/report from the files of a sweep, replacing an older report as a whole.
 
+    With `refresh`, index.html loads itself again after so many seconds while runs are unfinished.
     Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
     """
-    sweep = load_sweep(folder)
-    comparison = comparison_of(sweep)
-    target = SweepDir(sweep.path).report
+    report = read_report(folder)
+    sweep, comparison, target = report.sweep, report.comparison, report.folder
     partial = target.with_name(f".report-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     _clear_partial(sweep.path)
@@ -151,11 +157,53 @@ def write_report(folder: str | Path) -> Report:
         write_json(partial / "verdict.json", content)
         if comparison.trials:
             write_search(sweep, comparison, partial / SEARCH_FILE)
-        (partial / "README.md").write_text(_readme(sweep, comparison, figures))
+        parts = list(_parts(sweep, comparison, figures))
+        (partial / "README.md").write_text(markdown(parts))
+        (partial / "table.tex").write_text(_latex(sweep, comparison))
+        _write_page(sweep, comparison, parts, partial, refresh)
         _swap(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Report(folder=target, sweep=sweep, comparison=comparison)
+    return report
+
+
+def read_report(folder: str | Path) -> Report:
+    """What a report would say, without writing it. Raises as write_report does."""
+    sweep = load_sweep(folder)
+    return Report(folder=SweepDir(sweep.path).report, sweep=sweep, comparison=comparison_of(sweep))
+
+
+def _write_page(
+    sweep: Sweep,
+    comparison: Comparison,
+    parts: Sequence[Part],
+    folder: Path,
+    refresh: int | None,
+) -> None:
+    from alexnet.results.page import report_page
+
+    page = report_page(
+        sweep,
+        comparison,
+        parts,
+        verdict=_verdict(comparison),
+        folder=folder,
+        refresh=refresh if _ended(sweep) < len(sweep.runs) else None,
+    )
+    (folder / "index.html").write_text(page)
+
+
+def _latex(sweep: Sweep, comparison: Comparison) -> str:
+    experiment = sweep.experiment
+    where = f"{experiment.name} on {sweep.data}"
+    tables = {"arms": _arms_table(comparison, experiment)}
+    if comparison.effects:
+        tables["effects"] = _effects_table(comparison, experiment)
+    text = "\n".join(
+        latex(table, label=f"{experiment.name}-{name}", caption=f"{where}: {name}.")
+        for name, table in tables.items()
+    )
+    return f"% Needs \\usepackage{{booktabs}}.\n{text}"
 
 
 def _clear_partial(folder: Path) -> None:
@@ -193,51 +241,54 @@ def _swap(new: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-# README.md
+# What the report says, in its order
 
 
-def _readme(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> str:
+def _parts(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> Iterator[Part]:
     experiment = sweep.experiment
     norms = acts.norms_at_work(sweep)
     section = f" (section {experiment.section})" if experiment.section else ""
-    parts = [
-        f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}",
-        f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**.",
-        comparison.problem and f"No verdict: {comparison.problem}.",
-        *_cut(sweep),
-        *_claims(comparison),
-        f"Plan: {sweep.registered.text}",
-        *_e_values(comparison, experiment),
-        *_mixed(sweep),
-        *acts.warnings(norms),
-        f"![{wording.name_of_measure(experiment.measure)}]({figures[0]}.svg)",
-        "## Arms",
-        _arms_table(comparison, experiment),
-        *_best(comparison),
-        *_effects(comparison, experiment),
-        *_survival(comparison, experiment),
-        *(f"![{name.replace('_', ' ')}]({name}.svg)" for name in figures[1:]),
-        *_tuning_budget(sweep, comparison),
-        *_sensitivity(sweep, comparison),
-        *_norms(norms),
-        "## What was the same, and what was not",
-        _settings(sweep, comparison),
-        *(["## Notes", experiment.notes.strip()] if experiment.notes else []),
-        "## Runs",
-        _runs(sweep),
-        "## How to read the numbers",
-        _how_to_read(comparison, experiment, is_anytime=sweep.registered.max_seeds is not None),
-        "## Provenance",
-        _provenance(sweep),
-        "Files: `table.csv` (one row per run), `verdict.json` (this page for programs; errors are "
-        "fractions between 0 and 1).",
-    ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
-    # Names and causes are not ours; what stands in code is shown as it is.
-    return re.sub(r"(`[^`\n]*`)|<", lambda found: found[1] or "&lt;", text)
+    yield f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}"
+    yield f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**."
+    yield from _so_far(sweep)
+    if comparison.problem:
+        yield Warning(f"No verdict: {comparison.problem}.")
+    yield from _cut(sweep)
+    yield from _without_effect(comparison)
+    yield from _mixed(sweep)
+    yield from map(Warning, acts.warnings(norms))
+    yield Picture(figures[0], wording.name_of_measure(experiment.measure))
+    yield from _claims(comparison)
+    yield f"Plan: {sweep.registered.text}"
+    yield from _e_values(comparison, experiment)
+    yield "## Arms"
+    yield _arms_table(comparison, experiment)
+    yield from _best(comparison)
+    yield from _effects(comparison, experiment)
+    yield from _survival(comparison, experiment)
+    yield from (Picture(name, name.replace("_", " ")) for name in figures[1:])
+    yield from _tuning_budget(sweep, comparison)
+    yield from _sensitivity(sweep, comparison)
+    yield from _norms(norms)
+    yield "## What was the same, and what was not"
+    yield from _settings(sweep, comparison)
+    if experiment.notes:
+        yield "## Notes"
+        yield experiment.notes.strip()
+    yield "## Runs"
+    yield from _runs(sweep)
+    yield "## How to read the numbers"
+    yield _how_to_read(comparison, experiment, is_anytime=sweep.registered.max_seeds is not None)
+    yield "## Provenance"
+    yield _provenance(sweep)
+    yield (
+        "Files: `index.html` (interactive), `README.md`, `table.csv` (one row per run), "
+        "`table.tex` (for a paper), `verdict.json` (this page for programs; errors are fractions "
+        "between 0 and 1), and each figure as SVG and PNG."
+    )
 
 
-def _e_values(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+def _e_values(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
     """Of a sweep whose seeds were added until its first claim was settled."""
     effects = [each for each in comparison.claimed if isinstance(each, AnytimeEffect)]
     shown = [
@@ -258,7 +309,7 @@ def _paper_number(experiment: Experiment) -> str:
     return wording.paper_value(value, experiment) if value is not None else "no number"
 
 
-def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
+def _arms_table(comparison: Comparison, experiment: Experiment) -> Table:
     measure = experiment.measure
     keys = list(comparison.arms[0].levels) if comparison.arms else []
     lost: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
@@ -268,7 +319,7 @@ def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
     for arm in comparison.arms:
         mean = wording.value(arm.mean, measure)
         if arm.limit is not None:
-            mean = f"more than {arm.limit:.4g} in {arm.censored} of {arm.n}"
+            mean = f"more than {arm.limit:.4g} in {len(arm.limits)} of {arm.n}"
         rows.append(
             [
                 *map(level_label, arm.levels.values()),
@@ -282,10 +333,10 @@ def _arms_table(comparison: Comparison, experiment: Experiment) -> str:
         )
     name = wording.name_of_measure(measure)
     head = [*keys, "n", name, "95 % interval", "by seed", "censored", *lost]
-    return _table(head, rows)
+    return Table(head, rows)
 
 
-def _best(comparison: Comparison) -> Iterator[str]:
+def _best(comparison: Comparison) -> Iterator[Part]:
     for best in comparison.best:
         arm = ", ".join(map(level_label, best.arm.values()))
         edge = (
@@ -303,7 +354,7 @@ def _best(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
+def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
     """What fewer trials would have found: a comparison should not hang on how many there were."""
     most = max((len(each.expected) for each in comparison.budgets), default=0)
     if most < 2:
@@ -323,7 +374,7 @@ def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
         effects = (_at_budget(each, k, experiment) for each in comparison.budget_effects)
         rows.append([str(k + 1), *cells, *effects])
     arms = [", ".join(map(level_label, each.arm.values())) for each in comparison.budgets]
-    yield _table(["trials", *arms, *(each.of for each in comparison.budget_effects)], rows)
+    yield Table(["trials", *arms, *(each.of for each in comparison.budget_effects)], rows)
     yield (
         f"{wording.name_of_measure(measure).capitalize()} expected at the best of so many of each "
         f"arm's trials, over all choices of them, and the {experiment.effect} of these. *at "
@@ -346,13 +397,13 @@ def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
             rows.append([f"{100 * (at.threshold or 0.0):g} %", *cells])
     if not rows:
         return
-    yield "### At other thresholds"
+    yield "## By the number of trials, at other thresholds"
     head = [
         f"{effect.of}, {wording.count(k, 'trial')}"
         for effect in comparison.budget_effects
         for k in budgets
     ]
-    yield _table(["threshold", *head], rows)
+    yield Table(["threshold", *head], rows)
     yield (
         "At each threshold every arm has the trial that is best there. Runs that end at their "
         "threshold say nothing of those below it."
@@ -367,10 +418,17 @@ def _at_budget(effect: BudgetEffect, k: int, experiment: Experiment) -> str:
     return f"{side}{wording.effect_value(value, experiment)}"
 
 
-def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
     if not comparison.effects:
         return
     yield "## Effects"
+    yield _effects_table(comparison, experiment)
+    if comparison.contains_paper_value is not None:
+        does = "contains" if comparison.contains_paper_value else "does not contain"
+        yield f"The interval {does} the paper's value."
+
+
+def _effects_table(comparison: Comparison, experiment: Experiment) -> Table:
     paper = _paper_number(experiment)
     adjusted = holm([effect.p for effect in comparison.effects])
     rows = []
@@ -396,13 +454,10 @@ def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
         )
     unit = wording.effect_unit(experiment)
     head = ["effect", f"{experiment.effect} ({unit})", "95 % interval", "p", "adjusted"]
-    yield _table([*head, "paper", "n", "seeds left out"], rows)
-    if comparison.contains_paper_value is not None:
-        does = "contains" if comparison.contains_paper_value else "does not contain"
-        yield f"The interval {does} the paper's value."
+    return Table([*head, "paper", "n", "seeds left out"], rows)
 
 
-def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
+def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
     """What every run says of the time, those that never got there included."""
     found = survival_of(comparison, experiment)
     if found is None:
@@ -410,9 +465,9 @@ def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
     yield "## Runs that did not get there"
     pairs: list[Pair | None] = [None, *found.pairs]
     head = ["arm", "n", "not there", "restricted mean (epochs)", "ratio", "log-rank p"]
-    yield _table(
+    yield Table(
         head,
-        (
+        [
             [
                 curve.label,
                 str(curve.n),
@@ -422,7 +477,7 @@ def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
                 wording.p_value(pair.p if pair else None),
             ]
             for curve, pair in zip(found.curves, pairs, strict=True)
-        ),
+        ],
     )
     yield (
         f"The mean of min(T, {found.until:.4g} epochs) by the Kaplan-Meier estimate, its ratio to "
@@ -432,7 +487,7 @@ def _survival(comparison: Comparison, experiment: Experiment) -> Iterator[str]:
     )
 
 
-def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
+def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
     """The same effects at other thresholds: a verdict should not hang on one of them."""
     experiment = sweep.experiment
     measure = experiment.measure
@@ -449,7 +504,7 @@ def _sensitivity(sweep: Sweep, comparison: Comparison) -> Iterator[str]:
         found = {effect.of: effect for effect in there.claimed}
         cells = (_with_interval(found[of], experiment) for of in effects)
         rows.append([f"{100 * threshold:g} %", *cells])
-    yield _table(["threshold", *effects], rows)
+    yield Table(["threshold", *effects], rows)
     yield (
         f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs got there. "
         "Runs that end at their threshold say nothing of those below it. These rows are no tests."
@@ -464,10 +519,10 @@ def _thresholds(measure: Measure) -> list[float]:
     return sorted({*THRESHOLDS, measure.threshold}, reverse=True)
 
 
-def _norms(norms: Sequence[acts.NormAtWork]) -> Iterator[str]:
+def _norms(norms: Sequence[acts.NormAtWork]) -> Iterator[Part]:
     if norms:
         yield "## What the norms do"
-        yield _table(acts.HEAD, acts.rows(norms))
+        yield Table(acts.HEAD, acts.rows(norms))
         yield acts.HOW_TO_READ_ACTS.strip()
 
 
@@ -479,11 +534,12 @@ def _with_interval(effect: Effect, experiment: Experiment) -> str:
     return f"{bound}{wording.effect_value(effect.mean, experiment)} ({ends})"
 
 
-def _settings(sweep: Sweep, comparison: Comparison) -> str:
+def _settings(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
     """Keys that differ between runs beyond what is swept, then everything that was the same."""
     configs = {run: dict(_flat(config)) for run, config in sweep.configs.items() if config}
     if not configs:
-        return "No run has left its configuration."
+        yield "No run has left its configuration."
+        return
     sections = ("model", "data", "learning", "trainer")
     swept = {key for arm in sweep.arms.values() for key in arm}
     distinct = {
@@ -496,20 +552,22 @@ def _settings(sweep: Sweep, comparison: Comparison) -> str:
         for key, values in distinct.items()
         if len(values) > 1
     ]
-    text = "Beyond what was varied, the runs differ in"
     if differ:
-        text += ":\n\n" + _table(["key", *(arm.label for arm in comparison.arms)], differ)
+        yield "Beyond what was varied, the runs differ in:"
+        yield Table(["key", *(arm.label for arm in comparison.arms)], differ)
     else:
-        text += " nothing."
-    text += "\n\nThe same in all runs:\n"
+        yield "Beyond what was varied, the runs differ in nothing."
+    yield "The same in all runs:"
+    same = []
     for section in sections:
-        same = [
+        equal = [
             f"`{key.partition('.')[2]}={''.join(values)}`"
             for key, values in distinct.items()
             if key.partition(".")[0] == section and len(values) == 1
         ]
-        text += f"\n- {section}: {', '.join(same)}" if same else ""
-    return text
+        if equal:
+            same.append(f"- {section}: {', '.join(equal)}")
+    yield "\n".join(same)
 
 
 def _values_in_arm(
@@ -519,7 +577,7 @@ def _values_in_arm(
     return " / ".join(dict.fromkeys(mine))
 
 
-def _runs(sweep: Sweep) -> str:
+def _runs(sweep: Sweep) -> Iterator[Part]:
     """Every planned run with its folder; what did not finish says why."""
     rows = []
     measure = sweep.experiment.measure
@@ -546,7 +604,8 @@ def _runs(sweep: Sweep) -> str:
         )
     costs = ["seconds", "images/s", "memory (MB)"]
     head = ["run", "state", wording.name_of_measure(measure), "epochs", *costs, "cause"]
-    return f"{_tally(row[1] for row in rows)}\n\n{_table(head, rows)}"
+    yield _tally(row[1] for row in rows)
+    yield Table(head, rows)
 
 
 def _tally(states: Iterable[str]) -> str:
@@ -597,11 +656,11 @@ def _search_used(name: str, search: Mapping[str, Any], sweep: Sweep) -> str:
     return f"- search: {name} (sha256 {str(search.get('sha256'))[:12]}), {where}, {seeds}; {state}"
 
 
-def _mixed(sweep: Sweep) -> Iterator[str]:
+def _mixed(sweep: Sweep) -> Iterator[Part]:
     """A warning if runs were made by different code, which may be why their numbers differ."""
     for what, name in (("code", "commit"), ("libraries", "versions")):
         if len(counts := _origins(sweep)[name]) > 1:
-            yield f"**Not all runs were made by the same {what}**: {_by_count(counts)}."
+            yield Warning(f"**Not all runs were made by the same {what}**: {_by_count(counts)}.")
 
 
 def _origins(sweep: Sweep) -> dict[str, dict[str, int]]:
@@ -637,7 +696,8 @@ def _listed(content: Any) -> str:
     return "not recorded" if content is None else str(content)
 
 
-def _short_verdict(comparison: Comparison) -> str:
+def short_verdict(comparison: Comparison) -> str:
+    """That of the first claim in two or three words, or why there is none."""
     verdict = _verdict(comparison)
     return {"no claim to compare with": "no claim"}.get(verdict, verdict)
 
@@ -656,15 +716,39 @@ def _verdict(comparison: Comparison) -> str:
     return wording.verdict_of(comparison.claims[0])
 
 
-def _cut(sweep: Sweep) -> Iterator[str]:
+def _ended(sweep: Sweep) -> int:
+    """How many runs have come to an end, good or bad."""
+    return sum(state in ("finished", "failed") for state in sweep.runs["state"])
+
+
+def _so_far(sweep: Sweep) -> Iterator[Part]:
+    """How far an unfinished sweep has got."""
+    ended, planned = _ended(sweep), len(sweep.runs)
+    if ended < planned:
+        yield Warning(f"**{ended} of {planned} runs so far**: the numbers below are preliminary.")
+
+
+def _cut(sweep: Sweep) -> Iterator[Part]:
     if sweep.setting.cut:
-        yield (
+        yield Warning(
             f"**These runs were cut short** ({', '.join(sweep.setting.cut)}): what they show is no "
             "evidence for or against a claim."
         )
 
 
-def _claims(comparison: Comparison) -> Iterator[str]:
+def _without_effect(comparison: Comparison) -> Iterator[Part]:
+    """A factor that changes no digit of any seed may not have reached the network."""
+    for effect in comparison.effects:
+        nothing = 1.0 if effect.kind == "ratio" else 0.0
+        is_same = bool(effect.values) and all(value == nothing for value in effect.values)
+        if is_same and effect.bound is None and not effect.is_interaction:
+            yield Warning(
+                f"**{effect.of} changed nothing**: both levels measured exactly the same in "
+                f"{wording.count(effect.n, 'seed')}. Does the factor reach the network?"
+            )
+
+
+def _claims(comparison: Comparison) -> Iterator[Part]:
     """Each claim with whose it is, both verdicts, and what a decision would take."""
     if not comparison.claims:
         return
@@ -688,7 +772,7 @@ def _claims(comparison: Comparison) -> Iterator[str]:
             ]
         )
     head = ["claim", "measure", "direction", "p", "adjusted", "claimed size", "size", "adjusted"]
-    yield _table(head, rows)
+    yield Table(head, rows)
     for number, result in enumerate(comparison.claims, start=1):
         if result.elsewhere:
             yield (
@@ -735,12 +819,3 @@ def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def _number(number: Any, form: str) -> str:
     is_number = isinstance(number, int | float) and number == number
     return format(number, form) if is_number else "-"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return (
-            "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
-        )
-
-    return "\n".join([line(head), line("---" for _ in head), *map(line, rows)])

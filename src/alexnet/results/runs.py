@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,24 @@ class Sweep:
 
     def curve(self, run: str, metric: str) -> pd.DataFrame:
         """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""
+        if metric not in self._curves:
+            self._curves[metric] = self._curves_of(metric)
+        return self._curves[metric].get(run, pd.DataFrame({"epoch": [], metric: []}))
+
+    @cached_property
+    def _curves(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """By metric and run. A report reads a curve a dozen times, and a table is long."""
+        return {}
+
+    def _curves_of(self, metric: str) -> dict[str, pd.DataFrame]:
         for table in (self.progress, self.metrics):
             if metric in table:
-                return table.loc[table["run"] == run, ["epoch", metric]].dropna()
-        return pd.DataFrame({"epoch": [], metric: []})
+                known = table[["run", "epoch", metric]].dropna()
+                return {
+                    str(run): rows[["epoch", metric]]
+                    for run, rows in known.groupby("run", sort=False)
+                }
+        return {}
 
 
 def load_sweep(folder: str | Path) -> Sweep:

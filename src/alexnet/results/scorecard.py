@@ -1,102 +1,291 @@
+"""All claims beside what was measured: one row for each, also for those that nobody has run."""
+
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import yaml
+
+from alexnet.config.experiment import Claim, Experiment
 from alexnet.files import replacing
+from alexnet.paths import CONF
 from alexnet.results import wording
-from alexnet.results.compare import Comparison
-from alexnet.results.report import Report, _paper_number, _short_verdict, _table
+from alexnet.results.claims import ClaimResult
+from alexnet.results.parts import Part, Table, markdown
+from alexnet.results.report import Report, short_verdict
 from alexnet.results.statistics import LEVEL, holm
+
+TITLE = "Scorecard"
+NOT_RUN = "not run"
+
+_PAPERS = "Claims of the paper and of the logs of 2012"
+_ANALOGUES = "Analogues: other data or another network than the claim's"
+_OURS = "Claims that are not the paper's"
+_PLAIN = "Sweeps without a claim"
+_TRIALS = "Trial runs, on a few batches: no evidence"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A claim, and what one sweep says of it; without a report, nothing was run.
+
+    `result` is None for a sweep without a claim, and where nothing was run.
+    """
+
+    experiment: Experiment
+    claim: Claim | None
+    report: Report | None = None
+    result: ClaimResult | None = None
+
+    @property
+    def kind(self) -> str:
+        """The title of the table that it belongs to."""
+        if self.report is not None and self.report.sweep.setting.cut:
+            return _TRIALS
+        if self.claim is None:
+            return _PLAIN
+        if self.result is not None and self.result.elsewhere:
+            return _ANALOGUES
+        return _OURS if self.claim.by == "us" else _PAPERS
+
+
+@cache
+def shipped() -> tuple[Experiment, ...]:
+    """The experiments of conf/experiment, by name."""
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text())["experiment"]
+    found = []
+    for file in sorted((CONF / "experiment").glob("*.yaml")):
+        own = (yaml.safe_load(file.read_text()) or {}).get("experiment", {})
+        measure = {**defaults["measure"], **own.get("measure", {})}
+        found.append(Experiment.model_validate({**defaults, **own, "measure": measure}))
+    return tuple(found)
+
+
+def rows(reports: Sequence[Report]) -> list[Row]:
+    """A row for every claim of every sweep and for every shipped claim that was not run.
+
+    An analogue or a trial run of a claim is no run of it.
+    """
+    found: list[Row] = []
+    for report in reports:
+        experiment = report.sweep.experiment
+        results = report.comparison.claims
+        found += [
+            Row(experiment=experiment, claim=result.claim, report=report, result=result)
+            for result in results
+        ] or [Row(experiment=experiment, claim=None, report=report)]
+    judged = {(row.experiment.name, _place(row)) for row in found if row.kind in (_PAPERS, _OURS)}
+    found += [
+        Row(experiment=experiment, claim=claim)
+        for experiment in shipped()
+        for place, claim in enumerate(experiment.claims)
+        if (experiment.name, place) not in judged
+    ]
+    return sorted(found, key=lambda row: (row.experiment.section or "9", row.experiment.name))
+
+
+def _place(row: Row) -> int:
+    """Of the claim in its experiment: its text may have been reworded since the sweep."""
+    assert row.report is not None
+    results = row.report.comparison.claims
+    return next((place for place, each in enumerate(results) if each is row.result), -1)
 
 
 def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
-    """Write <folder>/scorecard.md, one row per sweep, and return its text.
+    """Write <folder>/scorecard.md and scorecard.html, and return the Markdown.
 
-    The paper's claims come first, with Holm's adjustment over all of them. Analogues, questions of
-    our own, sweeps without a claim, and runs that were cut short, which show nothing, are apart.
+    The claims of the paper and its logs come first, with Holm's adjustment over all that were run.
+    Analogues, questions of our own, sweeps without a claim, and runs that were cut short, which
+    show nothing, are apart.
     """
-    kinds: dict[str, list[Report]] = {
-        "Claims of the paper": [],
-        "Analogues: other data or another network than the claim's": [],
-        "Claims that are not the paper's": [],
-        "Sweeps without a claim": [],
-        "Trial runs, on a few batches: no evidence": [],
-    }
-    names = list(kinds)
-    for report in reports:
-        kinds[names[_kind(report)]].append(report)
-    scored = kinds[names[0]]
-    adjusted = holm([_p(report) for report in scored])
-    head = ["experiment", "section", "data", "effect", "95 % interval", "paper", "verdict"]
-    parts = []
-    for title, members in kinds.items():
-        over_all = adjusted if members is scored else [None] * len(members)
-        rows = [
-            _score(report, Path(folder), p) for report, p in zip(members, over_all, strict=True)
-        ]
-        if rows:
-            parts.append(f"# {title}\n\n{_table([*head, 'adjusted p', 'n'], rows)}")
-    if scored:
-        parts.append(
-            f"Holm's adjustment is made over the {wording.count(len(scored), 'claim')} of the "
-            "first table, each by the direction of its experiment's first claim; one that does "
-            f"not stand at {100 * LEVEL:g} % is marked."
-        )
-    text = "\n\n".join(parts)
-    with replacing(Path(folder) / "scorecard.md") as file:
-        file.write(f"{text}\n")
-    return text
+    from alexnet.results.page import scorecard_page
+
+    folder = Path(folder)
+    all_rows = rows(reports)
+    text = markdown([f"# {TITLE}", *_parts(all_rows, folder, "README.md")])
+    page = scorecard_page(TITLE, _parts(all_rows, folder, "index.html"))
+    for name, content in (("scorecard.md", text), ("scorecard.html", page)):
+        with replacing(folder / name) as file:
+            file.write(content)
+    return text.removesuffix("\n")
 
 
-def _kind(report: Report) -> int:
-    """In which of the tables."""
-    claims = report.comparison.claims
-    if report.sweep.setting.cut:
-        return 4
-    if not claims:
-        return 3
-    if claims[0].claim.by == "us":
-        return 2
-    return 1 if claims[0].elsewhere else 0
+def _parts(all_rows: Sequence[Row], folder: Path, file: str) -> Iterator[Part]:
+    scored = [row for row in all_rows if row.kind == _PAPERS and row.result is not None]
+    papers = [row for row in all_rows if row.kind == _PAPERS]
+    yield (
+        f"{len(papers)} claims of the paper and of the logs of 2012, of which "
+        f"{len(scored)} {'was' if len(scored) == 1 else 'were'} run as they were made."
+    )
+    p_values = holm([row.result.direction.p for row in scored if row.result])
+    adjusted = {id(row): p for row, p in zip(scored, p_values, strict=True)}
+    for title in (_PAPERS, _ANALOGUES, _OURS, _PLAIN, _TRIALS):
+        members = [row for row in all_rows if row.kind == title]
+        if members:
+            yield f"## {title}"
+            yield Table(HEAD, [_cells(row, folder, file, adjusted) for row in members])
+        if title == _PAPERS and scored:
+            yield (
+                f"Holm's adjustment is made over the directions of the "
+                f"{wording.count(len(scored), 'claim')} of this table that were run; one that does "
+                f"not stand at {100 * LEVEL:g} % is marked."
+            )
+    yield (
+        "Cost: the time of all runs, one after another, on the hardware that the report names. "
+        f"*{NOT_RUN.capitalize()}*: nobody has run the experiment where the claim was made."
+    )
 
 
-def _p(report: Report) -> float | None:
-    return report.comparison.claims[0].direction.p
+HEAD = (
+    "section", "claim", "experiment", "data", "paper", "log of 2012", "ours", "95 % interval", "n",
+    "direction", "size", "adjusted p", "cost",
+)  # fmt: skip
 
 
-def _score(report: Report, folder: Path, adjusted: float | None) -> list[str]:
-    experiment, comparison = report.sweep.experiment, report.comparison
-    prefix = {"lower": "at least ", "upper": "at most "}
-    several = len(comparison.claimed) > 1
-    unit = wording.effect_unit(experiment)
-    means = [
-        (f"{effect.of} " if several else "")
-        + prefix.get(effect.bound or "", "")
-        + wording.effect_value(effect.mean, experiment)
-        for effect in comparison.claimed
-    ]
-    intervals = [
-        wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
-        for effect in comparison.claimed
-    ]
-    link = os.path.relpath(report.folder / "README.md", folder)
-    return [
-        f"[{experiment.name}]({link})",
+def _cells(
+    row: Row, folder: Path, file: str, adjusted: Mapping[int, float | None]
+) -> tuple[str, ...]:
+    experiment, claim, result, report = row.experiment, row.claim, row.result, row.report
+    name = experiment.name
+    if report is not None:
+        name = f"[{name}]({os.path.relpath(report.folder / file, folder)})"
+    p = adjusted.get(id(row))
+    return (
         experiment.section or "-",
-        report.sweep.data,
-        f"{'; '.join(means)} {unit}" if means else "-",
-        "; ".join(intervals) or "-",
-        _paper_number(experiment) if comparison.papers_effect is not None else "-",
-        _stands(comparison, adjusted),
-        wording.p_value(adjusted),
-        " / ".join(str(arm.n) for arm in comparison.arms),
+        " ".join(claim.text.split()) if claim else "-",
+        name,
+        report.sweep.data if report else (claim.data if claim and claim.data else "-"),
+        _claimed(row, "paper"),
+        _claimed(row, "log"),
+        *_measured(row),
+        _direction(row, p),
+        result.size.verdict if result and result.size and not result.cut else "-",
+        wording.p_value(p),
+        _cost(report) if report else "-",
+    )
+
+
+def _claimed(row: Row, by: str) -> str:
+    """The number that the paper or a log states."""
+    if row.claim is None or row.claim.by != by or row.claim.size is None:
+        return "-"
+    about = row.experiment.about(row.claim)
+    if row.claim.direction == "value":
+        return wording.value(row.claim.size.value, about.measure)
+    if row.claim.size.value is None:
+        return "no difference"
+    return wording.paper_value(row.claim.size.value, about)
+
+
+def _measured(row: Row) -> tuple[str, str, str]:
+    """Effect, interval and n."""
+    report, result = row.report, row.result
+    if report is None:
+        return "-", "-", "-"
+    experiment = result.experiment if result else row.experiment
+    effects = result.effects if result else report.comparison.claimed
+    is_value = result is not None and result.claim.direction == "value"
+    unit = "" if is_value else f" {wording.effect_unit(experiment)}"
+    prefix = {"lower": "at least ", "upper": "at most "}
+
+    def write(number: float | None) -> str:
+        if is_value:
+            return wording.value(number, experiment.measure)
+        return wording.effect_value(number, experiment)
+
+    means = [
+        (f"{effect.of} " if len(effects) > 1 else "")
+        + prefix.get(effect.bound or "", "")
+        + write(effect.mean)
+        for effect in effects
     ]
+    intervals = [wording.interval(effect.ci95, write) for effect in effects]
+    counts = _counts([arm.n for arm in report.comparison.arms])
+    return f"{'; '.join(means)}{unit}" if means else "-", "; ".join(intervals) or "-", counts
 
 
-def _stands(comparison: Comparison, adjusted: float | None) -> str:
+def _counts(counts: Sequence[int]) -> str:
+    if len(counts) <= 3:
+        return " / ".join(map(str, counts))
+    least, most = min(counts), max(counts)
+    return f"{least if least == most else f'{least} to {most}'} in {len(counts)} arms"
+
+
+def _direction(row: Row, adjusted: float | None) -> str:
     """The verdict, marked if it does not stand among all claims of the scorecard."""
-    verdict = _short_verdict(comparison)
-    is_decided = comparison.verdict in ("agrees", "disagrees")
+    report, result = row.report, row.result
+    if report is None:
+        return NOT_RUN
+    if result is None:
+        return short_verdict(report.comparison)
+    is_first = result is report.comparison.claims[0]
+    if is_first and report.comparison.problem:
+        return short_verdict(report.comparison)
+    if result.cut:
+        return "not judged: runs cut short"
+    verdict: str = result.direction.verdict
+    if result.effects and min(effect.n for effect in result.effects) < 2:
+        verdict = "too few finished runs"
+    if result.elsewhere:
+        return f"analogue: {verdict}"
+    is_decided = verdict in ("agrees", "disagrees")
     if is_decided and adjusted is not None and adjusted > LEVEL:
         return f"{verdict} (undecided among all claims)"
     return verdict
+
+
+def _cost(report: Report) -> str:
+    seconds = report.sweep.runs.get("seconds")
+    total = float(seconds.sum()) if seconds is not None else 0.0
+    runs = wording.count(len(report.sweep.runs), "run")
+    if total <= 0:
+        return runs
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if total >= length:
+            return f"{runs}, {total / length:.3g} {unit}"
+    return f"{runs}, {total:.3g} s"
+
+
+# The table of a README
+
+
+def readme_table(reports: Sequence[Report], folder: Path) -> str:
+    """What was measured, a row per claim; links are relative to the folder."""
+    all_rows = rows(reports)
+    measured = [row for row in all_rows if row.result is not None and row.kind != _TRIALS]
+    papers = [row for row in all_rows if row.kind == _PAPERS]
+    left = sum(row.result is None for row in papers)
+    rest = (
+        f"{left} of the {len(papers)} claims of the paper and of the logs of 2012 have not been "
+        "run as they were made."
+    )
+    if not measured:
+        return "No complete sweep is published in docs/results yet.\n"
+    table = Table(
+        ("section", "claim", "on", "claimed", "measured (95 % interval)", "n", "verdict"),
+        [_short_cells(row, folder) for row in measured],
+    )
+    return f"{markdown([table, rest])}"
+
+
+def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
+    assert row.report is not None
+    assert row.result is not None
+    assert row.claim is not None
+    value, interval, counts = _measured(row)
+    claimed = [number for by in ("paper", "log") if (number := _claimed(row, by)) != "-"]
+    link = os.path.relpath(row.report.folder / "README.md", folder)
+    size = row.result.size.verdict if row.result.size else "undecided"
+    verdict = _direction(row, None) + (f", {size}" if size != "undecided" else "")
+    return (
+        row.experiment.section or "-",
+        re.sub(r"\s+", " ", row.claim.text),
+        row.report.sweep.data,
+        "; ".join(claimed) or "-",
+        value if interval == "-" else f"{value} ({interval})",
+        counts,
+        f"[{verdict}]({link})",
+    )

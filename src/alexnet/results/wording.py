@@ -109,7 +109,7 @@ def answer(comparison: Comparison, experiment: Experiment) -> str:
         sentence += f"; the paper: {paper_value(paper.value, experiment)}"
     for arm in comparison.arms:
         if arm.limit is not None:
-            runs = f"{arm.censored} of {count(arm.n, 'run')} of {arm.label}"
+            runs = f"{len(arm.limits)} of {count(arm.n, 'run')} of {arm.label}"
             sentence += f"; {runs} not there in {count(arm.limit, 'epoch')}"
     return f"{sentence}."
 

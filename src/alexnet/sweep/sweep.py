@@ -577,4 +577,4 @@ def _report(sweep: SweepDir) -> None:
 
     report = write_report(sweep.path)
     log.info("%s", report.line)
-    log.info("figure and verdict: %s", report.folder)
+    log.info("report: %s", report.page)

@@ -22,10 +22,14 @@ from alexnet.results.figures.labels import (
     size_around,
     stack_notes,
 )
+from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
+_SEED_POINTS = 3600  # of the thin lines of all runs; more would only make a larger file
+_MEAN_POINTS = 100
 
-def curves(sweep: Sweep, comparison: Comparison) -> Figure:
+
+def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
     """Error against epochs: thin lines are seeds, thick their mean, the band their range."""
     measure = sweep.experiment.measure
     # The test error is measured once, at the end: its curve is that of the validation error.
@@ -43,17 +47,19 @@ def curves(sweep: Sweep, comparison: Comparison) -> Figure:
             if not (curve := sweep.curve(each.run, metric)).empty
         ]
         style = {"color": colour_of(index), "linestyle": dashes_of(index)}
-        end = _draw_arm(axes, curves, metric, style)
+        end = _draw_arm(axes, curves, metric, style, len(sweep.runs))
         ends_here = is_time and arm.mean is not None and _ends_at_threshold(sweep, arm, metric)
         if curves and not ends_here:
-            ends.append((end, arm.label, style["color"]))
+            ends.append((end, printed_arm(arm), style["color"]))
         crossings.append((arm, style["color"], ends_here))
-        last_epoch = max(last_epoch, end[0])
+        last_epoch = max([last_epoch, *(float(curve["epoch"].iloc[-1]) for _, curve in curves)])
+    axes.set_title(title)
     axes.set_xlim(0, 1.02 * last_epoch or 1)
-    if axes.dataLim.y0 >= 0:
+    # From 0 where that costs less than half of the axis: curves that lie together must be seen.
+    if axes.dataLim.y0 >= 0 and axes.dataLim.y0 < 0.45 * axes.dataLim.y1:
         axes.set_ylim(bottom=0)
     in_percent(axes.yaxis, shown.is_fraction)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=last_epoch > 4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel("epochs")
     is_error = name.startswith("error")
     axes.set_ylabel(f"{shown.printed} rate" if is_error else shown.printed)
@@ -66,12 +72,25 @@ def curves(sweep: Sweep, comparison: Comparison) -> Figure:
     return figure
 
 
+def _thinned(rows: Any, most: int) -> Any:
+    """Not more rows than a figure can show, the first and the last among them."""
+    if len(rows) <= most:
+        return rows
+    kept = np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))
+    return rows.iloc[kept] if isinstance(rows, pd.DataFrame) else rows[kept]
+
+
 def _draw_arm(
-    axes: Axes, curves: list[tuple[bool, pd.DataFrame]], metric: str, style: dict[str, Any]
+    axes: Axes,
+    curves: list[tuple[bool, pd.DataFrame]],
+    metric: str,
+    style: dict[str, Any],
+    runs: int,
 ) -> tuple[float, float]:
     """Draw an arm from (whether finished, curve) of its runs, and say where its line ends."""
     complete = [curve for is_finished, curve in curves if is_finished]
-    for is_finished, curve in curves:
+    for is_finished, whole in curves:
+        curve = _thinned(whole, max(40, _SEED_POINTS // max(1, runs)))
         is_alone = is_finished and len(complete) == 1
         axes.plot(
             curve["epoch"],
@@ -80,14 +99,18 @@ def _draw_arm(
             linestyle=(style["linestyle"] if is_alone else "-") if is_finished else ":",
             linewidth=2 if is_alone else 0.7,
             alpha=1 if is_alone else 0.45,
+            marker="o" if len(curve) == 1 else None,  # a line of one point is nothing
+            markersize=5 if is_alone else 3,
         )
         if not is_finished:  # a cross where a run broke off
             axes.plot(*last_point(curve, metric), marker="x", color=style["color"], clip_on=False)
     if not complete:
-        return last_point(curves[0][1], metric) if curves else (0.0, 0.0)
+        ends = [last_point(curve, metric) for _, curve in curves]
+        return max(ends, default=(0.0, 0.0))
     if len(complete) == 1:
         return last_point(complete[0], metric)
     epochs = np.unique(np.concatenate([curve["epoch"].to_numpy() for curve in complete]))
+    epochs = _thinned(epochs, _MEAN_POINTS)
     table = np.array(
         [
             np.interp(epochs, curve["epoch"], curve[metric], left=np.nan, right=np.nan)
@@ -106,7 +129,10 @@ def _draw_arm(
     )
     # Only where all seeds run: a mean over those that are left would jump where one ends.
     mean = table[:, all_of_them].mean(axis=0)
-    axes.plot(epochs[all_of_them], mean, linewidth=2, **style)
+    is_point = all_of_them.sum() == 1
+    axes.plot(epochs[all_of_them], mean, linewidth=2, marker="o" if is_point else None, **style)
+    if all_of_them.any():
+        return float(epochs[all_of_them][-1]), float(mean[-1])
     return max((last_point(curve, metric) for curve in complete), key=lambda end: end[0])
 
 
@@ -138,13 +164,14 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
         for epoch in arm.limits:
             size = size_around(axes, epoch, [other.limits for other in later])
             axes.plot(epoch, threshold, markersize=size, **triangle, **look)
+        name = printed_arm(arm)
         number = f"{wording.value(arm.mean, measure)} epochs"
         if arm.limit is not None:
-            count = f"{arm.censored} of {arm.n} " if arm.n > 1 else ""
-            text = f"{arm.label}: {count}not in {wording.count(arm.limit, 'epoch')}"
+            count = f"{len(arm.limits)} of {arm.n} " if arm.n > 1 else ""
+            text = f"{name}: {count}not in {wording.count(arm.limit, 'epoch')}"
             below.append((axes.get_xlim()[1], text, colour))
         elif arm.mean is not None and ends_here:
-            below.append((arm.mean, f"{arm.label}\n{number}", colour))
+            below.append((arm.mean, f"{name}\n{number}", colour))
         elif arm.mean is not None:
             above.append((arm.mean, number, colour))
     stack_notes(axes, above, threshold, sign=1)

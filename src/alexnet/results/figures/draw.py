@@ -9,6 +9,7 @@ from alexnet.results.figures.curves import curves
 from alexnet.results.figures.effects import arms_and_effects, grid_effects
 from alexnet.results.figures.search import search, tuning_budget
 from alexnet.results.figures.survival import share_not_there
+from alexnet.results.names import printed_title
 from alexnet.results.runs import Sweep
 from alexnet.results.survival import survival_of
 
@@ -18,17 +19,18 @@ def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
     experiment = sweep.experiment
     is_time = experiment.measure.kind == "epochs_to_error"
     is_grid = bool(grid_effects(comparison))
+    title = printed_title(experiment.name, experiment.section, sweep.data)
     with matplotlib.rc_context(STYLE):
-        figures = {"arms_and_effects": arms_and_effects(comparison, experiment)}
+        figures = {"arms_and_effects": arms_and_effects(comparison, experiment, title)}
         if comparison.best:
-            figures["search"] = search(comparison, experiment)
+            figures["search"] = search(comparison, experiment, title)
         found = survival_of(comparison, experiment)
         if found and len(found.curves) <= len(COLOURS):
-            figures["share_not_there"] = share_not_there(found, experiment.measure)
+            figures["share_not_there"] = share_not_there(found, experiment.measure, title)
         if any(len(each.expected) > 1 for each in comparison.budgets):
-            figures["tuning_budget"] = tuning_budget(comparison, experiment)
+            figures["tuning_budget"] = tuning_budget(comparison, experiment, title)
         if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
-            lines = curves(sweep, comparison)
+            lines = curves(sweep, comparison, title)
             if is_time and not is_grid:
                 return {"learning_curves": lines, **figures}
             figures["learning_curves" if is_time else "validation_curves"] = lines

@@ -1,34 +1,38 @@
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import COLOURS, GREY, caption
 from alexnet.results import wording
 from alexnet.results.compare import Comparison
-from alexnet.results.effects import Effect, level_label
+from alexnet.results.effects import Effect
 from alexnet.results.figures.labels import (
     colour_of,
     counts_of,
     in_percent,
+    limits_around,
     lost_in,
     note_at,
     open_dots,
     seed_dots,
 )
+from alexnet.results.names import printed_arm, printed_effect
 
 MAX_EFFECTS = 14  # more rows than this cannot be read: interactions are then left to the table
 
 
-def arms_and_effects(comparison: Comparison, experiment: Experiment) -> Figure:
+def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
     """Left: a row per arm with its seeds, mean and interval. Right: the effects and no effect."""
     effects = grid_effects(comparison) or comparison.effects
     rows = max(len(comparison.arms), len(effects), 2)
-    figure = Figure(figsize=(10.5 if effects else 5.5, 1.4 + 0.42 * rows), layout="constrained")
+    figure = Figure(figsize=(10.5 if effects else 5.5, 1.8 + 0.42 * rows), layout="constrained")
     left, *right = figure.subplots(1, 2 if effects else 1, squeeze=False)[0]
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
     _arms(left, comparison, experiment)
     if effects:
         _forest(right[0], effects, comparison, experiment)
@@ -36,13 +40,21 @@ def arms_and_effects(comparison: Comparison, experiment: Experiment) -> Figure:
         figure,
         f"{counts_of(comparison.arms)} "
         "Small dots: seeds; large: mean with its 95 % t-interval over seeds. "
-        + ("Effects are paired by seed." if effects else ""),
+        + ("Effects are paired by seed. " if effects else "")
+        + "Arrow: the interval goes on.",
     )
     return figure
 
 
 def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
     measure = experiment.measure
+    core = [value for arm in comparison.arms for value in (*arm.reached, *arm.limits)]
+    if core:
+        ends = [end for arm in comparison.arms for end in arm.ci95 or ()]
+        low, high = limits_around(core, ends)
+        # A time begins at 0, where that costs little of the axis.
+        is_near_zero = measure.kind == "epochs_to_error" and min(core) < 0.4 * max(core)
+        axes.set_xlim(0 if is_near_zero else low if min(core) < 0 else max(low, 0.0), high)
     for row, arm in enumerate(comparison.arms):
         colour = colour_of(row) if not grid_effects(comparison) else COLOURS[0]
         height = row + 0.18
@@ -50,12 +62,10 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
         axes.plot(arm.limits, [height] * len(arm.limits), marker=">", **open_dots(colour))
         if arm.mean is not None:
             _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
-    _name_rows(axes, ["\n".join(filter(None, [a.label, lost_in(a)])) for a in comparison.arms])
-    if measure.kind == "epochs_to_error":
-        axes.set_xlim(left=0)
-    else:
-        in_percent(axes.xaxis, measure.described.is_fraction)
-        axes.margins(x=0.12)
+    _name_rows(
+        axes, ["; ".join(filter(None, [printed_arm(a), lost_in(a)])) for a in comparison.arms]
+    )
+    in_percent(axes.xaxis, measure.kind == "final" and measure.described.is_fraction)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_title("Arms")
     axes.set_xlabel(wording.name_of_measure(measure))
@@ -66,9 +76,16 @@ def _forest(
 ) -> None:
     """One row per effect; where the interval reaches the line of no effect, nothing is shown."""
     scale = 100 if wording.effect_unit(experiment) == "percentage points" else 1
+    is_log = experiment.effect == "ratio"
     axes.axvline(experiment.no_effect, color=GREY, linewidth=1)
+    if is_log:
+        axes.set_xscale("log")
+    axes.set_xlim(_limits(effects, comparison, experiment, scale))
     for row, effect in enumerate(effects):
         colour = "black" if not effect.is_interaction else GREY
+        seeds = [scale * value for value in effect.values if value is not None]
+        if effect.n > 1 and effect.bound is None:
+            axes.plot(seeds, [row + 0.22] * len(seeds), marker="o", **seed_dots(colour))
         if effect.mean is not None:
             ci95 = effect.ci95 and tuple(end and scale * end for end in effect.ci95)
             _interval(axes, scale * effect.mean, ci95, row, colour, bound=effect.bound)
@@ -82,19 +99,20 @@ def _forest(
         look: dict[str, Any] = {"marker": "D", "fillstyle": "none", "markersize": 8, "zorder": 6}
         axes.plot(paper, row, color=COLOURS[1], **look)
         note_at(axes, "paper", (paper, row), (0, 7), COLOURS[1])
-    if experiment.effect == "ratio":
-        axes.set_xscale("log")
-        axes.margins(x=0.15)
+    if is_log:
         low, high = axes.get_xlim()
-        is_wide = high > 3 * low
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if is_wide else MaxNLocator(5))
+        # Decades and their halves where there are some, else even steps.
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5))
+            if high > 5 * low
+            else MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+        )
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
     else:
-        axes.margins(x=0.15)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if x else "0"))
-    _name_rows(axes, [_effect_label(effect) for effect in effects])
+    _name_rows(axes, list(map(printed_effect, effects)))
     axes.set_title("Effects")
     what = wording.name_of_measure(experiment.measure)
     axes.set_xlabel(
@@ -104,11 +122,30 @@ def _forest(
     )
 
 
+def _limits(
+    effects: Sequence[Effect], comparison: Comparison, experiment: Experiment, scale: float
+) -> tuple[float, float]:
+    """All means and the number of the paper are seen, and no effect."""
+    core = [experiment.no_effect]
+    for effect in effects:
+        core += [value for value in (effect.mean, *effect.values) if value is not None]
+    if comparison.papers_effect in effects and experiment.paper is not None:
+        core.append(experiment.paper.value)
+    ends = [end for effect in effects for end in effect.ci95 or ()]
+    return limits_around(
+        [scale * each for each in core],
+        [each and scale * each for each in ends],
+        is_log=experiment.effect == "ratio",
+    )
+
+
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Rows from top to bottom, with their names on the left and no ticks."""
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(
+        range(len(names)), [textwrap.fill(name, 34, break_on_hyphens=False) for name in names]
+    )
     axes.set_ylim(len(names) - 0.5, -0.6)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=9)
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
 
@@ -123,14 +160,18 @@ def _interval(
 ) -> None:
     """A dot for the mean with its interval; an end that is not known is an arrow."""
     if ci95 is not None:
-        low, high = ci95
+        left, right = axes.get_xlim()
+        low, high = (mean if end is None else end for end in ci95)
         axes.plot(
-            [mean if low is None else low, mean if high is None else high],
+            [max(low, left), min(high, right)],
             [row, row],
             color=colour,
             linewidth=1.6,
             solid_capstyle="butt",
         )
+        for is_beyond, at, marker in ((low < left, left, "<"), (high > right, right, ">")):
+            if is_beyond:
+                axes.plot(at, row, marker=marker, color=colour, markersize=6, clip_on=False)
     axes.plot(mean, row, marker="o", color=colour, markersize=7, zorder=5)
     if bound in ("lower", "upper"):
         sign = 1 if bound == "lower" else -1
@@ -151,10 +192,3 @@ def grid_effects(comparison: Comparison) -> tuple[Effect, ...]:
     if len(comparison.effects) <= MAX_EFFECTS:
         return comparison.effects
     return tuple(effect for effect in comparison.effects if not effect.is_interaction)
-
-
-def _effect_label(effect: Effect) -> str:
-    """Short: an interaction by its levels, whose factors the main effects above have named."""
-    if not effect.is_interaction:
-        return effect.of
-    return " x ".join(level_label(other) for other, _ in effect.levels.values())

@@ -2,13 +2,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter
 
-from alexnet.plotting import COLOURS, HALO
+from alexnet.plotting import COLOURS
 from alexnet.results.effects import Arm, Fate
+from alexnet.results.names import printed_arm
 
 # The paper draws ReLU solid and tanh dashed: the baseline is solid.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
@@ -39,7 +41,7 @@ def stack_notes(
 def note_at(
     axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], colour: str
 ) -> None:
-    """Text beside a point, with a halo that keeps it readable over lines."""
+    """Text beside a point, on a ground that keeps it readable over lines."""
     axes.annotate(
         text,
         at,
@@ -49,7 +51,7 @@ def note_at(
         va="top" if offset[1] < 0 else "bottom",
         color=colour,
         fontsize=9,
-        path_effects=HALO,
+        bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
         zorder=6,
     )
 
@@ -98,7 +100,6 @@ def direct_label(axes: Axes, at: tuple[float, float], text: str, colour: str) ->
         color=colour,
         fontweight="bold",
         annotation_clip=False,
-        path_effects=HALO,
         zorder=6,
     )
 
@@ -109,7 +110,9 @@ def counts_of(arms: Sequence[Arm]) -> str:
         return f"n = {arms[0].n} per arm."
     if len(arms) > len(COLOURS):
         return f"n = {min(arm.n for arm in arms)} to {max(arm.n for arm in arms)} per arm."
-    counts = (f"{arm.label} {', '.join(filter(None, [str(arm.n), lost_in(arm)]))}" for arm in arms)
+    counts = (
+        f"{printed_arm(arm)} {', '.join(filter(None, [str(arm.n), lost_in(arm)]))}" for arm in arms
+    )
     return f"n: {'; '.join(counts)}."
 
 
@@ -118,6 +121,32 @@ def lost_in(arm: Arm) -> str:
     fates: tuple[Fate, ...] = ("diverged", "failed", "unmeasured", "unfinished", "missing")
     counts = [(arm.censored, "censored"), *((arm.count(fate), fate) for fate in fates)]
     return ", ".join(f"{count} {name}" for count, name in counts if count)
+
+
+def limits_around(
+    core: Sequence[float], ends: Sequence[float | None], *, is_log: bool = False
+) -> tuple[float, float]:
+    """Where an axis begins and ends: around all of the core, and those ends that are near it.
+
+    An interval over two seeds may be twenty times as wide as the values lie apart: shown whole, it
+    would hide them.
+    """
+    forth, back = (np.log, np.exp) if is_log else (np.asarray, np.asarray)
+    inner = forth(np.array([each for each in core if not is_log or each > 0]))
+    outer = forth(
+        np.array([each for each in ends if each is not None and (each > 0 or not is_log)])
+    )
+    low, high = inner.min(), inner.max()
+    span = high - low
+    if not span:
+        span = np.abs(outer - low).max() / 3 if len(outer) else abs(low) / 10
+    span = span or 1.0
+    near = outer[(outer >= low - 2.5 * span) & (outer <= high + 2.5 * span)]
+    low, high = min([low, *near]), max([high, *near])
+    if len(near) < len(outer):  # room for the arrows of the others
+        low, high = low - 0.3 * span, high + 0.3 * span
+    margin = 0.08 * (high - low or span)
+    return float(back(low - margin)), float(back(high + margin))
 
 
 def seed_dots(colour: str) -> dict[str, Any]:

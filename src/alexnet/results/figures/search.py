@@ -18,16 +18,18 @@ from alexnet.results.figures.labels import (
     open_dots,
     seed_dots,
 )
+from alexnet.results.names import printed_arm, printed_level
 
 _MOST_TICKS = 9
 
 
-def search(comparison: Comparison, experiment: Experiment) -> Figure:
+def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
     """The measure against each searched key, the best level of each arm ringed."""
     keys = list(comparison.trials[0].levels)
     measure = experiment.measure
     figure = Figure(figsize=(7.2 if len(keys) == 1 else 4.8 * len(keys), 4.2))
     panels = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
+    panels[0].set_title(title)
     for axes, key in zip(panels, keys, strict=True):
         _by_level(axes, key, comparison, is_alone=len(keys) == 1)
         in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
@@ -74,25 +76,27 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
             xs, heights = zip(*line, strict=True)
             axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
         if line:
-            ends.append((line[-1], arm.label, colour))
+            ends.append((line[-1], printed_arm(arm), colour))
     if is_log:
         axes.set_xscale("log")
     if not is_log or (is_alone and len(levels) <= _MOST_TICKS):
         axes.minorticks_off()
         axes.set_xticks(places, list(map(level_label, levels)))
-    axes.set_ylim(bottom=0)
+    if 0 <= axes.dataLim.y0 < 0.45 * axes.dataLim.y1:
+        axes.set_ylim(bottom=0)
     label_ends(axes, ends)
 
 
-def tuning_budget(comparison: Comparison, experiment: Experiment) -> Figure:
+def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
     """What each arm is expected to come to at the best of 1, 2, ... trials, and the effect then."""
     measure = experiment.measure
     has_effects = bool(comparison.budget_effects)
     figure = Figure(figsize=(7.2, 6.8 if has_effects else 4.2))
     panels = figure.subplots(1 + has_effects, 1, sharex=True, squeeze=False)[:, 0]
+    panels[0].set_title(title)
     ends = []
     for index, budget in enumerate(comparison.budgets):
-        label = ", ".join(map(level_label, budget.arm.values())) or "all runs"
+        label = ", ".join(printed_level(*each) for each in budget.arm.items()) or "all runs"
         sides = ["^" if is_bound else "o" for is_bound in budget.is_bound]
         ends += _line(panels[0], budget.expected, sides, label, index)
     in_percent(panels[0].yaxis, measure.kind == "final" and measure.described.is_fraction)

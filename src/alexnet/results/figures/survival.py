@@ -7,10 +7,11 @@ from alexnet.results.figures.labels import colour_of, dashes_of, in_percent, lab
 from alexnet.results.survival import Survival
 
 
-def share_not_there(found: Survival, measure: Measure) -> Figure:
+def share_not_there(found: Survival, measure: Measure, title: str) -> Figure:
     """The share of runs that have not reached the error, against epochs, for each arm."""
     figure = Figure(figsize=(7.2, 3.6))
     axes = figure.subplots()
+    axes.set_title(title)
     ends = []
     last = max(found.until, *(epoch for curve in found.curves for epoch, _ in curve.steps))
     for index, curve in enumerate(found.curves):

@@ -1,0 +1,56 @@
+"""Names as in print, for figures and charts: ReLU, non-overlapping, no normalization."""
+
+from alexnet.config.experiment import Level
+from alexnet.results.effects import Arm, Effect, level_label, short_key
+
+_PRINTED = {
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "leaky_relu": "leaky ReLU",
+    "lrn": "LRN",
+    "non_overlapping": "non-overlapping",
+    "batch": "batch norm",
+}
+_DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
+LONGEST = 32
+"""Characters of a name; the rest is cut off, and stands in the tables."""
+
+
+def printed_level(key: str, level: Level) -> str:
+    """A name stands for itself; a number, yes or none needs its key."""
+    name = short_key(key).replace("_", " ")
+    if level in (None, "none"):
+        return f"no {name}"
+    if isinstance(level, str):
+        return _shortened(_PRINTED.get(level, level.replace("_", " ")))
+    return _shortened(f"{name} {level_label(level)}")
+
+
+def printed_arm(arm: Arm) -> str:
+    """For example "ReLU", or "ReLU, LRN" in a grid."""
+    levels = (printed_level(key, level) for key, level in arm.levels.items())
+    return ", ".join(levels) or "all runs"
+
+
+def printed_effect(effect: Effect) -> str:
+    """For example "tanh vs ReLU"; the factors of an interaction, each with its level."""
+    if effect.is_interaction:
+        pairs = (printed_level(key, other) for key, (other, _) in effect.levels.items())
+        return " x ".join(pairs)
+    [(key, (other, baseline))] = effect.levels.items()
+    return f"{printed_level(key, other)} vs {printed_level(key, baseline)}"
+
+
+def printed_title(experiment: str, section: str | None, data: str) -> str:
+    """For example "ReLU vs tanh (section 3.1), CIFAR-10"."""
+    words = _shortened(" ".join(_PRINTED.get(word, word) for word in experiment.split("_")))
+    where = ""
+    if section:
+        where = f" (section{'s' if ',' in section else ''} {section})"
+    return f"{words[:1].upper()}{words[1:]}{where}, {_DATA.get(data, data)}"
+
+
+def _shortened(name: str) -> str:
+    name = name.replace("$", "")  # matplotlib would take what stands between two for a formula
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
