@@ -19,8 +19,8 @@ data.KEY     for format=live, which measures the error of the weights in the pag
              as for evaluate.py, such as data.root=FOLDER. Left out, the data are those of the run
 allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.Net
 
-format=live takes one run of each arm of a sweep, that of the lowest seed. The weights are float16,
-or 8-bit integers if the page would be larger than 1 MB; the page says how far its probabilities are
+format=live takes one run of each arm of a sweep, that of the lowest seed. The weights are integers of
+16 bits, or of 8 if the page would be larger than 1 MB; the page says how far its probabilities are
 from those of torch.
 
 Exit status: 0 done; 2 the command was wrong, or a checkpoint, a package or data are missing.
@@ -42,7 +42,7 @@ from alexnet.cli.evaluate import compose_data
 from alexnet.config.check import check_export
 from alexnet.config.explain import keys_of
 from alexnet.config.grammar import quoted
-from alexnet.config.schema import ConfigError, EvaluationConfig, ExportConfig
+from alexnet.config.schema import ConfigError, ExportConfig
 from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import allowed
 from alexnet.folders.ending import Exit
@@ -129,12 +129,9 @@ def _export(config: ExportConfig, of_data: Sequence[str]) -> None:
 
     runs = chosen_runs(source)
     nets = [read_checkpoint(run.checkpoint, allow=allow) for run in runs]
-
-    def evaluation(index: int) -> EvaluationConfig:
-        words = [f"checkpoint={runs[index].checkpoint}", *of_data]
-        return compose_data(words, [nets[index]], allow=allow)
-
-    write_live(dest, list(zip(runs, nets, map(evaluation, range(len(runs))), strict=True)))
+    # Images as the first run had them: arms that are compared share them.
+    words = [f"checkpoint={runs[0].checkpoint}", *of_data]
+    write_live(dest, runs, nets, compose_data(words, nets, allow=allow))
 
 
 def _in_hydras_grammar(word: str) -> str:
