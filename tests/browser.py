@@ -12,7 +12,9 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM, reason="no Chromium here: apt-get install chromium"
+)
 
 _AROUND = """
 <script>

@@ -120,7 +120,7 @@ class HubAlexNet(AlexNet):
     def forward_intermediates(
         self,
         images: Tensor,
-        indices: int | Sequence[int] | None = None,
+        indices: int | list[int] | None = None,
         norm: bool = False,
         stop_early: bool = False,
         output_fmt: str = "NCHW",
@@ -167,9 +167,7 @@ class HubAlexNet(AlexNet):
             self.add_module("fc8", nn.Identity())
             return
         like = self.fc7.weight
-        layer = nn.Linear(
-            self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype
-        )
+        layer = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype)
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
         self.add_module("fc8", layer)
@@ -184,7 +182,7 @@ class HubAlexNet(AlexNet):
             raise ValueError("gradient checkpointing is not supported by this network")
 
     def prune_intermediate_layers(
-        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Leave out the fully connected layers, which no map needs; returns the indices."""
         from timm.models._features import feature_take_indices
@@ -258,13 +256,14 @@ def _refuse_pooling(global_pool: str) -> None:
         )
 
 
-def _refuse_checkpoints(
-    net: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any
-) -> None:
+def _refuse_checkpoints(net: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
     """A checkpoint of ours that timm has opened has lost its mean image and what it is of."""
     assert isinstance(net, HubAlexNet)
     mean = state.get(f"{prefix}mean_image", net.mean_image)
-    if any(name.startswith(f"{prefix}net.") for name in state) or mean.shape != net.mean_image.shape:
+    if (
+        any(name.startswith(f"{prefix}net.") for name in state)
+        or mean.shape != net.mean_image.shape
+    ):
         raise ValueError(
             "this is a checkpoint of AlexNet Lab, whose mean image and settings are not among its "
             "parameters: instead of checkpoint_path=FILE give pretrained=True, "

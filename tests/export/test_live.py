@@ -108,7 +108,8 @@ def test_what_is_dropped_drawn_and_pressed_is_shown(tmp_path: Path):
     Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
     script = f"""
       const files = new DataTransfer();
-      files.items.add(new File([bytesOf("{base64_of(file.getvalue())}")], "a.png", {{ type: "image/png" }}));
+      const png = bytesOf("{base64_of(file.getvalue())}");
+      files.items.add(new File([png], "a.png", {{ type: "image/png" }}));
       dispatchEvent(new DragEvent("drop", {{ dataTransfer: files }}));
       for (let i = 0; i < 20 && state.truth !== null; i++) await later();
       found.dropped = Array.from(state.planes[0]);
@@ -121,6 +122,7 @@ def test_what_is_dropped_drawn_and_pressed_is_shown(tmp_path: Path):
       at("pointerdown", 0.2, 0.1);
       for (const y of [0.3, 0.5, 0.7]) at("pointermove", 0.2, y);
       at("pointerup", 0.2, 0.7);
+      await later();
       found.drawn = Array.from(state.planes[0]);
 
       element("samples").children[3].click();
@@ -140,7 +142,7 @@ def test_what_is_dropped_drawn_and_pressed_is_shown(tmp_path: Path):
     assert "b.png cannot be read as an image" in found["status"]
     # As in MNIST: 20 pixels high, its centre of mass in the middle.
     drawn = np.reshape(found["drawn"], (28, 28))
-    rows, columns = np.nonzero(drawn)
+    rows, _ = np.nonzero(drawn)
     assert np.ptp(rows) + 1 == 20
     centres = [(np.arange(28) + 0.5) @ drawn.sum(axis) / drawn.sum() for axis in (0, 1)]
     assert centres == [pytest.approx(14, abs=0.6)] * 2

@@ -19,9 +19,9 @@ data.KEY     for format=live, which measures the error of the weights in the pag
              as for evaluate.py, such as data.root=FOLDER. Left out, the data are those of the run
 allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.Net
 
-format=live takes one run of each arm of a sweep, that of the lowest seed. The weights are integers of
-16 bits, or of 8 if the page would be larger than 1 MB; the page says how far its probabilities are
-from those of torch.
+format=live takes one run of each arm of a sweep, that of the lowest seed. The weights are integers
+of 16 bits, or of 8 if the page would be larger than 1 MB; the page says how far its probabilities
+are from those of torch.
 
 Exit status: 0 done; 2 the command was wrong, or a checkpoint, a package or data are missing.
 """
@@ -109,12 +109,12 @@ def _export(config: ExportConfig, of_data: Sequence[str]) -> None:
             f"{of_data[0]} is for format=live, which is the only one that looks at images"
         )
     source, dest = Path(config.checkpoint).expanduser(), Path(config.dest).expanduser()
+    allow = allowed(config.allow)
     if config.format == "card":
         from alexnet.export.card import write_card
 
-        write_card(source, dest)
+        write_card(source, dest, allow=allow)
         return
-    allow = allowed(config.allow)
     if config.format != "live":
         checkpoint = find_checkpoint(source)
         # Only now: torch takes seconds; a mistyped command is answered at once.

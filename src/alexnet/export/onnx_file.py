@@ -57,7 +57,9 @@ def write_onnx(net: nn.Module, images: Tensor, path: Path, about: Mapping[str, A
     session = onnxruntime.InferenceSession(written, providers=["CPUExecutionProvider"])
     largest = expected.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
     difference = max(
-        float((torch.from_numpy(session.run(None, {"images": some.numpy()})[0]) - theirs).abs().max())
+        float(
+            (torch.from_numpy(session.run(None, {"images": some.numpy()})[0]) - theirs).abs().max()
+        )
         for some, theirs in ((images, expected), (images[:1], expected[:1]))
     ) / float(largest)
     if not difference <= TOLERANCE:

@@ -124,15 +124,13 @@ def write_live(
             break
     else:
         raise ConfigError(
-            f"the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:g}, also with 8-bit "
-            f"weights, because it holds {len(runs)} networks: give the folder of one run"
+            f"the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:g}, also with "
+            f"8-bit weights, because it holds {len(runs)} networks: give the folder of one run"
         )
     dest.parent.mkdir(parents=True, exist_ok=True)
     with replacing(dest, encoding="utf-8") as file:
         file.write(text)
-    lines = [
-        f"  {run.label}: {_told(each)}" for run, each in zip(runs, deviations, strict=True)
-    ]
+    lines = [f"  {run.label}: {_told(each)}" for run, each in zip(runs, deviations, strict=True)]
     log.info("%s  %.2f MB, weights of %d bits\n%s", dest, size / 1e6, bits, "\n".join(lines))
 
 
@@ -210,16 +208,16 @@ def _page(
         title=f"{name}, live: {'networks' if len(runs) > 1 else 'a network'} in your browser",
         subtitle=(
             f"{type(nets[0].build()).__name__} of AlexNet Lab, trained on {name} "
-            f"({len(names)} classes, images of {pixels.shape[-1]} x {pixels.shape[-1]} pixels). It "
-            "runs in this page."
+            f"({len(names)} classes, images of {pixels.shape[-1]} x {pixels.shape[-1]} pixels). "
+            f"{'They run' if len(runs) > 1 else 'It runs'} in this page."
         ),
         digits=content["digits"],
         kernels=len(steps_of(nets[0].build())[1]["weight"]),
         grey=is_grey,
         exactness=(
-            f"The weights are rounded to {bits}-bit integers, with a scale for each output, so that "
-            f"the page stays small. On {len(pixels):,} test images, against the trained weights in "
-            f"torch {torch.__version__}:"
+            f"The weights are rounded to {bits}-bit integers, with a scale for each output, so "
+            f"that the page stays small. On {len(pixels):,} test images, against the trained "
+            f"weights in torch {torch.__version__}:"
         ),
         deviations=list(zip(runs, deviations, strict=True)),
         data=_embedded(content),

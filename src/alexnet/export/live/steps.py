@@ -54,7 +54,8 @@ def _named(name: str, **constants: float) -> Callable[[Any], list[Step]]:
 
 
 def _conv(layer: nn.Conv2d) -> list[Step]:
-    [padding, *_] = layer.padding
+    assert isinstance(layer.padding, tuple)
+    padding = layer.padding[0]
     weight, bias = layer.weight, layer.bias
     return [
         {"op": "conv", "weight": weight, "bias": bias, "shape": list(weight.shape),

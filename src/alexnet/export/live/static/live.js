@@ -28,21 +28,26 @@ const OPERATIONS = {
 
   nonlinearity: (x, step) => ({ ...x, data: x.data.map((each) => NONLINEARITIES[step.name](each, step)) }),
 
-  conv(x, { weight, bias, shape: [channels, inputs, size], padding }) {
-    const { side } = x, data = new Float32Array(channels * side * side), sums = new Float64Array(side * side);
-    for (let c = 0, w = 0; c < channels; c++) {
-      sums.fill(bias[c]);
-      for (let i = 0; i < inputs; i++)
-        for (let dy = -padding; dy < size - padding; dy++)
-          for (let dx = -padding; dx < size - padding; dx++, w++) {
-            const by = weight[w];
-            const left = Math.max(0, -dx), right = Math.min(side, side - dx);
-            for (let y = Math.max(0, -dy); y < Math.min(side, side - dy); y++) {
-              const to = y * side, from = (i * side + y + dy) * side + dx;
-              for (let column = left; column < right; column++) sums[to + column] += by * x.data[from + column];
-            }
+  // As a product of matrices: a row of `seen` is what one weight of the kernels sees at every place.
+  conv({ data: maps, side }, { weight, bias, shape: [channels, inputs, size], padding }) {
+    const area = side * side, taps = inputs * size * size, seen = new Float32Array(taps * area);
+    for (let i = 0, row = 0; i < inputs; i++)
+      for (let dy = -padding; dy < size - padding; dy++)
+        for (let dx = -padding; dx < size - padding; dx++, row += area) {
+          const left = Math.max(0, -dx), right = Math.min(side, side - dx);
+          for (let y = Math.max(0, -dy); y < Math.min(side, side - dy); y++) {
+            const from = (i * side + y + dy) * side + dx;
+            for (let column = left; column < right; column++) seen[row + y * side + column] = maps[from + column];
           }
-      data.set(sums, c * side * side);
+        }
+    const data = new Float32Array(channels * area), sums = new Float64Array(area);
+    for (let c = 0; c < channels; c++) {
+      sums.fill(bias[c]);
+      for (let tap = 0; tap < taps; tap++) {
+        const by = weight[c * taps + tap], row = tap * area;
+        for (let place = 0; place < area; place++) sums[place] += by * seen[row + place];
+      }
+      data.set(sums, c * area);
     }
     return { data, channels, side };
   },

@@ -146,7 +146,7 @@ function letDraw(canvas) {
   };
   Object.assign(context, { lineWidth: width / 12, lineCap: "round", lineJoin: "round", strokeStyle: "white" });
   clear();
-  let last = null;
+  let last = null, isWaiting = false;
   canvas.addEventListener("pointerdown", (event) => {
     last = place(event);
     canvas.dispatchEvent(new PointerEvent("pointermove", event));
@@ -159,8 +159,13 @@ function letDraw(canvas) {
     context.lineTo(...next);
     context.stroke();
     last = next;
-    const planes = digit(planesFrom(context, width)[0], width);
-    if (planes) take(planes);
+    // Once for all movements of a frame.
+    if (!isWaiting) requestAnimationFrame(() => {
+      isWaiting = false;
+      const planes = digit(planesFrom(context, width)[0], width);
+      if (planes) take(planes);
+    });
+    isWaiting = true;
   });
   for (const type of ["pointerup", "pointerleave", "pointercancel"]) canvas.addEventListener(type, () => (last = null));
   element("clear").addEventListener("click", clear);
