@@ -216,7 +216,7 @@ class HubAlexNet(AlexNet):
         no shape of a parameter would show.
         """
         theirs = saved.build()
-        here, there = _behaviour(self), _behaviour(theirs)
+        here, there = behaviour(self), behaviour(theirs)
         if here.keys() != there.keys() or here != there:
             differing = [
                 f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
@@ -236,7 +236,7 @@ class HubAlexNet(AlexNet):
         self.load_state_dict(state, strict=False)
 
 
-def _behaviour(net: nn.Module) -> dict[str, str]:
+def behaviour(net: nn.Module) -> dict[str, str]:
     """What a network does with its parameters, but for the last layer, in words by name."""
     found = {
         name: repr(module)
@@ -298,11 +298,19 @@ def _in_torchvision(name: str) -> None:
 def _in_timm(name: str) -> None:
     from timm.models import build_model_with_cfg, register_model
 
-    def entry(pretrained: bool = False, **settings: Any) -> nn.Module:
+    def entry(
+        pretrained: bool = False,
+        pretrained_cfg_overlay: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> nn.Module:
+        overlay = dict(pretrained_cfg_overlay or {})
+        if overlay.get("file"):  # which timm would otherwise read by itself
+            overlay.setdefault("custom_load", True)
         net: nn.Module = build_model_with_cfg(
             HubAlexNet,
             name,
             pretrained,
+            pretrained_cfg_overlay=overlay,
             feature_cfg={"feature_cls": "getter", "out_indices": (0, 1, 2, 3, 4)},
             **{**VARIANTS[name], **settings},
         )
