@@ -34,12 +34,18 @@ NETWORKS = {each.__name__: each for each in (AlexNet, CifarLocalNet, CifarNet)}
 
 
 def save(
-    path: Path, *, seed: int = 0, pixels: int | None = None, prefix: str = "", **model: Any
+    path: Path,
+    *,
+    seed: int = 0,
+    pixels: int | None = None,
+    augmentation: str | None = "crop",
+    prefix: str = "",
+    **model: Any,
 ) -> nn.Module:
     """A checkpoint of a network; `model` is its configuration, without the package of _target_.
 
-    It has learnt from images of `pixels`, crops of them if they are larger than its own. Classes
-    are called prefix0, prefix1, ...
+    It has learnt from images of `pixels`, crops of them if they are larger than its own, but for
+    augmentation=None. Classes are called prefix0, prefix1, ...
     """
     network = NETWORKS[model.pop("_target_", "CifarNet")]
     net = as_trained(network(**model), seed=seed)
@@ -55,7 +61,7 @@ def save(
             "class_names": [f"{prefix}{number}" for number in range(model["num_classes"])],
             "image_size": size,
             "global_step": 7,
-            **({"augmentation": f"crop{size}"} if pixels and pixels > size else {}),
+            "augmentation": f"crop{size}" if augmentation and (pixels or 0) > size else None,
         },
         path,
     )

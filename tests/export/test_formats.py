@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 import alexnet
 from alexnet.cli import export
@@ -130,7 +130,7 @@ def test_preprocessing_is_inside(size: int, tmp_path: Path):
 
 
 def test_preprocessing_is_beside(tmp_path: Path):
-    model = {"num_classes": 10, "image_size": 40, "pixels": 32}
+    model = {"num_classes": 10, "image_size": 24, "pixels": 32, "augmentation": None}  # reduced
     source, dest = exported(tmp_path, "torch_export", "preprocess=false", **model)
     images, net = pixels(2, 32), alexnet.load(source)
 
@@ -183,6 +183,7 @@ def test_safetensors_hold_all_that_a_checkpoint_says(tmp_path: Path):
         (["format=onn"], "format=onn is not possible: choose onnx"),
         (["dest=net.pt"], "dest=net.pt must end in .onnx"),
         (["dest=there.onnx"], "there.onnx exists already"),
+        (["format=safetensors", "dest=net.safetensors", "preprocess=false"], "is for format=onnx"),
         (["data.root=x"], "data.root=x is for format=live"),
         (["chekpoint=x"], "did you mean checkpoint?"),
         (["format=card", "dest=card.md"], "net.ckpt is not the folder of a run"),
@@ -212,6 +213,42 @@ def test_what_cannot_be_exported_is_refused_with_the_reason(
     [line, _] = capsys.readouterr().err.splitlines()
     assert says in line
     assert sorted(tmp_path.iterdir()) == before
+
+
+class Fickle(nn.Module):
+    """A user's network, whose path depends on the image."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3 * 8 * 8, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.fc(images.flatten(1))
+        return logits if logits.sum() > 0 else -logits
+
+
+def test_what_torch_cannot_export_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    target = f"{__name__}.Fickle"
+    content = {
+        "state_dict": {f"net.{key}": each for key, each in Fickle(2).state_dict().items()},
+        "model": {"_target_": target, "num_classes": 2},
+        "mean_image": torch.zeros(3, 8, 8),
+        "class_names": ["a", "b"],
+        "image_size": 8,
+    }
+    torch.save(content, tmp_path / "net.ckpt")
+    command = [f"checkpoint={tmp_path / 'net.ckpt'}", f"dest={tmp_path / 'net.pt2'}"]
+    command.append("format=torch_export")
+
+    assert export.main(command) == 2
+    assert f"allow={target}" in capsys.readouterr().err
+
+    assert export.main([*command, f"allow=[{target}]"]) == 2
+    *_, line, _ = capsys.readouterr().err.splitlines()  # below what torch shows of the network
+    assert f"torch cannot export {target} to torch_export: " in line
+    assert not (tmp_path / "net.pt2").exists()
 
 
 def test_a_missing_package_is_named(

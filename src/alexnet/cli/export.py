@@ -98,6 +98,8 @@ def compose_request(words: Sequence[str]) -> ExportConfig:
     dest, ending = Path(config.dest).expanduser(), ENDINGS[config.format]
     if dest.suffix != ending:
         raise ConfigError(f"dest={config.dest} must end in {ending} for format={config.format}")
+    if not config.preprocess and config.format not in ("onnx", "torch_export"):
+        raise ConfigError("preprocess=false is for format=onnx and format=torch_export")
     if dest.exists():
         raise ConfigError(f"dest={config.dest} exists already: choose another name, or remove it")
     return config

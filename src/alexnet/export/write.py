@@ -22,12 +22,11 @@ def write_network(saved: SavedNet, dest: Path, *, format: Format, preprocess: bo
     size. Without, they take images less the mean image, which is then written beside them as
     FILE.mean_image.npy. A file of safetensors holds the mean image in any case.
 
-    Raises ValueError if a package is missing, or the program would not equal the network.
+    Raises ValueError if a package is missing, if torch cannot export the network, or if the program
+    would not equal it.
     """
     dest.parent.mkdir(parents=True, exist_ok=True)
     if format == "safetensors":
-        if not preprocess:
-            log.warning("preprocess=false is ignored: a file of safetensors holds the mean image")
         saved.build()  # which refuses parameters that do not fit
         saved.write_safetensors(dest)
         how = "safetensors, all parameters and the mean image"
@@ -35,7 +34,21 @@ def write_network(saved: SavedNet, dest: Path, *, format: Format, preprocess: bo
         net, images = exported_network(saved, preprocess=preprocess)
         write = write_onnx if format == "onnx" else write_program
         about = description(saved, preprocess=preprocess)
-        how = f"{write(net, images, dest, about)}\n  takes {about['images']}"
+        try:
+            done = write(net, images, dest, about)
+        except (ValueError, OSError):
+            raise
+        # Networks of users: whatever torch's exporter, or the network itself, cannot do.
+        except Exception as error:
+            first: BaseException = error
+            while first.__cause__ is not None:
+                first = first.__cause__
+            reason = next(iter(str(first).strip().splitlines()), "")
+            raise ValueError(
+                f"{saved.path}: torch cannot export {saved.model['_target_']} to {format}: "
+                f"{type(first).__name__}: {reason}"
+            ) from error
+        how = f"{done}\n  takes {about['images']}"
         how += f"\n  gives {about['logits']} logits"
         if not preprocess:
             how += f"\n  mean image beside it: {_write_mean(saved, dest)}"

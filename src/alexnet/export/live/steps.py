@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from alexnet.model import BatchNorm, CifarNet, Dropout, LocalResponseNorm
 
 Bits = Literal[16, 8]
-"""Of a weight. 16-bit integers with a scale for each output: at the same size, float16 rounds four
-times as much, because all weights of an output are of about the same size."""
+"""Of a weight, an integer with a scale for each output. float16 would take as much and round more
+coarsely: weights of an output are of about the same size, and need no exponent of their own."""
 
 Step = dict[str, Any]
 
