@@ -111,9 +111,10 @@ def test_what_is_dropped_drawn_and_pressed_is_shown(tmp_path: Path):
       const png = bytesOf("{base64_of(file.getvalue())}");
       files.items.add(new File([png], "a.png", {{ type: "image/png" }}));
       dispatchEvent(new DragEvent("drop", {{ dataTransfer: files }}));
-      for (let i = 0; i < 20 && state.truth !== null; i++) await later();
+      await until(() => state.truth === null);
       found.dropped = Array.from(state.planes[0]);
-      await takeFile(new File(["no image"], "b.png"));
+      takeFile(new File(["no image"], "b.png"));
+      await until(() => element("status").textContent);
       found.status = element("status").textContent;
 
       const board = element("drawing"), box = board.getBoundingClientRect();
@@ -122,7 +123,8 @@ def test_what_is_dropped_drawn_and_pressed_is_shown(tmp_path: Path):
       at("pointerdown", 0.2, 0.1);
       for (const y of [0.3, 0.5, 0.7]) at("pointermove", 0.2, y);
       at("pointerup", 0.2, 0.7);
-      await later();
+      const before = state.planes;
+      await until(() => state.planes !== before);
       found.drawn = Array.from(state.planes[0]);
 
       element("samples").children[3].click();
