@@ -70,6 +70,8 @@ def _top() -> str:
         for key, field in schema.Config.model_fields.items()
         if key not in {*_GROUPS, "experiment", "checkpoint"}
     }
+    # No file in conf/ has this key: only files from version 0.1 and of users do.
+    comments["rates"] = "learning rates: {INIT: {NONLINEARITY: rate}}, read as ${rates....}"
     minutes = {"minutes": schema.Checkpoint.model_fields["minutes"]}
     return _table(
         _rows(fields, values, comments),
@@ -163,7 +165,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, str]]:
     comments: dict[str, str] = {}
     key = ""
     for line in file.read_text().splitlines():
-        if match := re.match(r"\s*(\w+):[^#]*#\s*(.+)", line):
+        if match := re.match(r"\s*(?:- )?(\w+):[^#]*#\s*(.+)", line):
             key = match[1]
             comments[key] = match[2]
         elif key and (match := re.match(r"\s{20,}#\s*(.+)", line)):
