@@ -2,12 +2,15 @@
 
 import importlib.util
 import re
+import shlex
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
 
 from alexnet.paths import PROJECT
+from tests.conftest import plan
 
 DOCS = PROJECT / "docs"
 
@@ -60,3 +63,28 @@ def test_every_file_that_a_page_outside_the_site_links_to_exists(file: str):
 
     assert links
     assert not [link for link in links if not (PROJECT / link).exists()]
+
+
+def commands() -> list[str]:
+    """Every complete train command of a page, without its comment."""
+    found: dict[str, None] = {}
+    for page in (PROJECT / "README.md", *sorted(DOCS.glob("*.md"))):
+        text = page.read_text().replace("\\\n", " ")
+        for block in re.findall(r"^```(?:bash|)\n(.*?)^```", text, re.M | re.S):
+            found |= dict.fromkeys(re.findall(r"^python src/train\.py(?: [^#\n]*)?", block, re.M))
+    return [" ".join(command.split()) for command in found]
+
+
+# What a page leaves to the reader, and folders that are not part of the project.
+BY_THE_READER = ("--config-dir", "--help", "[NAME]", "=NAME")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [each for each in commands() if not any(word in each for word in BY_THE_READER)]
+)
+def test_every_command_of_a_page_is_accepted(command: str, tmp_path: Path):
+    arguments = shlex.split(command)[2:]
+    given = [each for each in arguments if each not in ("-m", "--multirun")]
+
+    assert plan(*given)
