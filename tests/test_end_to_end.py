@@ -4,8 +4,10 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import isotonic_regression
 
 from alexnet.folders.sweep import SweepDir
 from alexnet.model import AlexNet
@@ -52,9 +54,11 @@ def test_the_verdict_is_what_the_progress_files_say(relu_vs_tanh: SweepDir):
 
     values = []
     for run in relu_vs_tanh.runs():
-        before, crossed = run.read_progress()[-2:]
-        share = (before["train/error"] - 0.25) / (before["train/error"] - crossed["train/error"])
-        values.append(before["epoch"] + share * (crossed["epoch"] - before["epoch"]))
+        rows = run.read_progress()
+        ends = np.array([0.0, *(row["epoch"] for row in rows)])
+        errors = isotonic_regression([row["train/error"] for row in rows], increasing=False).x
+        # A training error is a mean since the row before: it stands in the middle between both.
+        values.append(np.interp(-0.25, -errors, (ends[1:] + ends[:-1]) / 2))
     assert [each for arm in verdict["arms"] for each in arm["values"]] == pytest.approx(values)
 
 

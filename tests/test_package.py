@@ -61,7 +61,8 @@ def tracked(*patterns: str) -> Iterator[str]:
 
 def test_the_wheel_holds_all_code_and_all_of_conf_and_nothing_else(wheel: Path):
     code = {file.removeprefix("src/") for file in tracked("src/*/**/*.py", "src/alexnet/py.typed")}
-    code |= {file.removeprefix("src/") for file in tracked("src/alexnet/results/page/static/*")}
+    static = ("src/alexnet/results/page/static/*", "src/alexnet/export/live/static/*")
+    code |= {file.removeprefix("src/") for file in tracked(*static)}
     conf = {f"alexnet/{file}" for file in tracked("conf/**/*.yaml")}
 
     names = {name for name in ZipFile(wheel).namelist() if ".dist-info/" not in name}

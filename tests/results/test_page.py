@@ -83,6 +83,16 @@ def test_a_page_says_what_the_markdown_says(sweep_folder: Path):
             assert line in text
 
 
+def test_a_page_links_to_the_live_networks_beside_it(sweep_folder: Path):
+    write_sweep(sweep_folder, RELU_VS_TANH, relu_and_tanh({0: 2}, {0: 8}))
+    assert "live.html" not in page_of(sweep_folder)
+    (sweep_folder / "live.html").touch()
+
+    links = [each for tag, each in Page(page_of(sweep_folder)).elements if tag == "a"]
+
+    assert {"href": "../live.html"} in links
+
+
 @dataclass(kw_only=True)
 class Named(Run):
     """A run whose folder has a plain name, whatever its level is called."""

@@ -12,6 +12,7 @@ from alexnet.folders.ending import Exit
 COMMANDS = {
     "train": "train a network, or all arms of an experiment, and report",
     "evaluate": "errors, predictions and figures of trained networks",
+    "export": "write trained networks for other programs, as a model card or a live page",
     "prepare": "convert raw ImageNet images once, before training on them",
     "report": "write the reports of finished sweeps again",
     "runs": "list sweeps and runs, or remove checkpoints",

@@ -22,6 +22,7 @@ from alexnet.config.schema import (
     Config,
     ConfigError,
     EvaluationConfig,
+    ExportConfig,
     Part,
     evaluation_schema_for,
     schema_for,
@@ -62,6 +63,11 @@ def check_evaluation(composed: Any) -> EvaluationConfig:
     if problem := _contradiction_of_evaluation(config):
         raise ConfigError(problem)
     return config
+
+
+def check_export(composed: Any) -> ExportConfig:
+    """The same for what Hydra composed for src/export.py."""
+    return _validated(ExportConfig, resolved(composed))
 
 
 def load(file: Path, *, allow: Collection[str] = ()) -> Config:

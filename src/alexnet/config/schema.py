@@ -267,6 +267,16 @@ class EvaluationConfig(Section):
     allow: Names
 
 
+class ExportConfig(Section):
+    """What src/export.py is asked."""
+
+    checkpoint: str
+    format: Literal["onnx", "torch_export", "safetensors", "card", "live"]
+    dest: str
+    preprocess: bool
+    allow: Names
+
+
 _OF_A_RUN = ("save_dir", "root_dir")  # of loggers and profilers: the run's folder
 
 # Of pydantic's classes, which would be hidden by a field of that name.

@@ -137,18 +137,26 @@ class Augmenter:
         )
 
     def apply(self, images: np.ndarray, views: Views) -> np.ndarray:
-        """Reflect, then cut. Shape: (N, C, H, W) -> (N, C, h, w)."""
+        """Reflect, then cut. Shape: (N, C, H, W) -> (N, C, h, w), with the channels last in memory."""
         if self.kind == "none":
             return images
         padded = self._pad(images)
         channels, height, width = self.fill.shape
-        seen = np.empty((len(images), channels, height, width), np.uint8)
-        # Each image is copied once, whatever its layout: decoded ones have their channels last.
-        for row, (reflected, top, left) in enumerate(
-            zip(views.reflected.tolist(), views.top.tolist(), views.left.tolist(), strict=True)
+        seen = np.empty((len(images), height, width, channels), np.uint8).transpose(0, 3, 1, 2)
+        for view, image, reflected, top, left in zip(
+            seen,
+            padded,
+            views.reflected.tolist(),
+            views.top.tolist(),
+            views.left.tolist(),
+            strict=True,
         ):
-            image = padded[row, ..., ::-1] if reflected else padded[row]
-            seen[row] = image[:, top : top + height, left : left + width]
+            if reflected:
+                # Channel by channel: NumPy would reverse three values at a time, six times as slow.
+                for plane, channel in zip(view, image[..., ::-1], strict=True):
+                    plane[:] = channel[top : top + height, left : left + width]
+            else:
+                view[:] = image[:, top : top + height, left : left + width]
         if self.padding:
             windows = sliding_window_view(self.known, (height, width), axis=(-2, -1))
             np.copyto(seen, self.fill, where=~windows[0, :, views.top, views.left])

@@ -195,5 +195,8 @@ def make_loader(batches: Batches, *, workers: int, first_batch: int = 0) -> Data
     )
 
 
-def _to_tensors(*arrays: np.ndarray) -> Batch:
-    return tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+def _to_tensors(images: np.ndarray, *others: np.ndarray) -> Batch:
+    """Images with their channels last in memory, as the networks have them."""
+    pixels = np.ascontiguousarray(np.moveaxis(images, -3, -1))
+    tensors = map(torch.from_numpy, (pixels, *map(np.ascontiguousarray, others)))
+    return next(tensors).movedim(-1, -3), *tensors

@@ -311,7 +311,7 @@ class ImageModule(pl.LightningDataModule, ABC):
                 images /= 1 + self.color_noise
         size = (self.image_size, self.image_size)
         if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+            images = F.interpolate(images.contiguous(), size, mode="bilinear", antialias=True)
         return images
 
     def _subtract(self, mean: np.ndarray, noise: ColorNoise | None = None) -> None:
@@ -320,7 +320,8 @@ class ImageModule(pl.LightningDataModule, ABC):
         self._augmenter = Augmenter(
             self.augmentation, mean, block=self.crop_block, color_noise=noise
         )
-        self._subtracted = torch.from_numpy(self._augmenter.central(self.mean_image.numpy()))
+        subtracted = torch.from_numpy(self._augmenter.central(self.mean_image.numpy()))
+        self._subtracted = subtracted[None].contiguous(memory_format=torch.channels_last)
 
     def _batches(
         self, data: ImageStore, seed: int | None, views: Literal[1, 10] | None = None

@@ -204,6 +204,11 @@ class AlexNet(nn.Module):
 
     @override
     def forward(self, images: Tensor) -> Tensor:
+        # (N, num_classes), from both columns
+        return self.fc8(self.fully_connected(self.convolutional(images)))
+
+    def convolutional(self, images: Tensor) -> Tensor:
+        """What fc6 sees: the maps after the last pooling, (N, 3, 224, 224) -> (N, 256, 6, 6)."""
         f = self.nonlinearity
         x = F.pad(images * self.pixel_scale, (0, self.overhang, 0, self.overhang))
         x = self.conv1(x)  # (N, 96, 55, 55), two columns of 48
@@ -222,10 +227,14 @@ class AlexNet(nn.Module):
         x = self.pool5(x)  # (N, 256, 6, 6)
         if self.conv6:
             x = f["conv6"](self.conv6(x))  # (N, 256, 6, 6), from both columns
-        x = x.flatten(1)  # (N, 9216), column after column
+        return x
+
+    def fully_connected(self, maps: Tensor) -> Tensor:
+        """What fc8 sees: (N, 256, 6, 6) -> (N, 4096)."""
+        f = self.nonlinearity
+        x = maps.flatten(1)  # (N, 9216), column after column
         x = self.dropout6(f["fc6"](self.fc6(x)))  # (N, 4096), from both columns
-        x = self.dropout7(f["fc7"](self.fc7(x)))  # (N, 4096), from both columns
-        return self.fc8(x)  # (N, 1000), from both columns
+        return self.dropout7(f["fc7"](self.fc7(x)))  # (N, 4096), from both columns
 
 
 def _refuse_impossible(

@@ -3,6 +3,7 @@
 import inspect
 import logging
 import pkgutil
+import re
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from alexnet.model.alexnet import AlexNet
 from alexnet.model.cifar_local_net import CifarLocalNet
 from alexnet.model.cifar_net import CifarNet
 from alexnet.model.parameter_files import has_values, parameters_in, read_file, short, some
+from alexnet.model.safetensors_file import SUFFIX, read_safetensors, write_safetensors
 from alexnet.nested import containers
 from alexnet.sources.labels import printable
 
@@ -87,6 +89,23 @@ class SavedNet:
         """Outputs of the last layer."""
         return int(self.model["num_classes"])
 
+    @property
+    def view_mean(self) -> Tensor:
+        """What is subtracted from the central view of an image: (3, h, w), of the view's size.
+
+        A view is a crop if the network has learnt from crops (section 4.1), else the whole image.
+        """
+        crop = re.fullmatch(r"crop(\d+)", self.augmentation or "")
+        pixels = self.mean_image.shape[-1]
+        if pixels == 1:
+            side = int(crop[1]) if crop else self.image_size
+            return self.mean_image.expand(3, side, side)
+        if crop is None:
+            return self.mean_image
+        side = int(crop[1])
+        first = (pixels - side) // 2
+        return self.mean_image[:, first : first + side, first : first + side]
+
     def build(self) -> nn.Module:
         """The network with these parameters, in evaluation mode; takes no random numbers.
 
@@ -106,6 +125,31 @@ class SavedNet:
             net.register_forward_pre_hook(lambda _, images: F.pad(images[0], margin))
         return net.eval()
 
+    def write_safetensors(self, path: Path) -> None:
+        """Write a file that read_checkpoint reads again, and any reader of safetensors.
+
+        Its tensors are the parameters and `mean_image`; its metadata say what the network is.
+        Raises ValueError for a network with zeros in front of it, which no file of ours can say.
+        """
+        if self.padding:
+            raise ValueError(
+                f"{self.path} has the padding of layout={self.layout}, which a file of ours cannot "
+                "say: give a checkpoint of this project"
+            )
+        write_safetensors(
+            path,
+            {
+                "format": CHECKPOINT_FORMAT,
+                "model": self.model,
+                "image_size": self.image_size,
+                "class_names": self.class_names,
+                "augmentation": self.augmentation,
+                "global_step": self.steps,
+                "state_dict": self.state,
+                "mean_image": self.mean_image,
+            },
+        )
+
     def _refuse_misfits(self, net: Any) -> nn.Module:
         if not isinstance(net, nn.Module):
             raise ValueError(
@@ -124,7 +168,7 @@ def read_checkpoint(
     model: Mapping[str, Any] | None = None,
     allow: Collection[str] = (),
 ) -> SavedNet:
-    """A network from a file that torch.save wrote. Nothing that the file contains is run.
+    """A network from a file that torch.save or safetensors wrote. Nothing in the file is run.
 
     The file names the class of its network. Only AlexNet, CifarNet and CifarLocalNet are built, and
     what the caller names in `allow`, such as "my_lab.nets.SmallResNet", also for classes in the
@@ -143,7 +187,7 @@ def read_checkpoint(
     Raises FileNotFoundError if there is no such file, ValueError if it is damaged, something else,
     written by a newer version, or of a class that is not allowed.
     """
-    content = read_file(path)
+    content = read_safetensors(path) if path.suffix == SUFFIX else read_file(path)
     if layout == "alexnet_lab":
         return _read_ours(path, content, frozenset([allow] if isinstance(allow, str) else allow))
     state = parameters_in(path, content)

@@ -45,10 +45,6 @@ _SUFFIXES = {
     ".h5": _BEGINNINGS[b"\x89HDF"],
     ".hdf5": _BEGINNINGS[b"\x89HDF"],
     ".keras": f"a model of Keras: {_AS_TENSORS}",
-    ".safetensors": (
-        "a file of safetensors: torch.save(safetensors.torch.load_file(FILE), OTHER_FILE) makes "
-        "one that is read"
-    ),
     ".pb": f"a model of TensorFlow: {_AS_TENSORS}",
     ".tflite": f"a model of TensorFlow: {_AS_TENSORS}",
 }

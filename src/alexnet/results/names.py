@@ -48,7 +48,12 @@ def printed_title(experiment: str, section: str | None, data: str) -> str:
     where = ""
     if section:
         where = f" (section{'s' if ',' in section else ''} {section})"
-    return f"{words[:1].upper()}{words[1:]}{where}, {_DATA.get(data, data)}"
+    return f"{words[:1].upper()}{words[1:]}{where}, {printed_data(data)}"
+
+
+def printed_data(name: str) -> str:
+    """For example "CIFAR-10", of a group's file or of a class."""
+    return _DATA.get(name.lower(), name)
 
 
 def _shortened(name: str) -> str:

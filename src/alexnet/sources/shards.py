@@ -259,7 +259,7 @@ class ShardImages:
         return images
 
     def _decode(self, path: Path, first: int, size: int, crc: int, into: np.ndarray) -> None:
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
             file.seek(first)
             jpeg = file.read(size)
         if zlib.crc32(jpeg) != crc:

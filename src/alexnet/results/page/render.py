@@ -40,6 +40,8 @@ def report_page(
 ) -> str:
     """The page of a sweep's report. Pictures are those that lie in the folder.
 
+    The page links to live.html in the sweep's folder, which src/export.py may have written there.
+
     With `refresh` the page loads itself again after so many seconds.
     """
     first, *others = sections(parts)
@@ -54,6 +56,7 @@ def report_page(
         data=_embedded(curves_of(sweep, comparison)),
         folder=folder,
         refresh=refresh,
+        has_live=(sweep.path / "live.html").is_file(),
     )
 
 

@@ -1,0 +1,5 @@
+"""One HTML file in which trained networks run, without a server and without a download."""
+
+from alexnet.export.live.job import LiveRun, chosen_runs, write_live
+
+__all__ = ["LiveRun", "chosen_runs", "write_live"]
