@@ -40,7 +40,8 @@ def draw(rows: Sequence[Row], *, note: str) -> Figure:
         for place, row in enumerate(rows):
             _lanes(axes, row, 1.5 * place, longest)
         axes.set_ylim(1.5 * len(rows) - 0.5, -0.6)
-        axes.set_xlim(0, 1.16e3 * longest)
+        is_measured = any(row.measured is not None for row in rows)
+        axes.set_xlim(0, 1e3 * longest * (1.35 if is_measured else 1.16))
         axes.set_yticks([1.5 * place for place in range(len(rows))], [row.name for row in rows])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("milliseconds of one training step")
@@ -69,12 +70,11 @@ def _lanes(axes: Axes, row: Row, y: float, longest: float) -> None:
             )  # fmt: skip
     end = seconds_of(row.events)
     text = f"{1e3 * end:.0f} ms"
-    if row.columns > 1:
-        exchange = sum(each.end - each.start for each in row.events if each.phase == "exchange")
-        axes.text(
-            1e3 * end, y + 0.6, f"  link: {100 * exchange / end:.1f} %", va="center", fontsize=8
-        )
     if row.measured is not None:
         axes.plot([1e3 * row.measured] * 2, [y - 0.5, y + 0.5], color="black", linewidth=2)
         text = f"modelled {text}, measured {1e3 * row.measured:.0f} ms"
-    axes.text(1e3 * max(end, row.measured or 0), y, f"  {text}", va="center", fontsize=8)
+    beside = 1e3 * max(end, row.measured or 0.0)
+    axes.text(beside, y, f"  {text}", va="center", fontsize=8)
+    if row.columns > 1:
+        busy = sum(each.end - each.start for each in row.events if each.phase == "exchange")
+        axes.text(beside, y + 0.6, f"  link busy {busy / end:.1%}", va="center", fontsize=8)
