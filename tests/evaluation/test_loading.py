@@ -7,9 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torchvision.models.feature_extraction import create_feature_extractor
 
 import alexnet
 from alexnet.data import FolderOfImages
+from alexnet.folders.run import RunDir
 from alexnet.model import CifarNet
 from alexnet.paths import PROJECT
 
@@ -122,6 +124,68 @@ def test_the_orientation_that_a_camera_wrote_is_applied(run: Path, tmp_path: Pat
         seen = loaded.preprocess(picture)
 
     assert torch.equal(seen, loaded.preprocess(np.rot90(image, -1)))
+
+
+def test_a_file_is_seen_as_its_picture_is(run: Path, tmp_path: Path):
+    Image.fromarray(photograph(50, 80)).save(tmp_path / "a.png")
+    loaded = alexnet.load(run)
+
+    for file in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert torch.equal(loaded.preprocess(file), loaded.preprocess(photograph(50, 80)))
+
+
+def test_a_file_that_is_no_image_is_refused_by_its_name(run: Path, tmp_path: Path):
+    (tmp_path / "a.jpg").write_text("a text")
+    loaded = alexnet.load(run)
+
+    with pytest.raises(ValueError, match="the image cannot be decoded: not an image: it begins"):
+        loaded.preprocess(tmp_path / "a.jpg")
+    with pytest.raises(FileNotFoundError, match=r"b\.jpg does not exist: give an image file"):
+        loaded.preprocess(tmp_path / "b.jpg")
+    with pytest.raises(FileNotFoundError, match="is a folder: give an image file"):
+        loaded.preprocess(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        ({"state": "failed", "epoch": 3, "cause": "out of memory"}, "failed, epoch 3, out of mem"),
+        ({"state": "finished"}, "stopped"),
+    ],
+)
+def test_a_run_that_has_not_finished_is_loaded_with_a_warning(
+    status: dict, says: str, tmp_path: Path, net, mean, caplog: pytest.LogCaptureFixture
+):
+    write(tmp_path, net, mean)
+    RunDir(tmp_path).write_status(status)
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "config.yaml").write_text("{}")
+
+    alexnet.load(tmp_path)
+
+    [warning] = caplog.messages
+    assert f"{tmp_path} has not finished ({says}" in warning
+
+
+def test_a_run_without_a_checkpoint_says_how_far_it_got(tmp_path: Path):
+    RunDir(tmp_path).write_status({"state": "failed", "cause": "diverged"})
+    with pytest.raises(FileNotFoundError, match=r"without a checkpoint \(failed, diverged\)"):
+        alexnet.load(tmp_path)
+
+
+def test_torchvision_extracts_the_features_of_any_layer_of_a_loaded_network(tmp_path: Path, mean):
+    torch.manual_seed(0)
+    net = CifarNet(3, image_size=24, dropout=0.5).eval()
+    write(tmp_path, net, mean, model=MODEL | {"dropout": 0.5})
+    loaded = alexnet.load(tmp_path)
+    seen = {}
+    net.norm1.register_forward_hook(lambda _, __, output: seen.update(norm1=output))
+    images = torch.randn(2, 3, 24, 24)
+
+    found = create_feature_extractor(loaded.net, ["norm1", "fc4"])(images)
+
+    assert torch.equal(found["fc4"], net(images))
+    assert torch.equal(found["norm1"], seen["norm1"])
 
 
 def test_a_damaged_image_is_refused_and_not_seen_as_black(run: Path, tmp_path: Path):

@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from alexnet.model import AlexNet, LocalResponseNorm
 
@@ -595,3 +596,36 @@ def test_images_too_small_for_the_layers_are_refused(pooling, smallest):
     for size in range(smallest):
         with pytest.raises(ValueError, match=rf"image_size={size}\b.*enlarge"):
             on_paper(pooling=pooling, image_size=size)
+
+
+# Features
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"columns": 1, "normalization": "none"},
+        {"normalization": "batch"},
+        {"norm1_before_nonlinearity": True, "same_map_norm": True, "columns_cross": False},
+        {"removed": ("conv4",), "sixth_convolution": True},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The nodes obtained by tracing")  # dropout differs in training
+def test_torchvision_extracts_the_output_of_every_layer(settings):
+    net = small(**settings).eval()
+    images = pictures(2, 64)
+    expected = outputs_by_layer(net, images)
+
+    found = create_feature_extractor(net, list(expected))(images)
+
+    for layer, output in expected.items():
+        assert torch.equal(found[layer], output)
+
+
+def test_an_extractor_that_trains_draws_a_new_mask_in_every_pass():
+    extractor = create_feature_extractor(small(), ["dropout6"]).train()
+
+    first, second = (extractor(pictures(2, 64))["dropout6"] for _ in range(2))
+
+    assert not torch.equal(first, second)

@@ -25,6 +25,41 @@ def test_every_planned_run_has_a_row_in_the_order_of_the_plan(sweep_folder: Path
     assert table["epochs"][0] == 10
 
 
+def test_the_table_of_runs_has_what_the_experiment_measures(sweep_folder: Path):
+    runs = relu_and_tanh({0: 2.0}, {0: 8.0})
+    runs += [
+        Run(arm=TANH, seed=1, progress=[(0.5, 0.9), (10.0, 0.8)]),
+        Run(arm=TANH, seed=2, state=None),
+    ]
+    sweep = load_sweep(write_sweep(sweep_folder, RELU_VS_TANH, runs))
+
+    assert sweep.runs["measure"][:3].round(6).to_list() == [2.0, 8.0, 10.0]
+    assert math.isnan(sweep.runs["measure"][3])
+    assert sweep.runs["censored"].to_list() == [False, False, True, False]
+
+
+def test_a_sweep_is_shown_in_one_line(sweep_folder: Path):
+    runs = [*relu_and_tanh({0: 2.0}, {0: 8.0}), Run(arm=TANH, seed=1, state=None)]
+    sweep = load_sweep(write_sweep(sweep_folder, RELU_VS_TANH, runs))
+
+    shown = repr(sweep)
+
+    assert shown.startswith("Sweep(relu_vs_tanh on cifar10: 2 finished, 1 missing; measure: ")
+    assert "epochs_to_error train/error of 0.25" in shown
+    assert "progress 40 x 7" in shown
+    assert len(shown) < 200
+
+
+def test_a_folder_near_a_sweep_is_refused_with_the_sweep(sweep_folder: Path):
+    runs = relu_and_tanh({0: 2.0}, {})
+    write_sweep(sweep_folder, RELU_VS_TANH, runs)
+
+    with pytest.raises(FileNotFoundError, match=f"this is a run: give its sweep, {sweep_folder}$"):
+        load_sweep(sweep_folder / runs[0].name)
+    with pytest.raises(FileNotFoundError, match=f"contains 1: give one, such as {sweep_folder}$"):
+        load_sweep(sweep_folder.parent)
+
+
 def test_metrics_and_progress_say_whose_rows_they_are(sweep_folder: Path):
     runs = [Run(arm=TANH, seed=3, progress=[(0.5, 0.9)], val_errors=[0.8, 0.7])]
     sweep = load_sweep(write_sweep(sweep_folder, RELU_VS_TANH, runs))

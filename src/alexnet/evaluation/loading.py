@@ -1,4 +1,5 @@
 import io
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args
@@ -12,25 +13,32 @@ from typing_extensions import override
 from alexnet.data.augmentation import Augmentation
 from alexnet.data.batches import ImageStore, LabelledImages
 from alexnet.data.image_module import ImageModule
-from alexnet.folders.sweep import find_checkpoint
+from alexnet.folders.sweep import find_checkpoint, how_far, run_of
 from alexnet.model import SavedNet, read_checkpoint
-from alexnet.sources.photograph import PIXELS, view
+from alexnet.sources.photograph import PIXELS, BadImage, view
 
-AnyImage = Image.Image | np.ndarray | Tensor
-"""A picture of Pillow's, or uint8 pixels, (h, w, 3) or (3, h, w), of any size."""
+log = logging.getLogger(__name__)
+
+AnyImage = Path | str | Image.Image | np.ndarray | Tensor
+"""A file, a picture of Pillow's, or uint8 pixels, (h, w, 3) or (3, h, w), of any size."""
 
 _OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # modes that a PNG can hold
 
 
 class TrainedNet(nn.Module):
-    """A trained network in evaluation mode, which knows what it expects of images.
+    """A trained network in evaluation mode, with the preprocessing that it was trained on.
 
         net = alexnet.load("outputs/.../nonlinearity-relu_seed-0")
-        best = net(net.preprocess(Image.open("cat.jpg"))).argmax()
+        best = net(net.preprocess("cat.jpg")).argmax()
         print(net.class_names[best])
 
-    `net` is the network itself; its layers are attributes of this one too (`net.conv1`).
-    `class_names` are None if the checkpoint does not hold them.
+    The attribute `net` is the network itself; its layers are attributes of this module too
+    (`net.conv1`). `class_names` are None if the checkpoint does not hold them. Features of any
+    layer, also inside the network, come from torchvision:
+
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        features = create_feature_extractor(net.net, ["norm1", "fc4"])(net.preprocess("cat.jpg"))
 
     Shape: (N, 3, image_size, image_size), as from `preprocess` -> (N, num_classes) logits.
     """
@@ -56,27 +64,38 @@ class TrainedNet(nn.Module):
             return getattr(super().__getattr__("net"), name)
 
     def preprocess(self, image: AnyImage) -> Tensor:
-        """What the network sees of an image: RGB less the mean image, the central view.
+        """Return the input for one image: the central view in RGB, less the mean image.
 
-        An image that has the size of the training images is taken as it is. Of any other the
-        central square is brought to that size (section 2). EXIF orientation is applied.
+        This is what validation and testing do. An image of the size of the training images is
+        used unchanged. The central square of any other image is scaled to that size (section 2).
+        EXIF orientation is applied. Concatenate several inputs for a batch: torch.cat.
 
         Shape: -> (1, 3, image_size, image_size) float32, on the device of the network. Raises
-        ValueError for pixels that are not uint8 or not RGB, and for what cannot be decoded.
+        FileNotFoundError if there is no such file, and ValueError for pixels that are not uint8 or
+        not RGB and for anything that cannot be decoded as an image.
         """
         device = next(iter(self.parameters()), torch.empty(0)).device
-        return self._view.of(_as_picture(image)).to(device)
+        return self._view.of(_content(image)).to(device)
 
 
 def load(path: Path | str, *, allow: Collection[str] = ()) -> TrainedNet:
-    """The trained network of a run, or of a checkpoint, ready to be used.
+    """Return the trained network of a run or of a checkpoint, in evaluation mode on the CPU.
 
-    `path` is the folder of a run or a file. The class of the network must be one of this project,
-    or be named in `allow` ("my_lab.nets.SmallResNet"): see alexnet.model.read_checkpoint.
+    `path` is the folder of a run, whose last checkpoint is used, or a checkpoint file. The class of
+    the network must be one of this project, or be named in `allow` ("my_lab.nets.SmallResNet"): see
+    alexnet.model.read_checkpoint. If the run has not finished, a warning says how far it got.
 
     Raises FileNotFoundError if there is no checkpoint, ValueError if it cannot be used.
     """
-    return TrainedNet(read_checkpoint(find_checkpoint(Path(path)), allow=allow))
+    checkpoint = find_checkpoint(Path(path))
+    net = TrainedNet(read_checkpoint(checkpoint, allow=allow))
+    run = run_of(checkpoint)
+    if run and run.last_checkpoint == checkpoint.absolute() and not run.is_finished:
+        log.warning(
+            "%s has not finished (%s): this is the network of its last checkpoint",
+            run.path, how_far(run),
+        )  # fmt: skip
+    return net
 
 
 class _OneImage(ImageModule):
@@ -106,8 +125,11 @@ class _OneImage(ImageModule):
     def load_test(self) -> ImageStore:
         return self.image
 
-    def of(self, picture: Image.Image) -> Tensor:
-        self.image = _Single(view(_as_file(picture), self.pixels))
+    def of(self, content: bytes) -> Tensor:
+        try:
+            self.image = _Single(view(content, self.pixels))
+        except BadImage as error:
+            raise ValueError(f"the image cannot be decoded: {error}") from error
         self.setup_evaluation("test", self.saved_mean)
         views, _ = next(iter(self.evaluation_loader("test")))  # (1, 1, 3, h, w)
         return self.to_input(views[:, 0])
@@ -127,7 +149,18 @@ class _Single:
         return LabelledImages(np.stack([self.pixels for _ in rows]), self.labels[rows])
 
 
-def _as_picture(image: AnyImage) -> Image.Image:
+def _content(image: AnyImage) -> bytes:
+    """An image file of these pixels."""
+    if not isinstance(image, Path | str):
+        return _as_file(_as_picture(image))
+    path = Path(image).expanduser()
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what}: give an image file, such as a JPEG or PNG")
+    return path.read_bytes()
+
+
+def _as_picture(image: Image.Image | np.ndarray | Tensor) -> Image.Image:
     if isinstance(image, Image.Image):
         try:
             image.load()

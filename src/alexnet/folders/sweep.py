@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alexnet.folders.files import is_count, is_mapping, is_text, read_json, write_json
+from alexnet.folders.files import DamagedFile, is_count, is_mapping, is_text, read_json, write_json
 from alexnet.folders.run import RunDir
 
 
@@ -86,10 +86,28 @@ def find_checkpoint(path: Path) -> Path:
         if trained := next((run for run in runs if run.last_checkpoint.is_file()), None):
             raise FileNotFoundError(f"{path} {what}: give one run, such as {trained.path}")
         raise FileNotFoundError(f"{path} {what}, and no run in it has checkpoints/last.ckpt")
+    run = RunDir(path)
+    if run.config.is_file() or run.status.is_file():
+        raise FileNotFoundError(
+            f"{path} is a run without a checkpoint ({how_far(run)}): run its command again, which "
+            "trains it, or give another run"
+        )
     raise FileNotFoundError(
         f"{path} is a folder without checkpoints/last.ckpt: give a checkpoint, or the folder of a "
         "run"
     )
+
+
+def how_far(run: RunDir) -> str:
+    """The state of a run, with its epoch and its cause if status.json has them."""
+    try:
+        state, status = run.state, run.read_status()
+    except DamagedFile as error:
+        return str(error)
+    epoch = f"epoch {status['epoch']:g}" if status.get("epoch") is not None else ""
+    if state == "finished":
+        return "finished, and its checkpoints were removed"
+    return ", ".join(filter(None, [state, epoch, str(status.get("cause") or "")]))
 
 
 def run_of(checkpoint: Path) -> RunDir | None:

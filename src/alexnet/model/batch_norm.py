@@ -2,6 +2,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
@@ -50,6 +51,12 @@ class BatchNorm(nn.BatchNorm2d):
 
     @override
     def forward(self, activities: Tensor) -> Tensor:
+        if isinstance(activities, torch.fx.Proxy):
+            # Being traced (torchvision's create_feature_extractor): dtypes and shapes are unknown.
+            return F.batch_norm(
+                activities, self.running_mean, self.running_var, self.weight, self.bias,
+                self.training, self.momentum or 0.0, self.eps,
+            )  # fmt: skip
         self._check_input_dim(activities)
         a = activities.to(torch.promote_types(activities.dtype, torch.float32))
         running = self.running_mean.to(a.dtype), self.running_var.to(a.dtype)

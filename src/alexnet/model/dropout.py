@@ -1,6 +1,7 @@
 import hashlib
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -45,36 +46,37 @@ class Dropout(nn.Module):
     def forward(self, activities: Tensor) -> Tensor:
         if not self.training:
             return activities if self.is_inverted else activities * (1 - self.p)
-        # Drawn for p = 0, too, so that arms that differ in p use up equally many random numbers.
-        key = self._any_key() if self.key is None else self.key
-        if self.p == 0:
-            return activities
-        kept = activities * self._survivors(key, activities)
-        return kept / (1 - self.p) if self.is_inverted else kept
-
-    def _survivors(self, key: int, activities: Tensor) -> Tensor:
-        """True where an activity is kept, in the shape of the activities."""
-        width = activities[:1].numel()
-        rows, units = (
-            torch.arange(first, first + count, device=activities.device)
-            for first, count in (
-                (self.first_row, len(activities)),
-                (self.column * width, width),
-            )
-        )
-        x = (rows[:, None] * 2**32 + units) * _STEP + key  # (N, width)
-        x = (x ^ _shifted(x, 30)) * _MIX1
-        x = (x ^ _shifted(x, 27)) * _MIX2
-        x = _shifted(x ^ _shifted(x, 31), 64 - _BITS)  # 0 .. 2**24 - 1
-        return (x >= round(self.p * 2**_BITS)).view(activities.shape)
-
-    @staticmethod
-    def _any_key() -> int:
-        return int(torch.randint(-(2**63), 2**63 - 1, (), device="cpu"))
+        kept = _survivors_of(activities, self.p, self.key, self.first_row, self.column)
+        return kept / (1 - self.p) if self.is_inverted and self.p else kept
 
     @override
     def extra_repr(self) -> str:
         return f"p={self.p}, is_inverted={self.is_inverted}"
+
+
+def _survivors_of(
+    activities: Tensor, p: float, key: int | None, first_row: int, column: int
+) -> Tensor:
+    """The activities that are kept, the others zero."""
+    # Drawn for p = 0, too, so that arms that differ in p use up equally many random numbers.
+    if key is None:
+        key = int(torch.randint(-(2**63), 2**63 - 1, (), device="cpu"))
+    if p == 0:
+        return activities
+    width = activities[:1].numel()
+    rows, units = (
+        torch.arange(first, first + count, device=activities.device)
+        for first, count in ((first_row, len(activities)), (column * width, width))
+    )
+    x = (rows[:, None] * 2**32 + units) * _STEP + key  # (N, width)
+    x = (x ^ _shifted(x, 30)) * _MIX1
+    x = (x ^ _shifted(x, 27)) * _MIX2
+    x = _shifted(x ^ _shifted(x, 31), 64 - _BITS)  # 0 .. 2**24 - 1
+    return activities * (x >= round(p * 2**_BITS)).view(activities.shape)
+
+
+# One operation for torch.fx, which would keep the mask of the pass that it traces.
+torch.fx.wrap("_survivors_of")
 
 
 def seed_dropout(net: nn.Module, *, seed: int, step: int) -> None:

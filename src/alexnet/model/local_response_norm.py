@@ -2,6 +2,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
@@ -63,15 +64,8 @@ class LocalResponseNorm(nn.Module):
 
     @override
     def forward(self, activities: Tensor) -> Tensor:
-        channels = activities.shape[1]
-        if channels % self.columns:
-            raise ValueError(
-                f"{channels} channels do not divide into {self.columns} equal columns: "
-                "change columns or the number of channels"
-            )
         alpha = self.alpha / self.size if self.alpha_is_divided_by_size else self.alpha
-        compute = _fused if _is_fused(activities) else _formula
-        return compute(activities, self.columns, self.size, alpha, self.beta, self.k)
+        return _normalized(activities, self.columns, self.size, alpha, self.beta, self.k)
 
     @override
     def extra_repr(self) -> str:
@@ -80,6 +74,22 @@ class LocalResponseNorm(nn.Module):
             f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}, "
             f"columns={self.columns}{divided}"
         )
+
+
+def _normalized(x: Tensor, columns: int, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    channels = x.shape[1]
+    if channels % columns:
+        raise ValueError(
+            f"{channels} channels do not divide into {columns} equal columns: "
+            "change columns or the number of channels"
+        )
+    compute = _fused if _is_fused(x) else _formula
+    return compute(x, columns, size, alpha, beta, k)
+
+
+# One operation for torch.fx, and so for torchvision's create_feature_extractor, which cannot trace
+# what depends on the shape or the device of a tensor.
+torch.fx.wrap("_normalized")
 
 
 def _is_fused(activities: Tensor) -> bool:

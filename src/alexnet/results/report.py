@@ -225,11 +225,7 @@ def _draw(sweep: Sweep, comparison: Comparison, folder: Path) -> list[str]:
 
 def _write_table(sweep: Sweep, path: Path) -> None:
     """One row per planned run: what the sweep knows of it, and its measure."""
-    outcomes = sweep.outcomes()
-    table = sweep.runs.assign(
-        measure=[each.value for each in outcomes], censored=[each.censored for each in outcomes]
-    )
-    table.map(cell).to_csv(path, index=False)
+    sweep.runs.map(cell).to_csv(path, index=False)
 
 
 def _swap(new: Path, target: Path) -> None:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from alexnet.config.registration import Registered, compare_plans
 from alexnet.crossing import epochs_to_error
 from alexnet.folders.files import Row
 from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
-from alexnet.folders.sweep import SweepDir
+from alexnet.folders.sweep import SweepDir, find_sweeps
 from alexnet.results.claims import Setting
 from alexnet.results.effects import Fate, Outcome
 from alexnet.results.search import Intervals
@@ -31,13 +31,15 @@ COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
 """What a finished run took, per process; the memory is what it took beyond its imports."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Sweep:
     """All runs of one experiment, for notebooks and for the report.
 
     runs      one row per planned run, in the order of the plan: run, a column per swept key, seed,
-              state, cause, epochs, COSTS, and every metric of result.json. state is that of
-              status.json, or "missing" (never started) or "unreadable" (a file is damaged).
+              state, cause, epochs, COSTS, every metric of result.json, and what the experiment
+              measures: measure (NaN if there is none) and censored (the run ended before it reached
+              the error; its measure is how long it was trained). state is that of status.json, or
+              "missing" (never started) or "unreadable" (a file is damaged).
     metrics   one row per run and epoch; progress: several per epoch. Both begin with run, the swept
               keys and seed.
     registered  the plan before the first run, and what was changed since.
@@ -56,6 +58,25 @@ class Sweep:
     configs: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Mapping[str, Any]]
     intervals: Intervals = ()
+
+    def __repr__(self) -> str:
+        measure = self.experiment.measure
+        threshold = "" if measure.threshold is None else f" of {measure.threshold:g}"
+        states = ", ".join(
+            f"{count} {state}" for state, count in self.runs["state"].value_counts().items()
+        )
+        tables = ", ".join(
+            f"{name} {len(table)} x {table.shape[1]}"
+            for name, table in (
+                ("runs", self.runs),
+                ("metrics", self.metrics),
+                ("progress", self.progress),
+            )
+        )
+        return (
+            f"Sweep({self.experiment.name} on {self.data}: {states}; measure: {measure.kind} "
+            f"{measure.metric}{threshold}; tables: {tables})"
+        )
 
     @property
     def searches(self) -> dict[str, Mapping[str, Any]]:
@@ -236,10 +257,7 @@ def load_sweep(folder: str | Path) -> Sweep:
     except ValueError as error:
         raise ValueError(f"cannot read {path / 'sweep.json'}: {error}") from error
     if not plan:
-        raise FileNotFoundError(
-            f"{path} is no sweep: expected a folder with sweep.json, "
-            "such as outputs/relu_vs_tanh/cifar10-0123abcd"
-        )
+        raise FileNotFoundError(_why_no_sweep(path))
     try:
         experiment = Experiment.model_validate(plan["experiment"])
         registered = compare_plans(plan)
@@ -261,7 +279,7 @@ def load_sweep(folder: str | Path) -> Sweep:
         for name, arm in planned.items()
     }
     loaded = {name: _load_run(sweep.run(name), each) for name, each in plan["runs"].items()}
-    return Sweep(
+    loaded_sweep = Sweep(
         path=path,
         experiment=experiment,
         registered=registered,
@@ -289,6 +307,29 @@ def load_sweep(folder: str | Path) -> Sweep:
         provenance={name: run.provenance for name, run in loaded.items()},
         intervals=plan.get("intervals", ()),
     )
+    outcomes = loaded_sweep.outcomes()
+    runs = loaded_sweep.runs.assign(
+        measure=pd.Series([each.value for each in outcomes], dtype=float),
+        censored=[each.censored for each in outcomes],
+    )
+    return replace(loaded_sweep, runs=runs)
+
+
+def _why_no_sweep(path: Path) -> str:
+    """With the sweep that was probably meant."""
+    problem = f"{path} is no sweep: expected a folder with sweep.json, "
+    if not path.exists():
+        return f"{path} does not exist: expected a folder with sweep.json, {_EXAMPLE}"
+    if path.is_dir() and (path.parent / "sweep.json").is_file():
+        return f"{problem}and this is a run: give its sweep, {path.parent}"
+    if path.is_dir() and (sweeps := find_sweeps(path)):
+        return (
+            f"{problem}and this folder contains {len(sweeps)}: give one, such as {sweeps[0].path}"
+        )
+    return f"{problem}{_EXAMPLE}"
+
+
+_EXAMPLE = "such as outputs/relu_vs_tanh/cifar10-0123abcd"
 
 
 @dataclass(frozen=True, kw_only=True)
