@@ -182,7 +182,9 @@ def _wandb_id(run: RunDir) -> str:
     file = run.path / "wandb.json"
     if known := read_json(file, {"id": lambda value: isinstance(value, str)}).get("id"):
         return str(known)
-    earlier = sorted(run.path.glob("wandb/*run-*-*"))
+    earlier = sorted(
+        run.path.glob("wandb/*run-*-*"), key=lambda each: each.name.partition("run-")[2]
+    )
     identity = earlier[-1].name.rpartition("-")[2] if earlier else uuid.uuid4().hex[:16]
     write_json(file, {"id": identity})
     return identity
