@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu check bench wheel clean
+.PHONY: help setup demo test test-slow test-gpu check docs bench wheel clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,9 @@ check: setup  ## formatting, linters, types, layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup  ## build the documentation into site/; any warning, such as a broken link, is an error
+	$(BIN)/python -m zensical build --strict --clean
+
 bench: setup  ## time what docs/benchmarks.md lists on one thread, in minutes; PREPARED=FOLDER adds the loading of ImageNet
 	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/lrn.py
 	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
@@ -54,4 +57,4 @@ wheel: setup  ## build the package, into dist/
 	@ls dist/*.whl
 
 clean:  ## remove the environment, caches and built packages, never what runs wrote
-	rm -rf dist $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf dist site $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

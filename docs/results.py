@@ -1,33 +1,59 @@
-"""Write the table of README.md that is made from the sweeps published in docs/results.
+"""Publish sweeps in docs/results, and write what is made from all of them.
 
-    python docs/results.py
+    python docs/results.py            all reports, scorecard, tables of README.md and results.md
+    python docs/results.py FOLDER ... copy these sweeps first, in the place of earlier copies
 
-docs/results/<experiment>/<name>/ is a copy of a sweep's folder without its checkpoints.
+docs/results/<experiment>/<name>/ is a copy of a sweep's folder without checkpoints and logs. Paths
+of this machine become "data" and "outputs".
 """
 
+import shutil
+import sys
 from pathlib import Path
 
 from alexnet.folders.sweep import find_sweeps
-from alexnet.results.report import read_report
-from alexnet.results.scorecard import readme_table
+from alexnet.results.report import read_report, write_report
+from alexnet.results.runs import load_sweep
+from alexnet.results.scorecard import readme_table, write_scorecard
 
 FOLDER = Path(__file__).with_suffix("")
-FILE = FOLDER.parents[1] / "README.md"
+FILES = (FOLDER.parents[1] / "README.md", FOLDER.with_suffix(".md"))
 BEGIN = "<!-- Made by docs/results.py, from here -->\n"
 END = "<!-- to here -->\n"
 
 
-def table(folder: Path = FOLDER) -> str:
-    """What stands between the two comments."""
+def table(file: Path, folder: Path = FOLDER) -> str:
+    """The text between the two comments of a file, with links relative to that file."""
     reports = [read_report(sweep.path) for sweep in find_sweeps(folder)]
-    return f"\n{readme_table(reports, FILE.parent)}\n"
+    return f"\n{readme_table(reports, file.parent)}\n"
+
+
+def publish(sweep: Path, folder: Path = FOLDER) -> Path:
+    """Copy what a report is made of, and return the copy. Raises FileNotFoundError for no sweep."""
+    sweep = sweep.resolve()
+    roots = {config.get("data", {}).get("root") for config in load_sweep(sweep).configs.values()}
+    names = dict.fromkeys(filter(None, roots), "data") | {str(sweep.parents[1]): "outputs"}
+    target = folder / sweep.parent.name / sweep.name
+    shutil.rmtree(target, ignore_errors=True)
+    left_out = shutil.ignore_patterns("checkpoints", "train.log", "hydra.yaml", "report", ".lock")
+    shutil.copytree(sweep, target, ignore=left_out)
+    for file in filter(Path.is_file, target.rglob("*")):
+        text = file.read_text()
+        for path, name in names.items():
+            text = text.replace(path, name)
+        file.write_text(text)
+    return target
 
 
 def main() -> None:
-    """Put the table into README.md."""
-    before, _, rest = FILE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    FILE.write_text(f"{before}{BEGIN}{table()}{END}{after}")
+    """Copy what is named, then make everything anew."""
+    for sweep in sys.argv[1:]:
+        print(publish(Path(sweep)))
+    write_scorecard(FOLDER, [write_report(sweep.path) for sweep in find_sweeps(FOLDER)])
+    for file in FILES:
+        before, _, rest = file.read_text().partition(BEGIN)
+        after = rest.partition(END)[2]
+        file.write_text(f"{before}{BEGIN}{table(file)}{END}{after}")
 
 
 if __name__ == "__main__":

@@ -42,11 +42,20 @@ def test_epochs_steps_and_seeds_differ():
     batches = make_batches()
     assert not torch.equal(batches[0][1], batches[len(batches)][1])
     assert not torch.equal(batches[0][1], make_batches(seed=1)[0][1])
-    views = [
-        batches.augmenter.draw(16, np.random.default_rng((2, seed, epoch, step))).top.tolist()
-        for seed, epoch, step in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    ]
-    assert len({tuple(view) for view in views}) == 4
+
+
+def test_an_image_is_seen_differently_in_every_epoch_and_step_and_with_every_seed():
+    image = np.random.default_rng(0).integers(256, size=(1, 3, 32, 32), dtype=np.uint8)
+    data = LabelledImages(np.repeat(image, COUNT, axis=0), np.zeros(COUNT, np.int64))
+
+    def seen(number: int, seed: int) -> bytes:
+        augmenter = Augmenter("crop24", image[0].astype(float))
+        batches = Batches(data, augmenter, batch_size=25, seed=seed, share=Share())
+        return batches[number][0].numpy().tobytes()
+
+    # Batches 0 and 1 are of the first epoch, 2 is the first of the second.
+    views = [seen(0, 0), seen(1, 0), seen(2, 0), seen(0, 1)]
+    assert len(set(views)) == 4
 
 
 def test_batches_do_not_depend_on_the_global_generators():

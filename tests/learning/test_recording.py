@@ -110,8 +110,17 @@ def test_checkpoints_are_plain_data_and_say_what_they_are(tmp_path: Path):
     assert checkpoint["class_names"][0] == "class 0"
 
 
-def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_error(tmp_path: Path):
-    run = fit(tmp_path, max_epochs=4, lr=0.02)
+def test_the_loss_is_that_of_the_logits(tmp_path: Path):
+    run = fit(tmp_path, max_epochs=6, lr=0.02)
+
+    # Of probabilities in the place of logits no loss of ten classes is lower.
+    least_of_a_second_softmax = math.log(math.e + 9) - 1
+    assert run.read_metrics()[-1]["train/loss"] < 0.5 * least_of_a_second_softmax
+
+
+@pytest.mark.parametrize("lr", [0.02, 1e-12])  # the latter learns nothing: the first stays the best
+def test_the_best_checkpoint_is_the_one_with_the_lowest_validation_error(lr: float, tmp_path: Path):
+    run = fit(tmp_path, max_epochs=4, lr=lr)
 
     errors = [row["val/error"] for row in run.read_metrics()]
     best = torch.load(run.best_checkpoint, weights_only=True)

@@ -150,8 +150,8 @@ MUTANTS = (
         name="the network ends in a softmax",
         source="Keras ports trained with a loss that takes logits: softmax twice",
         file=_MODEL + "alexnet.py",
-        old="return self.fc8(x)  # (N, 1000), from both columns",
-        new="return self.fc8(x).softmax(1)",
+        old="return self.fc8(self.fully_connected(self.convolutional(images)))",
+        new="return self.fc8(self.fully_connected(self.convolutional(images))).softmax(1)",
         tests=_ALEXNET,
     ),
     Mutant(

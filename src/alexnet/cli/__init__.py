@@ -16,6 +16,7 @@ COMMANDS = {
     "prepare": "convert raw ImageNet images once, before training on them",
     "report": "write the reports of finished sweeps again",
     "runs": "list sweeps and runs, or remove checkpoints",
+    "dashboard": "build the W&B workspace of an experiment",
     "timeline": "model how long a training step takes, in 2012, here, or on another card",
 }
 """Each is the function `main` of the module of this name."""

@@ -14,7 +14,7 @@ from alexnet import crossing
 
 METHOD = (
     "two-sided paired t-tests over seeds at the 5 % level; two one-sided tests for equality; "
-    f"Holm's adjustment over the claims of an experiment; {crossing.METHOD}"
+    "Holm's adjustment over the claims of an experiment"
 )
 """How claims are judged. A change of it is a change of the plan."""
 
@@ -32,21 +32,17 @@ _OF_EXPERIMENT = ("claims", "factor", "baseline", "measure", "effect", "search")
 class Registered:
     """The plan as it was, beside what is there now.
 
-    `sha256` is None if a sweep has no registration, as those of earlier versions. `looks` are the
+    `method` says how claims are judged. `sha256` is None if a sweep has no registration, as those of earlier versions. `looks` are the
     numbers of seeds at which results were looked at before more were added. `max_seeds`: seeds are
     added by seed=auto, at most so many, and the tests are valid at any look.
     """
 
     sha256: str | None
+    method: str
     changed: tuple[str, ...] = ()
     looks: tuple[int, ...] = ()
     n: int = 0
     max_seeds: int | None = None
-
-    @property
-    def method(self) -> str:
-        """How claims are judged."""
-        return method_of(self.max_seeds)
 
     @property
     def text(self) -> str:
@@ -82,9 +78,13 @@ class Registered:
         }
 
 
-def method_of(max_seeds: int | None) -> str:
-    """How claims are judged, by whether seeds are added until they are settled."""
-    return METHOD if max_seeds is None else METHOD_AT_ANY_LOOK
+def _method(experiment: Mapping[str, Any], max_seeds: int | None) -> str:
+    """How claims are judged, and how times are read off a curve if any is measured."""
+    judged = METHOD if max_seeds is None else METHOD_AT_ANY_LOOK
+    claims = experiment.get("claims") or ()
+    measures = (experiment.get("measure"), *(claim.get("measure") for claim in claims))
+    has_time = any((each or {}).get("kind") == "epochs_to_error" for each in measures)
+    return f"{judged}; {crossing.METHOD}" if has_time else judged
 
 
 def register(
@@ -108,7 +108,8 @@ def compare_plans(plan: Mapping[str, Any]) -> Registered:
     looks = tuple(plan.get("looks") or ())
     registered, most = plan.get("registered"), plan.get("max_seeds")
     if not registered:
-        return Registered(sha256=None, looks=looks, n=len(now), max_seeds=most)
+        method = _method(plan["experiment"], most)
+        return Registered(sha256=None, method=method, looks=looks, n=len(now), max_seeds=most)
     before = registered["content"]
     if _hash(before) != registered["sha256"]:
         raise ValueError("the registration was edited: its content does not have its sha256")
@@ -119,7 +120,12 @@ def compare_plans(plan: Mapping[str, Any]) -> Registered:
         if before[key] != after.get(key)
     ]
     return Registered(
-        sha256=registered["sha256"], changed=tuple(changed), looks=looks, n=len(now), max_seeds=most
+        sha256=registered["sha256"],
+        method=after["method"],
+        changed=tuple(changed),
+        looks=looks,
+        n=len(now),
+        max_seeds=most,
     )
 
 
@@ -138,7 +144,7 @@ def _content(
     is_auto = max_seeds is not None and seeds[-1] < max_seeds
     content = {
         **{key: experiment.get(key) for key in _OF_EXPERIMENT},
-        "method": method_of(max_seeds),
+        "method": _method(experiment, max_seeds),
         "levels": levels,
         "seeds": f"auto, at most {max_seeds}" if is_auto else seeds,
         "budget": dict(budget),

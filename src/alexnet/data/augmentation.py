@@ -137,7 +137,7 @@ class Augmenter:
         )
 
     def apply(self, images: np.ndarray, views: Views) -> np.ndarray:
-        """Reflect, then cut. Shape: (N, C, H, W) -> (N, C, h, w), with the channels last in memory."""
+        """Reflect, then cut: (N, C, H, W) -> (N, C, h, w), with the channels last in memory."""
         if self.kind == "none":
             return images
         padded = self._pad(images)
