@@ -32,9 +32,10 @@ _OF_EXPERIMENT = ("claims", "factor", "baseline", "measure", "effect", "search")
 class Registered:
     """The plan as it was, beside what is there now.
 
-    `method` says how claims are judged. `sha256` is None if a sweep has no registration, as those of earlier versions. `looks` are the
-    numbers of seeds at which results were looked at before more were added. `max_seeds`: seeds are
-    added by seed=auto, at most so many, and the tests are valid at any look.
+    `method` says how claims are judged. `sha256` is None if a sweep has no registration, as those
+    of earlier versions. `looks` are the numbers of seeds at which results were looked at before
+    more were added. `max_seeds`: seeds are added by seed=auto, at most so many, and the tests are
+    valid at any look.
     """
 
     sha256: str | None
