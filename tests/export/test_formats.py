@@ -91,7 +91,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("alexnet_2012", "cifar_net") else pytest.mark.slow)
+        for name in CASES
+    ],
+)
 def test_onnxruntime_says_what_torch_says_of_batches_of_any_size(name: str, tmp_path: Path):
     model = CASES[name]
     source, dest = exported(tmp_path, "onnx", **model)
