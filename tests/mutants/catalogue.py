@@ -52,8 +52,8 @@ MUTANTS = (
         name="LRN sees across the column boundary",
         source="Caffe bvlc_alexnet: one call over all channels leaks at 4 of them",
         file=_MODEL + "local_response_norm.py",
-        old="return compute(activities, self.columns, self.size,",
-        new="return compute(activities, 1, self.size,",
+        old="return _normalized(activities, self.columns, self.size,",
+        new="return _normalized(activities, 1, self.size,",
         tests=("model/test_local_response_norm.py",),
     ),
     Mutant(
@@ -450,8 +450,8 @@ MUTANTS = (
         name="both columns drop the same units",
         source="processes with the same seed",
         file=_MODEL + "dropout.py",
-        old="(self.column * width, width),",
-        new="(0, width),",
+        old="(column * width, width))",
+        new="(0, width))",
         tests=("model/test_dropout.py",),
     ),
 )

@@ -172,7 +172,7 @@ def test_a_run_told_to_stop_writes_a_checkpoint_and_goes_on_exactly(
 ):
     rarely = (*COMMAND[:-1], "checkpoint.minutes=60")
     sweep = Sweep(tmp_path, *rarely)
-    run = sweep.wait_for(has_rows(16))
+    run = sweep.wait_for(has_rows(11))  # of the ten of each epoch
     pid = run.read_status()["pid"]
     os.kill(pid, signal.SIGSTOP)  # here, however fast it is
     sweep.process.send_signal(number)
