@@ -9,10 +9,11 @@ of this machine become "data" and "outputs".
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from alexnet.folders.sweep import find_sweeps
-from alexnet.results.report import read_report, write_report
+from alexnet.results.report import Report, read_report, write_report
 from alexnet.results.runs import load_sweep
 from alexnet.results.scorecard import readme_table, write_scorecard
 
@@ -22,9 +23,10 @@ BEGIN = "<!-- Made by docs/results.py, from here -->\n"
 END = "<!-- to here -->\n"
 
 
-def table(file: Path, folder: Path = FOLDER) -> str:
+def table(file: Path, reports: Sequence[Report] | None = None) -> str:
     """The text between the two comments of a file, with links relative to that file."""
-    reports = [read_report(sweep.path) for sweep in find_sweeps(folder)]
+    if reports is None:
+        reports = [read_report(sweep.path) for sweep in find_sweeps(FOLDER)]
     return f"\n{readme_table(reports, file.parent)}\n"
 
 
@@ -49,11 +51,12 @@ def main() -> None:
     """Copy what is named, then make everything anew."""
     for sweep in sys.argv[1:]:
         print(publish(Path(sweep)))
-    write_scorecard(FOLDER, [write_report(sweep.path) for sweep in find_sweeps(FOLDER)])
+    reports = [write_report(sweep.path) for sweep in find_sweeps(FOLDER)]
+    write_scorecard(FOLDER, reports)
     for file in FILES:
         before, _, rest = file.read_text().partition(BEGIN)
         after = rest.partition(END)[2]
-        file.write_text(f"{before}{BEGIN}{table(file)}{END}{after}")
+        file.write_text(f"{before}{BEGIN}{table(file, reports)}{END}{after}")
 
 
 if __name__ == "__main__":

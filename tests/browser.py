@@ -47,18 +47,24 @@ def look(page: str, script: str, folder: Path) -> dict[str, Any]:
     """
     copy = folder / "looked_at.html"
     copy.write_text(page.replace("</body>", _AROUND.format(script=script) + "</body>"))
+    done = dom_of(copy, milliseconds=5_000_000, seconds=240)
+    text = re.search(r'<body data-found="([^"]*)"', done.stdout)
+    assert text, done.stderr
+    return json.loads(unescape(text[1]))
+
+
+def dom_of(page: Path, *, milliseconds: int, seconds: int) -> subprocess.CompletedProcess[str]:
+    """The page after so much of the browser's own time on stdout, its console on stderr."""
     command = [
         CHROMIUM,
         "--headless=new",
         "--no-sandbox",  # in containers there are no user namespaces
         "--disable-gpu",
         "--window-size=1280,1200",
-        "--virtual-time-budget=5000000",
-        f"--user-data-dir={folder / 'profile'}",
+        f"--virtual-time-budget={milliseconds}",
+        "--enable-logging=stderr",
+        f"--user-data-dir={page.with_name('profile')}",
         "--dump-dom",
-        copy.as_uri(),
+        page.as_uri(),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
-    text = re.search(r'<body data-found="([^"]*)"', done.stdout)
-    assert text, done.stderr
-    return json.loads(unescape(text[1]))
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)

@@ -156,7 +156,7 @@ class HubAlexNet(AlexNet):
         return found if intermediates_only else (last, found)
 
     def get_classifier(self) -> nn.Module:
-        """The last layer."""
+        """The last layer, fc8, as timm asks for it."""
         return self.fc8
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

@@ -4,9 +4,7 @@ import base64
 import json
 import math
 import re
-import shutil
 import struct
-import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,10 +15,10 @@ import pytest
 from alexnet.plotting import COLOURS
 from alexnet.results import write_report
 from alexnet.results.page.render import _small
+from tests.browser import dom_of, needs_chromium
 
 from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, relu_and_tanh, write_sweep
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 NASTY = "<img src=x onerror=alert(1)>"
 
 
@@ -290,7 +288,7 @@ const later = () => new Promise((done) => setTimeout(done, 100));
 """
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
+@needs_chromium
 def test_a_page_opened_from_disk_shows_values_and_hides_arms(sweep_folder: Path, tmp_path: Path):
     errors = {"lrn": ([0.9, 0.5, 0.30], [0.9, 0.5, 0.32]), "none": ([0.9, 0.6, 0.4],) * 2}
     runs = [
@@ -302,19 +300,7 @@ def test_a_page_opened_from_disk_shows_values_and_hides_arms(sweep_folder: Path,
     assert COLOURS[1] == "#D55E00"  # the colour of the second arm, counted below
     copy = tmp_path / "page.html"
     copy.write_text(page.replace("</body>", f"{LOOK}</body>"))
-    command = [
-        CHROMIUM,
-        "--headless=new",
-        "--no-sandbox",  # in containers there are no user namespaces
-        "--disable-gpu",
-        "--window-size=1280,1200",
-        "--virtual-time-budget=5000",
-        "--enable-logging=stderr",
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-        copy.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = dom_of(copy, milliseconds=5000, seconds=120)
     bodies = [each for tag, each in Page(done.stdout).elements if tag == "body"]
     assert bodies, done.stderr
     assert "data-found" in bodies[0], done.stderr

@@ -5,7 +5,7 @@ configuration is composed once beforehand, when only values can come of it.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from alexnet.config.schema import ConfigError
+from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import names_in, refuse_code_of_hydra
 from alexnet.config.yaml_files import problem_of
 from alexnet.paths import CONF
@@ -125,3 +127,14 @@ def _allowed_here(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
         return []
     plain: Any = OmegaConf.to_container(composed)
     return names_in(plain.get("allow"))
+
+
+def what_to_type(error: Exception, keys: Callable[[], Mapping[str, Iterable[str]]]) -> str | None:
+    """Instead of what was typed; None if that was not to blame. `keys` lists those there are."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    # Hydra's complaint of model=3 is a plain ValueError.
+    is_hydras = isinstance(error, HydraException | OmegaConfBaseException)
+    if is_hydras or "Config group override" in str(error):
+        return explain_hydra(error, keys())
+    return None

@@ -16,15 +16,12 @@ from pathlib import Path
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.cli._composing import check_files, compose, parse, words_of
+from alexnet.cli._composing import check_files, compose, parse, what_to_type, words_of
 from alexnet.config.check import check, read_stored, without_hydra
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
-from alexnet.config.suggest import explain_hydra
 from alexnet.folders.ending import Exit
 from alexnet.folders.files import DamagedFile, FolderInUse, hold
 from alexnet.folders.run import RunDir
@@ -76,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         if wants_traceback:
             raise
-        if (text := _what_to_type(error)) is not None:
+        if (text := what_to_type(error, sections)) is not None:
             return _complain(text)
         # The disk is full, the folder read-only.
         if isinstance(error, FolderInUse | DamagedFile | OSError):
@@ -112,17 +109,6 @@ def _with_data_of_the_run(words: list[str]) -> list[str]:
         raise ConfigError(f"resume={folder}: {error}") from error
     ConfigStore.instance().store(group="data", name="as_trained", node=node)
     return ["data=as_trained", *words]
-
-
-def _what_to_type(error: Exception) -> str | None:
-    """Instead of what was typed; None if that was not to blame."""
-    if isinstance(error, ConfigError):
-        return str(error)
-    # Hydra's complaint of model=3 is a plain ValueError.
-    is_hydras = isinstance(error, HydraException | OmegaConfBaseException)
-    if is_hydras or "Config group override" in str(error):
-        return explain_hydra(error, sections())
-    return None
 
 
 def _complain(text: str) -> Exit:

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
-from alexnet.cli._composing import check_files, compose, parse
+from alexnet.cli._composing import check_files, compose, parse, what_to_type
 from alexnet.config.experiment import Experiment
+from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
 
 
@@ -42,9 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         plain = OmegaConf.to_container(composed.experiment, resolve=True)
         experiment = Experiment.model_validate(plain)
     except Exception as error:
-        from alexnet.cli._training import _what_to_type
-
-        if (text := _what_to_type(error)) is None:
+        if (text := what_to_type(error, sections)) is None:
             raise
         print(text, file=sys.stderr)
         return 2

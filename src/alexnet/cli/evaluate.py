@@ -63,12 +63,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.cli._composing import check_files
+from alexnet.cli._composing import check_files, what_to_type
 from alexnet.config.check import check_evaluation
 from alexnet.config.explain import sections
 from alexnet.config.grammar import quoted
 from alexnet.config.schema import ConfigError, EvaluationConfig
-from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import allowed, refuse_strangers, targets_of_files
 from alexnet.folders.ending import Exit
 from alexnet.folders.sweep import find_checkpoint, run_of
@@ -106,10 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if "HYDRA_FULL_ERROR" in os.environ:
             raise
-        if isinstance(error, HydraException | OmegaConfBaseException):
-            text = explain_hydra(error, sections(EvaluationConfig))
-        else:
-            text = str(error)
+        text = what_to_type(error, lambda: sections(EvaluationConfig)) or str(error)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     else:
@@ -135,7 +131,7 @@ def _own_folders(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
 
 def compose_request(arguments: Sequence[str], folders: Sequence[Path] = ()) -> EvaluationConfig:
     """What is asked, without data: which they are depends on the checkpoints."""
-    words = [word for word in map(_in_hydras_grammar, arguments) if not _is_of_data(word)]
+    words = [word for word in map(_in_hydras_grammar, arguments) if not is_of_data(word)]
     return _compose(words, folders)
 
 
@@ -217,12 +213,12 @@ def _kept_with_the_run(
     """The same, with `out` in the run's folder if that is all an evaluation by ten views is of."""
     keys = {word.partition("=")[0] for word in arguments}
     run = run_of(saved[0].path)
-    is_of_data = {key for key in keys if _is_of_data(key)}
+    of_data = {key for key in keys if is_of_data(key)}
     is_its_own = (
         run is not None
         and len(saved) == 1
         and saved[0].path.absolute() == run.last_checkpoint
-        and is_of_data <= set(SAME_IMAGES)
+        and of_data <= set(SAME_IMAGES)
     )
     is_asked = config.crops == 10 and config.split == "test" and config.images is None
     if run is None or not is_its_own or not is_asked or "out" in keys:
@@ -257,7 +253,8 @@ def _in_hydras_grammar(word: str) -> str:
     return f"{key}={quoted(value)}" if key in PATHS else word
 
 
-def _is_of_data(word: str) -> bool:
+def is_of_data(word: str) -> bool:
+    """Whether an argument is about the data set."""
     return word.lstrip("+~").partition("=")[0].partition(".")[0] == "data"
 
 

@@ -37,13 +37,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet.cli._composing import check_files
-from alexnet.cli.evaluate import compose_data
+from alexnet.cli._composing import check_files, what_to_type
+from alexnet.cli.evaluate import compose_data, is_of_data
 from alexnet.config.check import check_export
 from alexnet.config.explain import keys_of
 from alexnet.config.grammar import quoted
 from alexnet.config.schema import ConfigError, ExportConfig
-from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import allowed
 from alexnet.folders.ending import Exit
 from alexnet.folders.sweep import find_checkpoint
@@ -66,17 +65,14 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     try:
         check_files()
-        own = [word for word in arguments if not _is_of_data(word)]
+        own = [word for word in arguments if not is_of_data(word)]
         config = compose_request(own)
-        of_data = [word for word in arguments if _is_of_data(word)]
+        of_data = [word for word in arguments if is_of_data(word)]
         _export(config, of_data)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if "HYDRA_FULL_ERROR" in os.environ:
             raise
-        if isinstance(error, HydraException | OmegaConfBaseException):
-            text = explain_hydra(error, {"": keys_of(ExportConfig)})
-        else:
-            text = str(error)
+        text = what_to_type(error, lambda: {"": keys_of(ExportConfig)}) or str(error)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     else:
@@ -142,7 +138,3 @@ def _in_hydras_grammar(word: str) -> str:
     if key in ("checkpoint", "dest") and equals and value[:1] not in ("'", '"'):
         return f"{key}={quoted(value)}"
     return word
-
-
-def _is_of_data(word: str) -> bool:
-    return word.lstrip("+~").partition("=")[0].partition(".")[0] == "data"

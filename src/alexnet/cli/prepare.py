@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from alexnet.config.suggest import did_you_mean
+from alexnet.cli._arguments import WrongCommand, values_of
 from alexnet.folders.ending import Exit, Stopped
 from alexnet.folders.files import FolderInUse, hold
 from alexnet.signals import handle
@@ -44,10 +44,6 @@ log = logging.getLogger("alexnet.prepare")
 
 _SECONDS_BETWEEN_LINES = 30
 _MOST_BAD_IMAGES_TOLD = 50
-
-
-class WrongCommand(ValueError):
-    """What was typed cannot be done."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -119,16 +115,7 @@ def _parse(arguments: Sequence[str]) -> dict[str, Any]:
     }
     mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()  # not on a Mac
     given: dict[str, Any] = {"workers": len(mine) or os.cpu_count() or 1}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise WrongCommand(f"{argument} is not key=value: {did_you_mean(key, readers)}")
-        if key not in readers:
-            raise WrongCommand(f"unknown key {key}: {did_you_mean(key, readers)}")
-        try:
-            given[key] = readers[key](value)
-        except ValueError as error:
-            raise WrongCommand(f"{key}={value} is not possible: {error}") from error
+    given |= values_of(arguments, readers, refusal="{key}={value} is not possible: {error}")
     for key in ("source", "dest"):
         if key not in given:
             raise WrongCommand(f"{key} is missing: give {key}=FOLDER")

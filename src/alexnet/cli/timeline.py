@@ -35,7 +35,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet.config.suggest import did_you_mean
+from alexnet.cli._arguments import WrongCommand, values_of
 from alexnet.folders.ending import Exit
 from alexnet.paths import outputs_folder
 
@@ -45,10 +45,6 @@ if TYPE_CHECKING:
 CONTROL = (48, 128, 192, 192, 256)  # maps of the one-GPU network of section 3.2 (2012's #145-half)
 PAPER_DAYS = (5.0, 6.0)  # section 5
 _SHEET = ("peak", "bandwidth", "link")
-
-
-class WrongCommand(ValueError):
-    """What was typed cannot be done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,17 +94,7 @@ def _parse(arguments: Sequence[str]) -> Request:
         "measure": _truth,
         "out": Path,
     }
-    given: dict[str, Any] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals:
-            raise WrongCommand(f"{argument} is not key=value: {did_you_mean(key, readers)}")
-        if key not in readers:
-            raise WrongCommand(f"unknown key {key}: {did_you_mean(key, readers)}")
-        try:
-            given[key] = readers[key](value)
-        except ValueError as error:
-            raise WrongCommand(f"{key} must be {error}, but is {value}") from error
+    given = values_of(arguments, readers, refusal="{key} must be {error}, but is {value}")
     missing = [key for key in _SHEET if key not in given]
     of_card = {"name", "latency", "efficiency", *_SHEET} & set(given)
     if 0 < len(missing) < len(_SHEET) or (given.keys() & {"name"} and missing):

@@ -18,7 +18,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def __str__(self) -> str:
-        """As Markdown."""
+        """The table as Markdown."""
 
         def line(cells: Iterable[str]) -> str:
             shown = (" ".join(cell.replace("|", "\\|").split()) for cell in cells)
@@ -35,7 +35,7 @@ class Picture:
     text: str
 
     def __str__(self) -> str:
-        """As Markdown."""
+        """The picture as Markdown."""
         return f"![{self.text}]({self.name}.svg)"
 
 
@@ -46,7 +46,7 @@ class Warning:
     text: str
 
     def __str__(self) -> str:
-        """As Markdown."""
+        """The warning as Markdown."""
         return self.text
 
 

@@ -152,12 +152,13 @@ def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
     try:
         figures = _draw(sweep, comparison, partial)
         _write_table(sweep, partial / "table.csv")
+        norms = acts.norms_at_work(sweep)
         content = verdict_content(comparison, sweep.experiment, registered=sweep.registered)
-        content["acts"] = [norm.plain() for norm in acts.norms_at_work(sweep)]
+        content["acts"] = [norm.plain() for norm in norms]
         write_json(partial / "verdict.json", content)
         if comparison.trials:
             write_search(sweep, comparison, partial / SEARCH_FILE)
-        parts = list(_parts(sweep, comparison, figures))
+        parts = list(_parts(sweep, comparison, figures, norms))
         (partial / "README.md").write_text(markdown(parts))
         (partial / "table.tex").write_text(_latex(sweep, comparison))
         _write_page(sweep, comparison, parts, partial, refresh)
@@ -240,9 +241,13 @@ def _swap(new: Path, target: Path) -> None:
 # What the report says, in its order
 
 
-def _parts(sweep: Sweep, comparison: Comparison, figures: Sequence[str]) -> Iterator[Part]:
+def _parts(
+    sweep: Sweep,
+    comparison: Comparison,
+    figures: Sequence[str],
+    norms: Sequence[acts.NormAtWork],
+) -> Iterator[Part]:
     experiment = sweep.experiment
-    norms = acts.norms_at_work(sweep)
     section = f" (section {experiment.section})" if experiment.section else ""
     yield f"# {REHEARSAL if sweep.is_rehearsal else ''}{experiment.name}{section} on {sweep.data}"
     yield f"**{wording.answer(comparison, experiment)}** Verdict: **{_verdict(comparison)}**."
@@ -364,7 +369,7 @@ def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
         for budget in comparison.budgets:
             shown = "-"
             if k < len(budget.expected):
-                least = "at least " if budget.is_bound[k] else ""
+                least = wording.bound("lower" if budget.is_bound[k] else None)
                 shown = f"{least}{wording.value(budget.expected[k], measure)}"
             cells.append(shown)
         effects = (_at_budget(each, k, experiment) for each in comparison.budget_effects)
@@ -409,9 +414,8 @@ def _tuning_budget(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
 def _at_budget(effect: BudgetEffect, k: int, experiment: Experiment) -> str:
     if k >= len(effect.values):
         return "-"
-    value, bound = effect.values[k], effect.bounds[k]
-    side = {"lower": "at least ", "upper": "at most ", "neither": "", None: ""}[bound]
-    return f"{side}{wording.effect_value(value, experiment)}"
+    value = wording.effect_value(effect.values[k], experiment)
+    return f"{wording.bound(effect.bounds[k])}{value}"
 
 
 def _effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
@@ -526,8 +530,8 @@ def _with_interval(effect: Effect, experiment: Experiment) -> str:
     if effect.mean is None:
         return "-"
     ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
-    bound = {"lower": "at least ", "upper": "at most "}.get(effect.bound or "", "")
-    return f"{bound}{wording.effect_value(effect.mean, experiment)} ({ends})"
+    mean = wording.effect_value(effect.mean, experiment)
+    return f"{wording.bound(effect.bound)}{mean} ({ends})"
 
 
 def _settings(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:

@@ -189,7 +189,6 @@ def _measured(row: Row) -> tuple[str, str, str]:
     effects = result.effects if result else report.comparison.claimed
     is_value = result is not None and result.claim.direction == "value"
     unit = "" if is_value else f" {wording.effect_unit(experiment)}"
-    prefix = {"lower": "at least ", "upper": "at most "}
 
     def write(number: float | None) -> str:
         if is_value:
@@ -198,7 +197,7 @@ def _measured(row: Row) -> tuple[str, str, str]:
 
     means = [
         (f"{effect.of} " if len(effects) > 1 else "")
-        + prefix.get(effect.bound or "", "")
+        + wording.bound(effect.bound)
         + write(effect.mean)
         for effect in effects
     ]

@@ -84,6 +84,11 @@ def effect_unit(experiment: Experiment) -> str:
     return experiment.measure.described.printed
 
 
+def bound(side: str | None) -> str:
+    """What stands before a number that is only a bound, "lower" or "upper"; else nothing."""
+    return {"lower": "at least ", "upper": "at most "}.get(side or "", "")
+
+
 def interval(ci95: Interval | None, write: Callable[[float | None], str]) -> str:
     """From low to high; an open end says so; "-" without an interval."""
     if ci95 is None:

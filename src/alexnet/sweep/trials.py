@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from alexnet.config.schema import ConfigError
 
 MOST_RUNS = 10_000
-"""Of one command."""
+"""How many runs one command may ask for."""
 
 Interval = tuple[float, float]
 
