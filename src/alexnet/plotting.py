@@ -14,6 +14,7 @@ from alexnet.files import replacing
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D46")
 GREY = "#5F6368"
 DOTS_PER_INCH = 160
+_PADDING = 0.1  # inches
 
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -47,6 +48,10 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     files = []
     with matplotlib.rc_context(STYLE):
         for name, figure in figures.items():
+            # Lay out and measure once: savefig would do both again for each format.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            box = figure.get_tightbbox().padded(_PADDING)
             for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
                 path = folder / f"{name}.{suffix}"
                 with replacing(path, "wb") as file:
@@ -54,7 +59,7 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
                         file,
                         format=suffix,
                         dpi=DOTS_PER_INCH,
-                        bbox_inches="tight",
+                        bbox_inches=box,
                         facecolor="white",
                         metadata=metadata,
                     )

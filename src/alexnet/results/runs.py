@@ -224,7 +224,8 @@ class Sweep:
         """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""
         if metric not in self._curves:
             self._curves[metric] = self._curves_of(metric)
-        return self._curves[metric].get(run, pd.DataFrame({"epoch": [], metric: []}))
+        known = self._curves[metric].get(run)
+        return pd.DataFrame({"epoch": [], metric: []}) if known is None else known
 
     @cached_property
     def _curves(self) -> dict[str, dict[str, pd.DataFrame]]:
