@@ -136,13 +136,21 @@ class Augmenter:
             color=self.color_noise.draw(count, random) if self.color_noise and colored else None,
         )
 
-    def apply(self, images: np.ndarray, views: Views) -> np.ndarray:
-        """Reflect, then cut: (N, C, H, W) -> (N, C, h, w), with the channels last in memory."""
+    def empty(self, count: int) -> np.ndarray:
+        """Room for `count` views: (count, C, h, w) uint8, with the channels last in memory."""
+        channels, height, width = self.fill.shape
+        return np.empty((count, height, width, channels), np.uint8).transpose(0, 3, 1, 2)
+
+    def apply(self, images: np.ndarray, views: Views, into: np.ndarray | None = None) -> np.ndarray:
+        """Reflect, then cut: (N, C, H, W) -> (N, C, h, w), with the channels last in memory.
+
+        The views are written to `into` if it is given; without augmentation, they are the images.
+        """
         if self.kind == "none":
             return images
+        seen = self.empty(len(images)) if into is None else into
         padded = self._pad(images)
-        channels, height, width = self.fill.shape
-        seen = np.empty((len(images), height, width, channels), np.uint8).transpose(0, 3, 1, 2)
+        height, width = self.fill.shape[-2:]
         for view, image, reflected, top, left in zip(
             seen,
             padded,

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from alexnet.data.augmentation import Augmenter
+from alexnet.data.augmentation import Augmenter, Views
 
 Batch = tuple[torch.Tensor, ...]
 """Images, labels, and where there is colour noise each image's colour (N, 3)."""
 
 _SHARED_MEMORY = Path("/dev/shm")
+_CACHE = 2**20  # bytes that a core's cache surely holds
 _PREFETCHED = 2  # batches that each worker has ready
 _SECONDS_TO_WAIT = 300  # for a batch: the slowest disk is faster
 
@@ -112,8 +113,8 @@ class Batches(Dataset[Batch]):
         rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
         order = self._order(epoch)[rows]
         mine = self.share.of(len(order))
-        chosen = self.data[order[mine]]
         if self.seed is None:
+            chosen = self.data[order[mine]]
             if self.views is None:
                 return _to_tensors(self.augmenter.central(chosen.images), chosen.labels)
             return _to_tensors(self.augmenter.views(chosen.images, self.views), chosen.labels)
@@ -121,10 +122,22 @@ class Batches(Dataset[Batch]):
         is_colored = self.color_noise_epochs is None or epoch < self.color_noise_epochs
         # Drawn for the whole batch: an image is seen the same whichever replica it falls to.
         views = self.augmenter.draw(len(order), random, colored=is_colored)[mine]
-        images = self.augmenter.apply(chosen.images, views)
+        images, labels = self._augmented(order[mine], views)
         if views.color is None:
-            return _to_tensors(images, chosen.labels)
-        return _to_tensors(images, chosen.labels, views.color)
+            return _to_tensors(images, labels)
+        return _to_tensors(images, labels, views.color)
+
+    def _augmented(self, rows: np.ndarray, views: Views) -> tuple[np.ndarray, np.ndarray]:
+        """A few images after the other: what was just decoded is cut while the cache holds it."""
+        if self.augmenter.kind == "none":
+            chosen = self.data[rows]
+            return chosen.images, chosen.labels
+        images = self.augmenter.empty(len(rows))
+        few = max(1, _CACHE // self.augmenter.known.size // len(self.augmenter.fill))
+        for first in range(0, len(rows), few):
+            piece = slice(first, first + few)
+            self.augmenter.apply(self.data[rows[piece]].images, views[piece], into=images[piece])
+        return images, self.data.labels[rows]
 
     def _order(self, epoch: int) -> np.ndarray:
         if self.seed is None:
