@@ -50,6 +50,8 @@ bench: setup  ## time what docs/benchmarks.md lists on one thread, in minutes; P
 	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory_format.py
 	$(BIN)/python benchmarks/columns.py 32
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/start.py
+	$(BIN)/python benchmarks/report.py
 	$(if $(PREPARED),$(BIN)/python benchmarks/loading.py $(PREPARED))
 
 wheel: setup  ## build the package, into dist/

@@ -9,14 +9,13 @@ progress.csv. Each report is written by a process of its own, imports included, 
 import json
 import math
 import random
-import resource
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from timing import spread
+from timing import seconds_of_children, spread
 
 from alexnet.folders.run import PROGRESS_COLUMNS, metrics_columns
 
@@ -75,12 +74,6 @@ def _write_run(folder: Path, run: dict, chance: random.Random) -> None:
     (folder / "provenance.json").write_text(json.dumps({"commit": "0123abc", "dirty": False}))
 
 
-def _seconds_of_children() -> float:
-    """Of the processor: other programs on the machine disturb those less."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
 def main() -> None:
     """Print a line per size."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
@@ -90,9 +83,9 @@ def main() -> None:
             sweep = write_sweep(Path(temporary) / f"{arms}x{seeds}" / "made-0123abcd", arms, seeds)
             seconds = []
             for _ in range(repeats):
-                began = _seconds_of_children()
+                began = seconds_of_children()
                 subprocess.run([sys.executable, "-c", program, str(sweep)], check=True)
-                seconds.append(_seconds_of_children() - began)
+                seconds.append(seconds_of_children() - began)
             page = sweep / "report" / "index.html"
             size = page.stat().st_size / 1000 if page.exists() else 0.0
             print(

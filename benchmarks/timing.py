@@ -1,5 +1,6 @@
 """What the benchmarks share: ways to do the same, timed in turn in one run."""
 
+import resource
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -10,6 +11,12 @@ import torch
 def now() -> float:
     """Seconds: of the processor if we use one thread, because others do not disturb them."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def seconds_of_children() -> float:
+    """Of the processor, of the processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def alternate(
