@@ -12,15 +12,15 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from alexnet.results import load_sweep
-from alexnet.results.compare import compare
 from alexnet.results.figures.draw import COLOURS, draw
+from alexnet.results.findings import Findings, comparison_of
 
 from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, falling, write_sweep
 
 
 def figures_of(folder: Path) -> dict[str, Figure]:
     sweep = load_sweep(folder)
-    return draw(sweep, compare(sweep.outcomes(), experiment=sweep.experiment))
+    return draw(Findings(sweep=sweep, comparison=comparison_of(sweep)))
 
 
 def names_at_the_ends(figure: Figure) -> dict[str, Bbox]:

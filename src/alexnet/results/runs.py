@@ -105,6 +105,26 @@ class Sweep:
         return any(each.startswith("trainer.limit_") for each in self.setting.cut)
 
     @property
+    def is_anytime(self) -> bool:
+        """Whether seeds were added until the first claim was settled (seed=auto)."""
+        return self.registered.max_seeds is not None
+
+    @property
+    def ended(self) -> int:
+        """How many runs have come to an end, good or bad."""
+        return int(self.runs["state"].isin(["finished", "failed"]).sum())
+
+    @property
+    def curve_metric(self) -> str:
+        """The metric whose curves show the measure.
+
+        Test errors are measured once, at the end: their curve is that of the validation error.
+        """
+        metric = self.experiment.measure.metric
+        stage, _, name = metric.partition("/")
+        return f"val/{name}" if stage in ("test", "ten_views") else metric
+
+    @property
     def setting(self) -> Setting:
         """Where the runs were made, and by what they were cut."""
         configs = list(self.configs.values())

@@ -15,7 +15,7 @@ from alexnet.paths import CONF
 from alexnet.results import wording
 from alexnet.results.claims import ClaimResult
 from alexnet.results.parts import Part, Table, markdown
-from alexnet.results.report import Report, short_verdict
+from alexnet.results.report import Report
 from alexnet.results.statistics import LEVEL, holm
 
 TITLE = "Scorecard"
@@ -219,10 +219,10 @@ def _direction(row: Row, adjusted: float | None) -> str:
     if report is None:
         return NOT_RUN
     if result is None:
-        return short_verdict(report.comparison)
+        return wording.short_verdict(report.comparison)
     is_first = result is report.comparison.claims[0]
     if is_first and report.comparison.problem:
-        return short_verdict(report.comparison)
+        return wording.short_verdict(report.comparison)
     if result.cut:
         return "not judged: runs cut short"
     verdict: str = result.direction.verdict

@@ -3,23 +3,20 @@
 from dataclasses import asdict
 from typing import Any
 
-from alexnet.config.experiment import Experiment
-from alexnet.config.registration import Registered
 from alexnet.results.anytime import AnytimeEffect
 from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Arm, Effect
+from alexnet.results.findings import Findings
 from alexnet.results.statistics import holm
-from alexnet.results.survival import survival_of
 
 
-def verdict_content(
-    comparison: Comparison, experiment: Experiment, *, registered: Registered
-) -> dict[str, Any]:
+def verdict_content(findings: Findings) -> dict[str, Any]:
     """What verdict.json holds. Errors are fractions; None where there is no number."""
+    comparison, experiment = findings.comparison, findings.experiment
+    registered = findings.sweep.registered
     adjusted = holm([effect.p for effect in comparison.effects])
     factor = list(comparison.factor)
-    found = survival_of(comparison, experiment)
     return {
         "experiment": experiment.name,
         "section": experiment.section,
@@ -39,9 +36,10 @@ def verdict_content(
         "analogue": comparison.analogue,
         "problem": comparison.problem,
         "claims": [_claim_content(result) for result in comparison.claims],
-        "survival": found.plain() if found else None,
+        "survival": findings.survival.plain() if findings.survival else None,
         "registered": registered.plain(),
         "method": registered.method,
+        "acts": [norm.plain() for norm in findings.norms],
     }
 
 

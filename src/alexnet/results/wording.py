@@ -7,7 +7,7 @@ from alexnet import vocabulary
 from alexnet.config.experiment import Experiment, Measure, unknown_metric
 from alexnet.results.claims import ClaimResult
 from alexnet.results.compare import Comparison
-from alexnet.results.effects import Arm, Effect, Interval, level_label, short_key
+from alexnet.results.effects import Arm, Effect, Fate, Interval, level_label, short_key
 
 STAGES = {"train": "training", "val": "validation", "test": "test", "ten_views": "ten-view test"}
 
@@ -53,6 +53,20 @@ def values(arm: Arm, measure: Measure) -> str:
     """One value per finished run; "never" where censored, "-" without any."""
     shown = [value(v, measure) if v is not None else "never" for v in arm.values]
     return ", ".join(shown) or "-"
+
+
+def arm_mean(arm: Arm, measure: Measure) -> str:
+    """The mean of an arm's runs; of a time, how long some were trained that did not get there."""
+    if arm.limit is not None:
+        return f"more than {arm.limit:.4g} in {len(arm.limits)} of {arm.n}"
+    return value(arm.mean, measure)
+
+
+def lost_in(arm: Arm) -> str:
+    """What is not in n, and what of n has no value: "1 diverged, 2 censored"."""
+    fates: tuple[Fate, ...] = ("diverged", "failed", "unmeasured", "unfinished", "missing")
+    counts = [(arm.censored, "censored"), *((arm.count(fate), fate) for fate in fates)]
+    return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
 def effect_value(number: float | None, experiment: Experiment) -> str:
@@ -287,3 +301,49 @@ def power_in_words(result: ClaimResult) -> str:
     if power.more_seeds == 0:
         return f"{text}, enough for {power.assumed}."
     return f"{text}; {power.assumed} would take about {count(power.more_seeds, 'more seed')}."
+
+
+# The verdict of a report
+
+REHEARSAL = "REHEARSAL: "
+"""Before the name of a sweep whose runs saw a few batches of each epoch."""
+
+
+def verdict(comparison: Comparison) -> str:
+    """That of the first claim, or why there is none."""
+    if comparison.problem:
+        return comparison.problem.partition(":")[0].partition(",")[0]
+    is_value = bool(comparison.claims) and comparison.claims[0].claim.direction == "value"
+    if not comparison.claimed and not is_value:
+        return "nothing to compare"
+    if comparison.verdict == "too few finished runs" or not comparison.claims:
+        return comparison.verdict or "no claim to compare with"
+    if comparison.analogue == "too few finished runs":
+        return f"analogue: {comparison.analogue}"
+    return verdict_of(comparison.claims[0])
+
+
+def short_verdict(comparison: Comparison) -> str:
+    """The verdict in two or three words, for a line of a log or a cell."""
+    words = verdict(comparison)
+    return {"no claim to compare with": "no claim"}.get(words, words)
+
+
+_KINDS = {
+    "agrees": "yes",
+    "disagrees": "no",
+    "undecided": "open",
+    "too few": "open",
+    "not run": "none",
+    "not judged": "none",
+}
+
+
+def kind_of(text: str) -> str:
+    """How a verdict is marked: yes, no, open or none, and "yes analogue", which proves nothing.
+
+    Empty for what is no verdict.
+    """
+    words = text.removeprefix("analogue: ")
+    kind = next((kind for word, kind in _KINDS.items() if words.startswith(word)), "")
+    return f"{kind} analogue".strip() if words != text else kind

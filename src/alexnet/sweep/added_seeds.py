@@ -41,7 +41,7 @@ class AddedSeeds:
 def _look(sweep: SweepDir) -> tuple[str, bool]:
     """What is known so far, and whether further seeds are of no use."""
     from alexnet.results.anytime import AnytimeEffect  # pandas takes a second
-    from alexnet.results.report import comparison_of
+    from alexnet.results.findings import comparison_of
     from alexnet.results.runs import load_sweep
     from alexnet.results.statistics import LEVEL, holm
 

@@ -359,7 +359,7 @@ def _spread_text(deviation: float, experiment: Experiment) -> str:
 
 def _spread(sweep: SweepDir, experiment: Experiment) -> tuple[float | None, str]:
     """Of the first claim's effects, the largest; and whose runs tell."""
-    from alexnet.results.report import comparison_of
+    from alexnet.results.findings import comparison_of
     from alexnet.results.runs import load_sweep
 
     siblings = find_sweeps(sweep.path.parent) if sweep.path.parent.is_dir() else []

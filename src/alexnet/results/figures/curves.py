@@ -32,9 +32,7 @@ _MEAN_POINTS = 100
 def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
     """Error against epochs: thin lines are seeds, thick their mean, the band their range."""
     measure = sweep.experiment.measure
-    # The test error is measured once, at the end: its curve is that of the validation error.
-    stage, _, name = measure.metric.partition("/")
-    metric = f"val/{name}" if stage in ("test", "ten_views") else measure.metric
+    metric = sweep.curve_metric
     shown = wording.metric_named(metric, measure)
     figure = Figure(figsize=(7.2, 4.4))
     axes = figure.subplots()
@@ -61,7 +59,7 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
     in_percent(axes.yaxis, shown.is_fraction)
     axes.xaxis.set_major_locator(MaxNLocator(integer=last_epoch > 4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_xlabel("epochs")
-    is_error = name.startswith("error")
+    is_error = metric.partition("/")[2].startswith("error")
     axes.set_ylabel(f"{shown.printed} rate" if is_error else shown.printed)
     if is_time:
         assert measure.threshold is not None

@@ -4,19 +4,17 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from alexnet.plotting import COLOURS, STYLE
-from alexnet.results.compare import Comparison
 from alexnet.results.figures.curves import curves
 from alexnet.results.figures.effects import arms_and_effects, grid_effects
 from alexnet.results.figures.search import search, tuning_budget
 from alexnet.results.figures.survival import share_not_there
+from alexnet.results.findings import Findings
 from alexnet.results.names import printed_title
-from alexnet.results.runs import Sweep
-from alexnet.results.survival import survival_of
 
 
-def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
+def draw(findings: Findings) -> dict[str, Figure]:
     """All figures by file name, the one that shows the answer first."""
-    experiment = sweep.experiment
+    sweep, comparison, experiment = findings.sweep, findings.comparison, findings.experiment
     is_time = experiment.measure.kind == "epochs_to_error"
     is_grid = bool(grid_effects(comparison))
     title = printed_title(experiment.name, experiment.section, sweep.data)
@@ -24,7 +22,7 @@ def draw(sweep: Sweep, comparison: Comparison) -> dict[str, Figure]:
         figures = {"arms_and_effects": arms_and_effects(comparison, experiment, title)}
         if comparison.best:
             figures["search"] = search(comparison, experiment, title)
-        found = survival_of(comparison, experiment)
+        found = findings.survival
         if found and len(found.curves) <= len(COLOURS):
             figures["share_not_there"] = share_not_there(found, experiment.measure, title)
         if any(len(each.expected) > 1 for each in comparison.budgets):

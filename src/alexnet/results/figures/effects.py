@@ -16,7 +16,6 @@ from alexnet.results.figures.labels import (
     counts_of,
     in_percent,
     limits_around,
-    lost_in,
     note_at,
     open_dots,
     seed_dots,
@@ -63,7 +62,8 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
         if arm.mean is not None:
             _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
     _name_rows(
-        axes, ["; ".join(filter(None, [printed_arm(a), lost_in(a)])) for a in comparison.arms]
+        axes,
+        ["; ".join(filter(None, [printed_arm(a), wording.lost_in(a)])) for a in comparison.arms],
     )
     in_percent(axes.xaxis, measure.kind == "final" and measure.described.is_fraction)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))

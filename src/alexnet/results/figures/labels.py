@@ -9,8 +9,9 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter
 
 from alexnet.plotting import COLOURS
-from alexnet.results.effects import Arm, Fate
+from alexnet.results.effects import Arm
 from alexnet.results.names import printed_arm
+from alexnet.results.wording import lost_in
 
 # The paper draws ReLU solid and tanh dashed: the baseline is solid.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
@@ -114,13 +115,6 @@ def counts_of(arms: Sequence[Arm]) -> str:
         f"{printed_arm(arm)} {', '.join(filter(None, [str(arm.n), lost_in(arm)]))}" for arm in arms
     )
     return f"n: {'; '.join(counts)}."
-
-
-def lost_in(arm: Arm) -> str:
-    """What is not in n, and what of n has no value: "1 diverged, 2 censored"."""
-    fates: tuple[Fate, ...] = ("diverged", "failed", "unmeasured", "unfinished", "missing")
-    counts = [(arm.censored, "censored"), *((arm.count(fate), fate) for fate in fates)]
-    return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
 def limits_around(

@@ -47,14 +47,12 @@ def curves_of(sweep: Sweep, comparison: Comparison) -> dict[str, Any]:
         metrics.append(_metric(key, found, sweep))
     shown = [metric for metric in metrics if metric["series"]]
     measure = sweep.experiment.measure
-    stage, _, name = measure.metric.partition("/")
-    first = f"val/{name}" if stage == "test" else measure.metric
     return {
         "arms": [{"label": printed_arm(arm), "n": arm.n} for arm in arms],
         "runs": runs,
         "grids": [list(grid) for grid in grids],
         "metrics": shown,
-        "first": first,
+        "first": sweep.curve_metric,
         "threshold": measure.threshold,
     }
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from alexnet import __version__
 from alexnet.plotting import COLOURS
-from alexnet.results.compare import Comparison
+from alexnet.results import wording
+from alexnet.results.findings import Findings
 from alexnet.results.page.curves import curves_of
 from alexnet.results.parts import Part, Picture, Table, Warning, sections
-from alexnet.results.runs import Sweep
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,22 +19,11 @@ STATES = ("finished", "running", "stopped", "censored", "diverged", "failed", "u
           "unreadable", "missing", "dead")  # fmt: skip
 """Words that are marked where they are all that a cell says."""
 
-_VERDICTS = {
-    "agrees": "yes",
-    "disagrees": "no",
-    "undecided": "open",
-    "too few": "open",
-    "not run": "none",
-    "not judged": "none",
-}
-
 
 def report_page(
-    sweep: Sweep,
-    comparison: Comparison,
+    findings: Findings,
     parts: Sequence[Part],
     *,
-    verdict: str,
     folder: Path,
     refresh: int | None = None,
 ) -> str:
@@ -44,6 +33,8 @@ def report_page(
 
     With `refresh` the page loads itself again after so many seconds.
     """
+    sweep, comparison = findings.sweep, findings.comparison
+    verdict = wording.verdict(comparison)
     first, *others = sections(parts)
     return _render(
         "report.html.j2",
@@ -52,7 +43,7 @@ def report_page(
         sections=others,
         claims=[result.claim for result in comparison.claims],
         verdict=verdict,
-        kind=_kind_of(verdict),
+        kind=wording.kind_of(verdict),
         data=_embedded(curves_of(sweep, comparison)),
         folder=folder,
         refresh=refresh,
@@ -166,17 +157,10 @@ def _cell(text: str) -> "Markup":
 
     if text in STATES:
         return Markup('<span class="state {}">{}</span>').format(text, text)
-    kind = _kind_of(text)
+    kind = wording.kind_of(text)
     if kind and len(text) < 60:
         return Markup('<span class="verdict {}">{}</span>').format(kind, text)
     return _inline(text)
-
-
-def _kind_of(verdict: str) -> str:
-    """A class of the style sheet; analogues are judged but prove nothing."""
-    words = verdict.removeprefix("analogue: ")
-    kind = next((kind for word, kind in _VERDICTS.items() if words.startswith(word)), "")
-    return f"{kind} analogue".strip() if words != verdict else kind
 
 
 def _inline(text: str) -> "Markup":

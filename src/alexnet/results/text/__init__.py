@@ -1,0 +1,6 @@
+"""What a report says, part by part; README.md, index.html and table.tex are made of it."""
+
+from alexnet.results.text.order import report_parts
+from alexnet.results.text.tables import arms_table, effects_table
+
+__all__ = ["arms_table", "effects_table", "report_parts"]
