@@ -174,7 +174,7 @@ def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, t
     told = prepare_with_a_blow(tmp_path, 2, 2 * f"os.killpg(0, {int(number)});", *arguments)
 
     assert told.returncode == status
-    assert "the same command goes on" in told.stderr
+    assert "the same command continues" in told.stderr
     assert len(told.stderr.splitlines()) == 1
     assert len(list(dest.glob("*.npz"))) == 2
     assert not list(dest.glob("*.partial"))

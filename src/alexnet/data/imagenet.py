@@ -239,7 +239,7 @@ def _warn_of_classes_without(
 ) -> None:
     """Of training images: such a class is never learnt, and counts in every error."""
     if empty := [class_ids[label] for label in labels if not counts[label]]:
-        log.warning("no training image is left of %s", name_some(empty))
+        log.warning("classes without training images: %s", name_some(empty))
 
 
 def _warn_of_bad(images: Sequence[str]) -> None:

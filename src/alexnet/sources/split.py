@@ -45,7 +45,7 @@ def hold_out_validation(labels: np.ndarray, per_class: int, *, class_ids: Sequen
         how = "a tenth of the training images whatever their class: most classes have fewer than 10"
         unseen = np.setdiff1d(labels[chosen], labels[~chosen])
         if len(unseen):
-            how += f"; no training image is left of {name_some([class_ids[i] for i in unseen])}"
+            how += f"; classes without training images: {name_some([class_ids[i] for i in unseen])}"
     return Split(np.flatnonzero(~chosen), np.flatnonzero(chosen), how)
 
 
