@@ -206,7 +206,7 @@ def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):
         (["checkpoint={run}", "data.sizes=3"], "unknown key data.sizes: did you mean data.size?"),
         (["checkpoint={run}", "data.workers=-1"], "data.workers=-1 is not possible"),
         (["checkpoint={run}", "data.image_size=9"], "the network has one"),
-        (["checkpoint={run}", "model=alexnet"], "layout=alexnet_lab says which it is"),
+        (["checkpoint={run}", "model=alexnet"], "layout=alexnet_lab: the checkpoint names its network"),
         (["checkpoint={run}", "layout=torchvision"], "has not the parameters of torchvision's"),
         (["checkpoint={run}", "layout=caffe"], "add model=alexnet"),
         (["checkpoint={run}", "weights=1,2"], "2 weights for 1 checkpoints"),
@@ -215,7 +215,7 @@ def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):
         (["checkpoint={run}", "data.num_classes=5"], "knows other classes (6, such as class 5)"),
         (["checkpoint={run}", "images={run}"], "need predictions=FILE.csv"),
         (["checkpoint={run}", "images={run}", "predictions=x"], "has no images in it"),
-        (["checkpoint={run}", "images=x", "split=val"], "leave split and out away"),
+        (["checkpoint={run}", "images=x", "split=val"], "leave out split and out"),
         (["checkpoint={run}", "predictions={run}"], "is a folder: give the name of a file in it"),
         (["checkpoint={run}", "out={run}"], "is a folder: give the name of a file in it"),
         (
@@ -428,7 +428,7 @@ def test_a_run_starts_from_the_weights_of_another_program(train: Train, tmp_path
 
 
 def test_the_layout_of_a_start_is_refused_without_one_and_is_no_part_of_the_name_at_its_default():
-    with pytest.raises(ConfigError, match="init_layout=caffe is of init_from, which is not given"):
+    with pytest.raises(ConfigError, match="init_layout=caffe needs init_from: add init_from=CHECKPOINT"):
         plan("init_layout=caffe")
     [plain], [other] = plan("init_from=a"), plan("init_from=a", "init_layout=caffe")
     assert sweep_name("x", plain.config, ()) != sweep_name("x", other.config, ())

@@ -83,7 +83,7 @@ def test_sgd_gets_momentum_and_its_own_keys():
         ),
         (
             {"schedule": "plateau", "scheduler": partial(lr_scheduler.StepLR, step_size=1)},
-            r"learning\.scheduler is for learning\.schedule=constant, which is plateau",
+            r"learning\.scheduler needs learning\.schedule=constant, but the schedule is plateau",
         ),
         (
             {"scheduler": lr_scheduler.ReduceLROnPlateau, "scheduler_interval": "step"},

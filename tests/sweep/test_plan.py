@@ -184,7 +184,7 @@ def test_a_run_keeps_the_name_that_an_earlier_version_gave_its_arm():
     [
         ("outputs=", "outputs= is not possible: give a folder"),
         ("outputs='  '", "give a folder, such as"),
-        ("outputs='s3://bucket/x'", "give a folder of this machine"),
+        ("outputs='s3://bucket/x'", "give a folder on this machine"),
         ("experiment.name='../../x'", "experiment.name=../../x is not possible: it names a folder"),
         ("experiment.name=/tmp/x", "it names a folder"),
         ("experiment.name='a\nb'", "it names a folder"),
