@@ -206,7 +206,7 @@ def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):
         (["checkpoint={run}", "data.sizes=3"], "unknown key data.sizes: did you mean data.size?"),
         (["checkpoint={run}", "data.workers=-1"], "data.workers=-1 is not possible"),
         (["checkpoint={run}", "data.image_size=9"], "the network has one"),
-        (["checkpoint={run}", "model=alexnet"], "layout=alexnet_lab: the checkpoint names its network"),
+        (["checkpoint={run}", "model=alexnet"], "the checkpoint names its network"),
         (["checkpoint={run}", "layout=torchvision"], "has not the parameters of torchvision's"),
         (["checkpoint={run}", "layout=caffe"], "add model=alexnet"),
         (["checkpoint={run}", "weights=1,2"], "2 weights for 1 checkpoints"),
@@ -428,7 +428,7 @@ def test_a_run_starts_from_the_weights_of_another_program(train: Train, tmp_path
 
 
 def test_the_layout_of_a_start_is_refused_without_one_and_is_no_part_of_the_name_at_its_default():
-    with pytest.raises(ConfigError, match="init_layout=caffe needs init_from: add init_from=CHECKPOINT"):
+    with pytest.raises(ConfigError, match="init_layout=caffe needs init_from: add init_from"):
         plan("init_layout=caffe")
     [plain], [other] = plan("init_from=a"), plan("init_from=a", "init_layout=caffe")
     assert sweep_name("x", plain.config, ()) != sweep_name("x", other.config, ())

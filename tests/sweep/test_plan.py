@@ -324,5 +324,5 @@ def test_a_result_of_another_seed_is_not_believed_and_costs_one_run(
     assert re.search(r"seed-0 +finished before +test error 25.0 %", done.stdout)
     assert re.search(r"seed-1 +unreadable", done.stdout)
     [line] = done.stderr.splitlines()
-    assert "seed-1/result.json is damaged: its seed is 0, that of the run 1. Remove" in line
+    assert "seed-1/result.json is damaged: its seed is 0, but the run has 1. Remove" in line
     assert "1 unreadable" in (sweep.report / "README.md").read_text()

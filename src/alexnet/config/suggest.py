@@ -75,7 +75,7 @@ def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> st
     ):
         group = again[1] or again[2]
         if group in ADDED:
-            return f"give only one {group}: +{group}=NAME"
+            return f"one {group} at a time: give +{group}=NAME once"
         return f"{group} has a value already: {group}=NAME without a plus sign replaces it"
     if "Config group override must be a string" in text:
         return "a group takes the name of a file, as in model=alexnet: --help lists them"
