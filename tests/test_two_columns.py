@@ -56,7 +56,7 @@ def test_in_a_sweep_two_columns_before_and_after_one_process_give_its_numbers(
             assert columns.read_result()["metrics"][name] == pytest.approx(value, rel=1e-5), name
     exchange = columns.read_result()["exchange"]
     assert exchange["bytes_sent_per_column"] == exchange["bytes_sent_in_theory"] > 0
-    assert columns.log.read_text().count("Each column holds of each layer") == 1
+    assert columns.log.read_text().count("Part of each layer in a column") == 1
     assert columns.rank_log(1).exists()
     assert not before.rank_log(1).exists()
 

@@ -362,5 +362,5 @@ def test_the_file_of_a_run_that_has_lost_its_end_is_named(tmp_path: Path):
     file = tmp_path / "config.yaml"
     file.write_text("model:\n  pooling: overl\n")
 
-    with pytest.raises(ConfigError, match=f"{file} is damaged: it has no data and no learning"):
+    with pytest.raises(ConfigError, match=f"{file} is damaged: it lacks data, learning, trainer"):
         read_stored(file)

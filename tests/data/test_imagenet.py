@@ -234,7 +234,7 @@ def test_validation_without_images_of_the_chosen_classes_is_refused_and_what_wor
     seen = [name for label, name in enumerate(many) if label not in held_out]
     least = int(min(held_out)) + 1
 
-    with pytest.raises(ValueError, match=r"none of the 3 .* is of these 2 classes: add one of 3"):
+    with pytest.raises(ValueError, match=r"none of the 3 .* belongs to these 2 classes: add one"):
         ImageNet(root=root, classes=seen[:2])
     with pytest.raises(ValueError, match=rf"the smallest number that works is .*={least}$"):
         ImageNet(root=root, classes=least - 1)

@@ -523,7 +523,7 @@ def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
     done = train(*TINY, *arms)
 
     assert done.returncode == 1
-    assert "nothing is left of an image of image_size=32" in done.stdout
+    assert "images of image_size=32 are too small for the layers" in done.stdout
     assert done.stdout.count("finished         test error") == 2
     assert (the_sweep(tmp_path / "outputs").report / "README.md").exists()
 

@@ -103,9 +103,7 @@ def compose_request(words: Sequence[str]) -> ExportConfig:
 
 def _export(config: ExportConfig, of_data: Sequence[str]) -> None:
     if of_data and config.format != "live":
-        raise ConfigError(
-            f"{of_data[0]} is for format=live only: no other format reads images"
-        )
+        raise ConfigError(f"{of_data[0]} is for format=live only: no other format reads images")
     source, dest = Path(config.checkpoint).expanduser(), Path(config.dest).expanduser()
     allow = allowed(config.allow)
     if config.format == "card":

@@ -288,9 +288,7 @@ def part_schema(target: str, kind: str) -> type[Part]:
     """Make the schema of a target from its signature. Raises NoSuchTarget if there is none."""
     found = signature_of(target)
     if kind == "model" and "num_classes" not in found.parameters and not found.takes_any:
-        raise NoSuchTarget(
-            f"{target} has no argument num_classes, which a network needs: add it"
-        )
+        raise NoSuchTarget(f"{target} has no argument num_classes, which a network needs: add it")
     schema: type[Part] = create_model(
         target.rpartition(".")[2],
         __base__=Part,

@@ -499,8 +499,7 @@ class _Finder:
                 how = same_but_for_spelling(class_id, label_of)
                 raise SourceError(
                     f"{labels.path} says that {image.location} has class {class_id}, which has no "
-                    f"training images; "
-                    + (how or f"classes are named like {next(iter(label_of))}")
+                    f"training images; " + (how or f"classes are named like {next(iter(label_of))}")
                 )
             labelled.append((label_of[class_id], image))
         return labelled
