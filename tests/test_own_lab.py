@@ -112,7 +112,7 @@ def test_a_mistyped_key_of_the_users_is_refused_before_anything_starts(lab: Path
         ("model.widht=4", "did you mean model.width?"),
         ("learning.optimizer.scael=2", "did you mean learning.optimizer.scale?"),
         ("callbacks.counter.evry=2", "did you mean callbacks.counter.every?"),
-        ("model.nonlinearity=relu", "the chosen model does not have it"),
+        ("model.nonlinearity=relu", "the chosen model does not have this key"),
     ):
         done = run(lab, "train.py", *experiment(lab, "wrong", f"+{word}"))
         assert (done.returncode, suggestion in done.stderr) == (2, True), done.stderr

@@ -56,7 +56,7 @@ def test_in_a_sweep_two_columns_before_and_after_one_process_give_its_numbers(
             assert columns.read_result()["metrics"][name] == pytest.approx(value, rel=1e-5), name
     exchange = columns.read_result()["exchange"]
     assert exchange["bytes_sent_per_column"] == exchange["bytes_sent_in_theory"] > 0
-    assert columns.log.read_text().count("Each column holds of each layer") == 1
+    assert columns.log.read_text().count("Part of each layer in a column") == 1
     assert columns.rank_log(1).exists()
     assert not before.rank_log(1).exists()
 
@@ -285,9 +285,9 @@ def test_two_gpus_run_two_columns_and_a_killed_rank_ends_the_run(tmp_path: Path)
     ("arguments", "message"),
     [
         (["model.columns=3"], "model.columns=3 does not divide every layer"),
-        (["trainer.devices=1"], "1 processes, no multiple of model.columns=2"),
-        (["trainer.devices=3"], "3 processes, no multiple of model.columns=2"),
-        (["model.columns=4"], "2 processes, no multiple of model.columns=4"),
+        (["trainer.devices=1"], "1 processes: choose a multiple of model.columns=2"),
+        (["trainer.devices=3"], "3 processes: choose a multiple of model.columns=2"),
+        (["model.columns=4"], "2 processes: choose a multiple of model.columns=4"),
         (["model.columns=1"], "leaves nothing to divide"),
         (["trainer.devices=64"], "too many processes for this machine"),
         (["trainer.precision=16-mixed"], "choose bf16-mixed"),
@@ -307,7 +307,7 @@ def test_a_network_without_columns_is_refused(train_here: Train, tmp_path: Path)
     done = train_here("trainer=two_columns", "data=synthetic")
 
     assert done.returncode == Exit.WRONG
-    assert "CifarNet has no columns that could be processes: choose model=alexnet" in done.stderr
+    assert "needs a network with columns, but CifarNet has none: choose" in done.stderr
     assert not (tmp_path / "outputs").exists()
 
 

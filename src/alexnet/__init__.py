@@ -1,7 +1,7 @@
 """ImageNet Classification with Deep Convolutional Neural Networks (2012), as experiments.
 
 The packages follow the paper: data is section 2, model section 3, learning section 5, results
-section 6. `alexnet.load(RUN_FOLDER)` is a trained network.
+section 6. `alexnet.load(RUN_FOLDER)` returns a trained network.
 """
 
 import importlib
@@ -16,7 +16,7 @@ _LAZY = {"load": "alexnet.evaluation.loading"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what takes seconds, torch and Lightning, when it is used."""
+    """Import names that need torch and Lightning, which takes seconds, on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)

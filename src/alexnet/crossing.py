@@ -1,13 +1,13 @@
-"""When a noisy curve reaches a threshold: what a run stops at and what the report measures.
+"""The epoch at which a noisy curve reaches a threshold: runs stop by it, and reports measure it.
 
-The curve is fitted by a monotone one (isotonic regression, by pooling adjacent violators), which
-needs no width of a window and so blurs neither flat curves nor those that fall within an epoch.
-The crossing is that of the fit, linear between rows. It counts once the rows of a whole epoch
-after it have been seen and the fit of all rows up to there still has it; what a curve does later
-changes nothing. docs/statistics.md compares this with other methods on simulated curves.
+A monotone curve is fitted (isotonic regression, by pooling adjacent violators). The fit has no
+window, so it blurs neither flat curves nor those that fall within an epoch. The crossing is where
+the fit, linear between rows, meets the threshold. It counts once the rows of a whole epoch after it
+are known and the fit of all rows up to there still crosses; later rows change nothing.
+docs/statistics.md compares this with other methods on simulated curves.
 
-If a curve ends less than an epoch after its crossing, the fit of all its rows decides. So do runs
-of versions before 0.2, which ended at the first row at or below the threshold.
+If a curve ends less than an epoch after its crossing, the fit of all its rows decides. This is the
+case for runs of version 0.1, which ended at the first row at or below the threshold.
 """
 
 from collections.abc import Iterable
@@ -23,13 +23,13 @@ CONFIRMED_AFTER = 1.0
 """Epochs between a crossing and the row that confirms it."""
 
 Block = tuple[float, int, float, float]
-"""Rows that the fit gives one value: their mean, how many, the first and the last one's epoch."""
+"""Rows with the same fitted value: their mean, their number, the first and the last epoch."""
 
 Fit = tuple[Block, ...]
 
 
 def add_row(fit: Fit, epoch: float, error: float) -> Fit:
-    """The falling fit of the rows so far and one more; () is that of none."""
+    """Add a row to a decreasing fit, and return the new fit; () is the fit of no rows."""
     blocks, mean, rows, first = list(fit), error, 1, epoch
     while blocks and blocks[-1][0] <= mean:
         before, its_rows, first, _ = blocks.pop()
@@ -39,9 +39,10 @@ def add_row(fit: Fit, epoch: float, error: float) -> Fit:
 
 
 def crossing(fit: Fit, threshold: float) -> float | None:
-    """The epoch at which the fit falls to the threshold; None if it is above it everywhere.
+    """Return the epoch at which the fit falls to the threshold; None if it stays above.
 
-    If it starts there, the epoch of the first row: we do not extrapolate.
+    If the fit starts at or below the threshold, this is the epoch of the first row: there is no
+    extrapolation.
     """
     if not fit or fit[-1][0] > threshold:
         return None
@@ -52,9 +53,9 @@ def crossing(fit: Fit, threshold: float) -> float | None:
 
 
 def is_confirmed(fit: Fit, threshold: float) -> bool:
-    """Whether the fit has crossed an epoch ago."""
+    """Whether the fit crossed the threshold at least one epoch before its last row."""
     at = crossing(fit, threshold)
-    # Epochs in files have seven digits.
+    # Epochs in files are rounded to seven digits.
     return at is not None and fit[-1][3] - at >= CONFIRMED_AFTER - 1e-4
 
 
@@ -66,13 +67,13 @@ def epochs_to_error(
     better: Literal["lower", "higher"] = "lower",
     are_means: bool = False,
 ) -> tuple[float, bool]:
-    """When a curve has fallen to the threshold, and whether that is censored.
+    """Return the epoch at which a curve falls to the threshold, and whether it is censored.
 
-    With `better` higher, when it has risen to it. `are_means`: a row is the mean over what was seen
-    since the row before, as a training error is; it then stands in the middle between both.
+    With better="higher" the curve has to rise to it. With `are_means`, a row is the mean over the
+    images since the row before, as for a training error, and is placed halfway between the two.
 
-    If there is no crossing, the epoch of the last row and True: the run was watched that long and
-    had not reached the threshold. Raises ValueError without any row.
+    If there is no crossing, returns the epoch of the last row and True: the run had not reached the
+    threshold by then. Raises ValueError if there are no rows.
     """
     sign = -1.0 if better == "higher" else 1.0
     fit: Fit = ()

@@ -11,10 +11,10 @@ PARTIAL = ".partial"
 
 
 def cell(value: Any) -> Any:
-    """A value for a CSV file; text that a spreadsheet would take for a formula is marked as text.
+    """Return a value for a CSV file; text that looks like a formula gets a leading apostrophe.
 
-    Names come from command lines and archives, and =HYPERLINK(...) would run in the reader's
-    spreadsheet.
+    Names come from command lines and archives, and =HYPERLINK(...) would be executed by the
+    reader's spreadsheet.
     """
     if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
         return value
@@ -26,7 +26,7 @@ def cell(value: Any) -> Any:
 
 @contextmanager
 def replacing(path: Path, mode: str = "w", **settings: Any) -> Iterator[IO[Any]]:
-    """A new file for the block to write; when the block ends, it takes the place of `path`.
+    """Open a new file for the block; when the block ends, the file replaces `path`.
 
     It is written under another name (PATH.partial), flushed to the disk and renamed. A reader finds
     the old file or the new one, even after a power failure. If the block raises, the old one stays.
@@ -34,7 +34,7 @@ def replacing(path: Path, mode: str = "w", **settings: Any) -> Iterator[IO[Any]]
     `mode` is "w" or "wb"; `settings` go to open().
     """
     partial = path.with_name(path.name + PARTIAL)
-    # Left by a process that was killed, or a link to some other file: "x" opens neither.
+    # May be left by a process that was killed, or be a link to another file: "x" opens neither.
     partial.unlink(missing_ok=True)
     opened = partial.open(mode.replace("w", "x"), **settings)
     try:
@@ -44,6 +44,6 @@ def replacing(path: Path, mode: str = "w", **settings: Any) -> Iterator[IO[Any]]
             os.fsync(file.fileno())
         os.replace(partial, path)
     except BaseException:
-        with suppress(OSError):  # what went wrong first is what must be told
+        with suppress(OSError):  # the first error is the one to report
             partial.unlink(missing_ok=True)
         raise

@@ -1,14 +1,14 @@
-"""The networks under the names by which other programs ask for them (sections 3.5 and 4.2).
+"""Registration of the networks in timm and torchvision (sections 3.5 and 4.2).
 
     import alexnet.hub
     timm.create_model("alexnet_2012")                        # needs timm
     torchvision.models.get_model("alexnet_paper")
 
 `alexnet_paper` is the network as the paper prints it, `alexnet_2012` as the program of 2012 ran it.
-Images are RGB in 0..255 (N, 3, 224, 224): the network subtracts the mean image itself, which its
-weights bring along; before that, the mean colour of ImageNet. Weights are read from a local file, a
-checkpoint of this project or what `python src/export.py format=safetensors` wrote; nothing is
-downloaded.
+Images are RGB in 0..255, (N, 3, 224, 224). The network subtracts the mean image itself, which is
+loaded with the weights; without weights it is the mean colour of ImageNet. Weights come from a
+local file: a checkpoint of this project, or the output of `python src/export.py
+format=safetensors`. Nothing is downloaded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,31 +29,31 @@ __all__ = ["HubAlexNet"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "alexnet_paper": {},
-    "alexnet_2012": {  # conf/model/alexnet_2012.yaml, where each has its source
+    "alexnet_2012": {  # conf/model/alexnet_2012.yaml states their sources
         "norm1_before_nonlinearity": True,
         "lrn_alpha_is_divided_by_size": True,
         "same_map_norm": True,
         "init": "source_2012",
     },
 }
-"""Arguments of AlexNet by name; what is not named is as the paper prints it."""
+"""Arguments of AlexNet by variant; all others are at their defaults, as the paper prints it."""
 
-# Of the training images, RGB in 0..255; torchvision's (0.485, 0.456, 0.406).
+# Mean colour of the training images, RGB in 0..255; torchvision's (0.485, 0.456, 0.406).
 _IMAGENET_COLOUR = (123.675, 116.28, 103.53)
 
 
 class HubAlexNet(AlexNet):
     """AlexNet with the methods that timm's training, feature extraction and transfer call.
 
-    `num_classes=0` leaves fc8 out, as in timm: the outputs are then those of fc7. `drop_rate` is
-    the probability of dropout in fc6 and fc7. Other arguments are those of AlexNet.
+    `num_classes=0` leaves fc8 out, as in timm: the network then returns the outputs of fc7.
+    `drop_rate` is the probability of dropout in fc6 and fc7. Other arguments are those of AlexNet.
 
-    Shape: (N, 3, 224, 224), RGB 0..255 -> (N, num_classes) logits. Raises ValueError for other
-    numbers of channels, for a `global_pool`, and as AlexNet does.
+    Shape: (N, 3, 224, 224), RGB 0..255 -> (N, num_classes) logits. Raises ValueError for in_chans
+    other than 3, for a `global_pool`, and as AlexNet does.
     """
 
     mean_image: Tensor
-    pretrained_cfg: dict[str, Any]  # which timm sets
+    pretrained_cfg: dict[str, Any]  # set by timm
 
     def __init__(
         self,
@@ -85,13 +85,13 @@ class HubAlexNet(AlexNet):
         if num_classes == 0:
             self.add_module("fc8", nn.Identity())
         self.feature_info = self._taps()
-        self.num_features = self.feature_info[-1]["num_chs"]  # of forward_features
+        self.num_features = self.feature_info[-1]["num_chs"]  # maps of forward_features
         self.register_load_state_dict_pre_hook(_refuse_checkpoints)
 
     def _taps(self) -> list[dict[str, Any]]:
-        """The stages whose activities are features: (N, maps, side, side), as timm lists them."""
+        """List the stages whose activities (N, maps, side, side) are features, in timm's format."""
         first = "nonlinearity.conv1" if self.norm1_before_nonlinearity else "pool1"
-        # Where columns of conv5 are pooled; a sixth convolution follows.
+        # The sixth convolution, if there is one, follows the last pooling.
         last = "nonlinearity.conv6" if self.conv6 is not None else "pool5"
         stages = [(first, self.conv1, 8), ("pool2", self.conv2, 16)]
         for name in ("conv3", "conv4"):
@@ -109,11 +109,11 @@ class HubAlexNet(AlexNet):
         return self.forward_head(self.forward_features(images))
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """The maps before fc6: (N, 3, 224, 224) -> (N, 256, 6, 6)."""
+        """Return the maps before fc6: (N, 3, 224, 224) -> (N, 256, 6, 6)."""
         return self.convolutional(images - self.mean_image)
 
     def forward_head(self, maps: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of maps, or with `pre_logits` what fc8 sees, (N, 4096)."""
+        """Return the logits of maps, or with `pre_logits` the input of fc8, (N, 4096)."""
         hidden = self.fully_connected(maps)
         return hidden if pre_logits else self.fc8(hidden)
 
@@ -126,10 +126,10 @@ class HubAlexNet(AlexNet):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """The maps of the stages in `feature_info`: the last so many, or those with these indices.
+        """Return maps of the stages in `feature_info`: the last `indices`, or those at `indices`.
 
-        Returns them as a list, behind the maps before fc6 unless `intermediates_only`. `norm` and
-        `stop_early` are for networks of other kinds and change nothing here.
+        They are a list, preceded by the maps before fc6 unless `intermediates_only`. `norm` and
+        `stop_early` are for other kinds of networks and have no effect here.
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt={output_fmt} is not possible: maps are NCHW")
@@ -156,11 +156,11 @@ class HubAlexNet(AlexNet):
         return found if intermediates_only else (last, found)
 
     def get_classifier(self) -> nn.Module:
-        """The last layer, fc8, as timm asks for it."""
+        """Return the last layer, fc8; called by timm."""
         return self.fc8
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new last layer, drawn as in section 5; none for 0 classes."""
+        """Replace the last layer by a new one, drawn as in section 5; remove it for 0 classes."""
         _refuse_pooling(global_pool or "")
         self.num_classes = num_classes
         if num_classes == 0:
@@ -173,18 +173,18 @@ class HubAlexNet(AlexNet):
         self.add_module("fc8", layer)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Patterns of parameter names, by which timm gives layers rates of their own."""
+        """Return patterns of parameter names, by which timm sets the rates of layers."""
         return {"stem": r"^conv1", "blocks": r"^(?:conv|fc)(\d+)"}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Refused: the network has none."""
+        """Refuse gradient checkpointing, which the network does not have."""
         if enable:
             raise ValueError("gradient checkpointing is not supported by this network")
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Leave out the fully connected layers, which no map needs; returns the indices."""
+        """Remove the fully connected layers, which maps do not need; return the indices."""
         from timm.models._features import feature_take_indices
 
         chosen, _ = feature_take_indices(len(self.feature_info), indices)
@@ -195,25 +195,24 @@ class HubAlexNet(AlexNet):
         return chosen
 
     def load_pretrained(self, path: str | Path) -> None:
-        """Called by timm for `pretrained_cfg_overlay={"file": path, "num_classes": N}`.
+        """Load a file; timm calls it for `pretrained_cfg_overlay={"file": ..., "num_classes": N}`.
 
-        As `load`; where the network has another number of classes than the file, its last layer
-        stays as it is. Raises ValueError if N, by default 1000, is not that of the file.
+        See `load`. Raises ValueError if N (default: 1000) is not the file's number of classes.
         """
         saved = read_checkpoint(find_checkpoint(Path(path)))
         expected = self.pretrained_cfg["num_classes"]
         if saved.num_classes != expected:
             raise ValueError(
-                f"{saved.path} has {saved.num_classes} classes and not {expected}: add "
+                f"{saved.path} has {saved.num_classes} classes instead of {expected}: add "
                 f'"num_classes": {saved.num_classes} to pretrained_cfg_overlay'
             )
         self.load(saved)
 
     def load(self, saved: SavedNet) -> None:
-        """Take over parameters and mean image; the last layer's only if it has as many classes.
+        """Load parameters and mean image; the last layer only if its number of classes is equal.
 
-        Raises ValueError for the weights of another network, also if only constants differ, which
-        no shape of a parameter would show.
+        Raises ValueError for the weights of another network, even if only constants differ, which
+        the shapes of parameters do not show.
         """
         theirs = saved.build()
         here, there = behaviour(self), behaviour(theirs)
@@ -223,13 +222,13 @@ class HubAlexNet(AlexNet):
                 for name in {**here, **there}
                 if here.get(name) != there.get(name)
             ]
-            raise ValueError(f"{saved.path} is of another network: {'; '.join(differing)}")
+            raise ValueError(f"{saved.path} is from another network: {'; '.join(differing)}")
         state = theirs.state_dict()
         if saved.num_classes != self.num_classes:
             state = {name: each for name, each in state.items() if not name.startswith("fc8.")}
         mean = saved.view_mean[None].float()
         if mean.shape[-1] != self.image_size:
-            # Bilinear enlargement of an image less the mean is that of both, subtracted.
+            # Bilinear scaling is linear: scaling image and mean separately gives the same result.
             size = (self.image_size, self.image_size)
             mean = F.interpolate(mean, size, mode="bilinear", antialias=True)
         state["mean_image"] = mean[0]
@@ -237,7 +236,7 @@ class HubAlexNet(AlexNet):
 
 
 def behaviour(net: nn.Module) -> dict[str, str]:
-    """What a network does with its parameters, but for the last layer, in words by name."""
+    """Describe each layer of a network but the last, and its settings, by name."""
     found = {
         name: repr(module)
         for name, module in net.named_modules()
@@ -251,13 +250,13 @@ def behaviour(net: nn.Module) -> dict[str, str]:
 def _refuse_pooling(global_pool: str) -> None:
     if global_pool:
         raise ValueError(
-            f"global_pool={global_pool} is not possible: fc6 sees every place of the maps. Leave "
-            "it out"
+            f"global_pool={global_pool} is not possible, because fc6 needs every place of the "
+            "maps: leave it out"
         )
 
 
 def _refuse_checkpoints(net: nn.Module, state: Mapping[str, Any], prefix: str, *_: Any) -> None:
-    """A checkpoint of ours that timm has opened has lost its mean image and what it is of."""
+    """Refuse a checkpoint of ours opened by timm, which drops its mean image and settings."""
     assert isinstance(net, HubAlexNet)
     mean = state.get(f"{prefix}mean_image", net.mean_image)
     if (
@@ -265,7 +264,7 @@ def _refuse_checkpoints(net: nn.Module, state: Mapping[str, Any], prefix: str, *
         or mean.shape != net.mean_image.shape
     ):
         raise ValueError(
-            "this is a checkpoint of AlexNet Lab, whose mean image and settings are not among its "
+            "this is a checkpoint of AlexNet Lab, whose mean image and settings are not stored as "
             "parameters: instead of checkpoint_path=FILE give pretrained=True, "
             'pretrained_cfg_overlay={"file": FILE, "num_classes": N}'
         )
@@ -276,7 +275,7 @@ def _in_torchvision(name: str) -> None:
         *, weights: str | Path | None = None, progress: bool = True, **settings: Any
     ) -> HubAlexNet:
         """`weights` is a checkpoint, a run folder or a file of safetensors; none are downloaded."""
-        if "dropout" in settings:  # torchvision's word
+        if "dropout" in settings:  # torchvision's name
             settings["drop_rate"] = settings.pop("dropout")
         if weights is None:
             return HubAlexNet(**{**VARIANTS[name], **settings})
@@ -304,7 +303,7 @@ def _in_timm(name: str) -> None:
         **settings: Any,
     ) -> nn.Module:
         overlay = dict(pretrained_cfg_overlay or {})
-        if overlay.get("file"):  # which timm would otherwise read by itself
+        if overlay.get("file"):  # otherwise timm would read the file itself
             overlay.setdefault("custom_load", True)
         net: nn.Module = build_model_with_cfg(
             HubAlexNet,

@@ -1,4 +1,4 @@
-"""Plain data out of files that anyone may have written."""
+"""Safe traversal of plain data from untrusted files."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,10 +8,10 @@ _MOST = 100_000
 
 
 def containers(plain: Any) -> list[Any]:
-    """Every mapping, list and tuple in it, the outermost first.
+    """Return every mapping, list and tuple in the data, the outermost first.
 
-    Raises ValueError if they are nested too deeply or are too many. What refers to itself, or many
-    times to the same, is counted as if it were written out, because readers would go through all.
+    Raises ValueError if they are nested too deeply, or are too many. Repeated references to the
+    same object are counted each time, because readers would visit each.
     """
     return list(_walk(plain))
 

@@ -1,29 +1,29 @@
-"""Where this program lies: in a checkout, or installed. Standard library only."""
+"""Paths of this program, in a checkout or installed. Standard library only."""
 
 import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-# Only an installed package holds its own conf/. Looking above the package instead could find a
-# folder of the user's: conf/config.yaml is where every Hydra program keeps its configuration.
+# Only an installed package contains its own conf/. A search above the package could find a user's
+# folder instead, because conf/config.yaml is the usual place in every Hydra program.
 _IS_INSTALLED = (_PACKAGE / "conf").is_dir()
 
 PROJECT = None if _IS_INSTALLED else _PACKAGE.parents[1]
-"""The checkout that this is run from; None if the package is installed."""
+"""The checkout that the program runs from; None if the package is installed."""
 
 CONF = PROJECT / "conf" if PROJECT else _PACKAGE / "conf"
 
 
 def outputs_folder(name: str) -> Path:
-    """`outputs`, below the checkout, or without one below the current folder; ~ is one's home."""
+    """Return the folder for `outputs`, relative to the checkout, or else the current folder."""
     return (PROJECT or Path.cwd()) / Path(name).expanduser()
 
 
 def python_path() -> str:
-    """PYTHONPATH for a process that must be able to import this package, and all that we can.
+    """Return PYTHONPATH for a child process, which must import this package and all that we can.
 
-    An installed package is found without it, and PYTHONPATH precedes the standard library: adding
-    site-packages there would let any package replace a standard module.
+    An installed package is found without it. site-packages is never added, because PYTHONPATH
+    precedes the standard library, and any package there could replace a standard module.
     """
     folders = [str(_PACKAGE.parent)] if PROJECT else []
     folders += filter(None, [os.environ.get("PYTHONPATH")])
@@ -31,5 +31,5 @@ def python_path() -> str:
 
 
 def install_command(extra: str) -> str:
-    """What to type in order to install one of the optional dependencies."""
+    """Return the command that installs an optional dependency."""
     return f"pip install -e '.[{extra}]'" if PROJECT else f"pip install 'alexnet-lab[{extra}]'"

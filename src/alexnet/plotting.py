@@ -1,4 +1,4 @@
-"""How every figure looks, and how it becomes a PNG and an SVG."""
+"""The style of all figures, and saving them as PNG and SVG."""
 
 import textwrap
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from alexnet.files import replacing
 
-# Okabe and Ito's colours, told apart with any colour vision; black and a brown close the row.
+# Okabe and Ito's colours, distinguishable with any colour vision, then black and a brown.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D46")
 GREY = "#5F6368"
 DOTS_PER_INCH = 160
@@ -29,13 +29,13 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "svg.fonttype": "none",  # text stays text: smaller, and found by a search
-    "svg.hashsalt": "alexnet",  # the same figure again is the same file
+    "svg.fonttype": "none",  # text stays text: a smaller file, which can be searched
+    "svg.hashsalt": "alexnet",  # the same figure gives the same file
 }
 
 
 def caption(figure: Figure, text: str) -> None:
-    """Write what a reader must know to read the figure below it, wrapped to its width."""
+    """Write a caption below the figure, wrapped to its width."""
     width = int(figure.get_figwidth() * 15)  # characters of size 8 to the width of the figure
     figure.text(
         0.01, -0.02, "\n".join(textwrap.wrap(text, width)), fontsize=8, color=GREY, va="top"
@@ -43,7 +43,7 @@ def caption(figure: Figure, text: str) -> None:
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
-    """Write each figure as SVG and as PNG, whole or not at all, and return the files."""
+    """Write each figure as SVG and PNG, each file completely or not at all; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     with matplotlib.rc_context(STYLE):

@@ -42,7 +42,7 @@ def handle(
 def handling(
     handler: Handler, signals: Iterable[signal.Signals] = SIGNALS_TO_STOP
 ) -> Iterator[dict[signal.Signals, Handler]]:
-    """The same during the block, which is given the handlers that were there before."""
+    """Install the handler during the block, which receives the handlers that were there before."""
     before = handle(handler, signals)
     try:
         yield before
@@ -60,8 +60,8 @@ def _after_hangup(handler: Handler) -> Handler:
             with suppress(OSError):  # it may be closed
                 is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
                 if is_device and not os.isatty(descriptor):
-                    # A terminal that is gone, or /dev/null already. Writing to a terminal that is
-                    # gone raises OSError, which would end the process before its runs have stopped.
+                    # A closed terminal, or /dev/null already. Writing to a closed terminal raises
+                    # OSError, which would end the process before its runs have stopped.
                     null = os.open(os.devnull, os.O_WRONLY)
                     os.dup2(null, descriptor)
                     os.close(null)

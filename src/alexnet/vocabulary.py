@@ -1,6 +1,6 @@
-"""The vocabulary: what can be varied, and what is measured. Imports nothing heavy.
+"""Tables of levels (what can be varied) and metrics (what is measured). Imports nothing heavy.
 
-Both are tables that users add to, from a module that `imports: [my_lab.levels]` names.
+Users add to both tables in a module that `imports: [my_lab.levels]` names.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-# Numbers as constructors declare them: the schema of a configuration is read from signatures.
+# Types of numbers for constructors: the configuration's schema is read from their signatures.
 Positive = Annotated[int, Gt(0)]
 Count = Annotated[int, Ge(0)]
 Rate = Annotated[float, Ge(0)]
@@ -19,7 +19,7 @@ Fraction = Annotated[float, Gt(0), Le(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 
 Factory = str | Callable[..., Any]
-"""What makes a module: a callable, or its dotted name, which is imported when it is needed."""
+"""A callable that makes a module, or its dotted name, which is imported when it is needed."""
 
 LEVELS: dict[str, dict[str, Factory]] = {
     # Section 3.1. ReLU does not saturate for positive input; tanh and sigmoid saturate.
@@ -31,7 +31,7 @@ LEVELS: dict[str, dict[str, Factory]] = {
         "silu": "torch.nn.SiLU",
         "leaky_relu": "torch.nn.LeakyReLU",
     },
-    # Section 3.3; batch normalization is of 2015. Networks bring their own constants for lrn.
+    # Section 3.3; batch normalization is from 2015. Networks have their own constants for lrn.
     "normalization": {
         "lrn": "alexnet.model.LocalResponseNorm",
         "none": "torch.nn.Identity",
@@ -44,13 +44,14 @@ LEVELS: dict[str, dict[str, Factory]] = {
         "average": "alexnet.model.pooling.average",
     },
 }
-"""Factor -> level -> factory, which is given those of `channels` and `columns` that it takes."""
+"""Factor -> level -> factory, which is called with those of `channels` and `columns` it accepts."""
 
 
 def add_level(factor: str, name: str, factory: Factory) -> None:
-    """Let `model.<factor>=<name>` choose what the factory makes, in every network that has it.
+    """Register a level, so that `model.<factor>=<name>` uses the factory in every network.
 
-    Raises ValueError for an unknown factor, and for a name that already stands for something else.
+    The networks are those that have the factor. Raises ValueError for an unknown factor, and for a
+    name that is already registered with another factory.
     """
     levels = LEVELS.get(factor)
     if levels is None:
@@ -66,7 +67,7 @@ class LevelOf:
     factor: str
 
     def check(self, level: str) -> str:
-        """The level. Raises ValueError that names the levels if it is none."""
+        """Return the level. Raises ValueError that lists the levels if it is not one of them."""
         if level not in LEVELS[self.factor]:
             *others, last = LEVELS[self.factor]
             raise ValueError(f"choose {', '.join(others)} or {last}")
@@ -79,31 +80,31 @@ class LevelOf:
 
 
 Nonlinearity = Annotated[str, LevelOf("nonlinearity")]
-"""Section 3.1."""
+"""A level of model.nonlinearity (section 3.1)."""
 
 Normalization = Annotated[str, LevelOf("normalization")]
-"""Section 3.3."""
+"""A level of model.normalization (section 3.3)."""
 
 Pooling = Annotated[str, LevelOf("pooling")]
-"""Section 3.4."""
+"""A level of model.pooling (section 3.4)."""
 
 Initialization = Literal["paper", "source_2012", "he"]
 """Initial weights: as printed (section 5), as in the 2012 program, or scaled to the fan-in."""
 
 MiddleLayer = Literal["conv3", "conv4", "conv5"]
-"""Section 7: those that can be removed."""
+"""The convolutions that can be removed (section 7)."""
 
 Stage = Literal["train", "val", "test", "ten_views"]
-"""ten_views: the test images after training, ten views of each averaged (src/evaluate.py)."""
+"""What a metric is measured on; ten_views: ten views of each test image (src/evaluate.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One measured number, named stage/name: recorded, read back, reported, usable as a measure.
+    """A metric with the key stage/name, which runs record and an experiment can measure.
 
-    `factory` makes a torchmetrics.Metric that is updated with logits (N, classes) and labels (N,);
-    None: this program counts it by itself. A fraction lies between 0 and 1 and is printed in per
-    cent.
+    `printed` is its name in reports. `factory` makes a torchmetrics.Metric that is updated with
+    logits (N, classes) and labels (N,); None for the built-in metrics. A fraction is between 0 and
+    1 and is printed in per cent.
     """
 
     key: str
@@ -114,7 +115,7 @@ class Metric:
 
     @property
     def stage(self) -> str:
-        """What stands before the slash."""
+        """The part of the key before the slash: train, val, test or ten_views."""
         return self.key.partition("/")[0]
 
 
@@ -145,7 +146,7 @@ METRICS: dict[str, Metric] = {
         Metric(key=TEN_VIEWS_ERROR_TOP5, printed="top-5 ten-view test error"),
     )
 }
-"""By key, in the order of the columns of metrics.csv."""
+"""All metrics by key, in the order of the columns of metrics.csv."""
 
 
 def add_metric(
@@ -156,9 +157,10 @@ def add_metric(
     better: Literal["lower", "higher"] = "lower",
     is_fraction: bool = False,
 ) -> None:
-    """Measure something of your own after every epoch, val/<name>, and at the end, test/<name>.
+    """Register a metric: val/<name> after every epoch, and test/<name> at the end.
 
-    Raises ValueError for a name that already stands for something else.
+    See Metric for the arguments. Raises ValueError for a name that is already registered with other
+    arguments.
     """
     for stage, words in (("val", "validation"), ("test", "test")):
         metric = Metric(

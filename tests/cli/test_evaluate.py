@@ -206,23 +206,23 @@ def test_classes_in_another_order_are_put_in_order(run: Path, tmp_path: Path):
         (["checkpoint={run}", "data.sizes=3"], "unknown key data.sizes: did you mean data.size?"),
         (["checkpoint={run}", "data.workers=-1"], "data.workers=-1 is not possible"),
         (["checkpoint={run}", "data.image_size=9"], "the network has one"),
-        (["checkpoint={run}", "model=alexnet"], "layout=alexnet_lab says which it is"),
-        (["checkpoint={run}", "layout=torchvision"], "has not the parameters of torchvision's"),
+        (["checkpoint={run}", "model=alexnet"], "the checkpoint names its network"),
+        (["checkpoint={run}", "layout=torchvision"], "does not have the parameters of"),
         (["checkpoint={run}", "layout=caffe"], "add model=alexnet"),
         (["checkpoint={run}", "weights=1,2"], "2 weights for 1 checkpoints"),
         (["checkpoint={run}", "crops=10", "data.augmentation=none"], "set crops=1"),
         (["checkpoint={run}", "data.size=28"], "images are of 28 x 28 pixels"),
-        (["checkpoint={run}", "data.num_classes=5"], "knows other classes (6, such as class 5)"),
+        (["checkpoint={run}", "data.num_classes=5"], "has other classes (6, such as class 5)"),
         (["checkpoint={run}", "images={run}"], "need predictions=FILE.csv"),
-        (["checkpoint={run}", "images={run}", "predictions=x"], "has no images in it"),
-        (["checkpoint={run}", "images=x", "split=val"], "leave split and out away"),
+        (["checkpoint={run}", "images={run}", "predictions=x"], "contains no images"),
+        (["checkpoint={run}", "images=x", "split=val"], "leave out split and out"),
         (["checkpoint={run}", "predictions={run}"], "is a folder: give the name of a file in it"),
         (["checkpoint={run}", "out={run}"], "is a folder: give the name of a file in it"),
         (
             ["checkpoint={run}", "figures={run}/.hydra/config.yaml"],
-            "cannot be made: File exists",
+            "cannot be created: File exists",
         ),
-        (["checkpoint={run}/.hydra/config.yaml"], "is damaged or no checkpoint"),
+        (["checkpoint={run}/.hydra/config.yaml"], "is damaged or not a checkpoint"),
     ],
 )
 def test_a_wrong_command_is_answered_in_few_lines(
@@ -310,8 +310,8 @@ def test_what_can_be_no_picture_is_passed_over_unread_and_told_in_one_line(
     assert [row["image"] for row in rows_of(file)] == ["a.png"]
     [line] = [text for text in caplog.messages if "passed over" in text]
     assert "2 hidden, such as ._a.png; " in line
-    assert "2 links to nowhere or no ordinary files, such as gone.png" in line
-    assert "1 not named as images, such as notes.txt" in line
+    assert "2 broken links or not regular files, such as gone.png" in line
+    assert "1 without the suffix of an image, such as notes.txt" in line
 
 
 def test_names_of_pictures_need_not_be_unicode(run: Path, tmp_path: Path):
@@ -428,7 +428,7 @@ def test_a_run_starts_from_the_weights_of_another_program(train: Train, tmp_path
 
 
 def test_the_layout_of_a_start_is_refused_without_one_and_is_no_part_of_the_name_at_its_default():
-    with pytest.raises(ConfigError, match="init_layout=caffe is of init_from, which is not given"):
+    with pytest.raises(ConfigError, match="init_layout=caffe needs init_from: add init_from"):
         plan("init_layout=caffe")
     [plain], [other] = plan("init_from=a"), plan("init_from=a", "init_layout=caffe")
     assert sweep_name("x", plain.config, ()) != sweep_name("x", other.config, ())

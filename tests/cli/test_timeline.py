@@ -38,7 +38,7 @@ def test_another_card_has_its_days(tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (["peek=3"], "unknown key peek: did you mean peak?"),
         (["measure"], "measure is not key=value"),
-        (["peak=3"], "another card needs peak, bandwidth, link: give bandwidth and link"),
+        (["peak=3"], "another card needs peak, bandwidth, link: add bandwidth and link"),
         (["peak=0"], "peak must be a number above 0, but is 0"),
         (["efficiency=31"], "efficiency must be a number above 0 and up to 1"),
         (["batch_size=1.5"], "batch_size must be a positive integer"),

@@ -45,7 +45,7 @@ def with_key(key: str, value: object) -> Any:
         ("optimizer", {"lr": 0.1}, "unknown key optimizer.lr: did you mean learning.lr?"),
         ("model.optimizer", {"lr": 0.1}, "model.optimizer.lr: did you mean learning.lr?"),
         ("epochs", 3, "unknown key epochs: did you mean trainer.max_epochs"),
-        ("data.root", "x", "unknown key data.root: the chosen data does not have it"),
+        ("data.root", "x", "unknown key data.root: the chosen data does not have this key"),
         ("model.kernels", 3, "available: model.dropout, model.image_size, model.init, model.nonl"),
         ("data.nothing", 3, "available: data.augmentation, data.batch_size,"),
         (
@@ -77,7 +77,7 @@ def with_key(key: str, value: object) -> Any:
         ("max_seeds", 0, "max_seeds=0 is not possible"),
         ("trainer.threads", 100_000, "trainer.threads=100000 is too many for this machine"),
         ("data.workers", 100_000, "data.workers=100000 is too many for this machine"),
-        ("data.image_size", 10, "is not what the network takes, model.image_size=32"),
+        ("data.image_size", 10, "differs from the network's model.image_size=32"),
         ("rates", {"he": {"rleu": 1}}, "rleu"),
         ("arms.lr", {"he": {"rleu": 1}}, "rleu"),
         (
@@ -129,8 +129,8 @@ def test_all_mistakes_are_told_at_once():
         ("somewhere.Net", r"model\._target_: no module somewhere: put its folder on PYTHONPATH"),
         ("alexnet.model.AlexNt", r"alexnet\.model defines no class .* did you mean AlexNet\?"),
         ("alexnet.modle.AlexNet", r"alexnet has no module alexnet\.modle"),
-        ("torch.nn.Linear", r"torch\.nn\.Linear takes no num_classes"),
-        ("AlexNet", "AlexNet is no dotted name"),
+        ("torch.nn.Linear", r"torch\.nn\.Linear has no argument num_classes"),
+        ("AlexNet", "AlexNet is not a dotted name"),
     ],
 )
 def test_a_network_that_does_not_exist_is_refused(target: str, message: str):
@@ -354,7 +354,7 @@ def test_a_suggestion_names_keys_of_the_chosen_class_alone():
 
     assert suggest_key("model.kernels", sections, ["dropout"]) == "available: model.dropout"
     assert suggest_key("model.columns", sections, ["dropout"]) == (
-        "the chosen model does not have it"
+        "the chosen model does not have this key"
     )
 
 
@@ -362,5 +362,5 @@ def test_the_file_of_a_run_that_has_lost_its_end_is_named(tmp_path: Path):
     file = tmp_path / "config.yaml"
     file.write_text("model:\n  pooling: overl\n")
 
-    with pytest.raises(ConfigError, match=f"{file} is damaged: it has no data and no learning"):
+    with pytest.raises(ConfigError, match=f"{file} is damaged: it lacks data, learning, trainer"):
         read_stored(file)

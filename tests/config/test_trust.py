@@ -38,5 +38,5 @@ def wide() -> Any:
     ],
 )
 def test_what_is_nested_without_end_is_refused_in_one_line(plain, what):
-    with pytest.raises(ConfigError, match=f"config.yaml is damaged, or no configuration: .*{what}"):
+    with pytest.raises(ConfigError, match=f"config.yaml is damaged or not a config.*{what}"):
         refuse_strangers(plain, [], "config.yaml")

@@ -99,7 +99,7 @@ def test_replicas_share_the_global_batch(num_replicas):
 
 
 def test_a_batch_with_no_image_for_some_replica_is_refused():
-    with pytest.raises(ValueError, match="leave a batch of 2, too few for 3 replicas"):
+    with pytest.raises(ValueError, match="leave a batch of 2, too small for 3 replicas"):
         make_batches(share=Share(0, 3))
 
 

@@ -169,7 +169,7 @@ class TestCIFAR10:
     def test_a_missing_batch_is_named(self, cifar_root):
         (cifar_root / "cifar-10-batches-py" / "data_batch_3").unlink()
         data = CIFAR10(root=str(cifar_root), verify=False)
-        with pytest.raises(FileNotFoundError, match="incomplete, without data_batch_3"):
+        with pytest.raises(FileNotFoundError, match="incomplete, it lacks data_batch_3"):
             data.prepare_data()
         with pytest.raises(FileNotFoundError, match="data_batch_3"):
             data.setup("fit")

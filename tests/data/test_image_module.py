@@ -319,5 +319,5 @@ def test_ten_views_of_images_that_are_not_cropped_are_refused():
 
 
 def test_images_of_another_size_than_the_mean_are_refused():
-    with pytest.raises(ValueError, match=r"of 28 x 28 pixels, those .* were of 32 x 32"):
+    with pytest.raises(ValueError, match=r"have 28 x 28 pixels, but .* on 32 x 32"):
         small().setup_evaluation("test", torch.zeros(3, 32, 32))

@@ -101,5 +101,5 @@ def test_a_network_that_has_diverged_is_refused():
     nn.init.constant_(net.fc4.weight, torch.nan)
     images = torch.zeros(2, 1, 3, 24, 24, dtype=torch.uint8)
 
-    with pytest.raises(ValueError, match="no numbers: has the training diverged"):
+    with pytest.raises(ValueError, match="not finite: has the training diverged"):
         predict([Member(net=net, to_input=torch.Tensor.float)], images)

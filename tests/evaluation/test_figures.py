@@ -368,7 +368,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path):
         )
     with pytest.raises(ValueError, match="no images"):
         draw_predictions([], labels=[], names=["a"], probabilities=np.ones((0, 1)), folder=tmp_path)
-    with pytest.raises(ValueError, match="every neighbour a label and a distance"):
+    with pytest.raises(ValueError, match="each neighbour needs a label and a distance"):
         draw_neighbours(
             some,
             neighbours=[some, some],

@@ -194,8 +194,8 @@ def test_safetensors_hold_all_that_a_checkpoint_says(tmp_path: Path):
         (["chekpoint=x"], "did you mean checkpoint?"),
         (["format=card", "dest=card.md"], "net.ckpt is not the folder of a run"),
         (["format=live", "dest=live.html"], "data=NAME is missing"),
-        (["checkpoint=bad.safetensors"], "bad.safetensors is damaged or no file of safetensors"),
-        (["checkpoint=text.ckpt"], "text.ckpt is no checkpoint"),
+        (["checkpoint=bad.safetensors"], "bad.safetensors is damaged or not a safetensors file"),
+        (["checkpoint=text.ckpt"], "text.ckpt is not a checkpoint"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_with_the_reason(

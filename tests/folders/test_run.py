@@ -86,7 +86,7 @@ def test_rows_that_are_missing_are_named_and_nothing_is_written(
     damage(file)
     before = file.read_bytes() if file.exists() else None
 
-    with pytest.raises(DamagedFile, match=f"{name} has lost rows: the checkpoint counts .*Restore"):
+    with pytest.raises(DamagedFile, match=f"{name} has lost rows: the checkpoint is at .*Restore"):
         RunDir(tmp_path).take_back(epochs=2, images=128)
 
     assert (file.read_bytes() if file.exists() else None) == before
@@ -227,5 +227,5 @@ def test_a_row_that_was_cut_short_is_a_row_that_was_lost(tmp_path: Path):
     run = RunDir(tmp_path)
     run.progress.write_text("epoch,images,train/loss\n0.25,8,2.0\n0.5\n")
 
-    with pytest.raises(DamagedFile, match=r"lost rows: the checkpoint counts images 16, .* to 8"):
+    with pytest.raises(DamagedFile, match=r"lost rows: the checkpoint is at images 16, .* at 8"):
         run.take_back(epochs=0, images=16)

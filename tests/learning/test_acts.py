@@ -126,7 +126,7 @@ def test_a_run_that_goes_on_keeps_what_was_measured_at_its_start(
 
 def test_what_is_not_measured_says_why(tmp_path: Path):
     run = fit_measured(tmp_path / "plain", data=Plain())
-    assert run.read_acts() == {"not_measured": "Plain is no ImageModule"}
+    assert run.read_acts() == {"not_measured": "Plain is not an ImageModule"}
 
     (tmp_path / "two").mkdir()
     several = SimpleNamespace(world_size=2, datamodule=None, is_global_zero=True)

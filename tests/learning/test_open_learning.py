@@ -83,7 +83,7 @@ def test_sgd_gets_momentum_and_its_own_keys():
         ),
         (
             {"schedule": "plateau", "scheduler": partial(lr_scheduler.StepLR, step_size=1)},
-            r"learning\.scheduler is for learning\.schedule=constant, which is plateau",
+            r"learning\.scheduler needs learning\.schedule=constant, but the schedule is plateau",
         ),
         (
             {"scheduler": lr_scheduler.ReduceLROnPlateau, "scheduler_interval": "step"},
@@ -92,7 +92,7 @@ def test_sgd_gets_momentum_and_its_own_keys():
         ({"loss": nn.PReLU()}, "the loss PReLU has parameters"),
         (
             {"scheduler": partial(cosine_with_warmup, total=3, warmup=3)},
-            r"learning\.scheduler\.warmup=3 leaves nothing of learning\.scheduler\.total=3",
+            r"learning\.scheduler\.warmup=3 must be less than learning\.scheduler\.total=3",
         ),
     ],
 )

@@ -24,7 +24,7 @@ def test_one_of_another_shape_is_refused_with_both_shapes(tmp_path: Path):
     file = saved(tmp_path / "last.ckpt", CifarNet(num_classes=7))
 
     with pytest.raises(
-        ValueError, match=r"last\.ckpt is of another network: net\.fc4\.weight is 7 x"
+        ValueError, match=r"last\.ckpt is from another network: net\.fc4\.weight is 7 x"
     ):
         check_checkpoint(file, CifarNet(num_classes=10))
 

@@ -573,7 +573,7 @@ def test_columns_that_do_not_divide_every_layer_are_refused(wrong):
         ({"channels": (96, 256)}, "conv1 to conv5"),
         ({"hidden": (4096,)}, "fc6 and fc7"),
         ({"columns": 1, "columns_cross": False}, "columns is 1"),
-        ({"removed": ("conv3", "conv2")}, "cannot remove conv2: choose of conv3, conv4, conv5"),
+        ({"removed": ("conv3", "conv2")}, "cannot remove conv2: choose from conv3, conv4, conv5"),
         ({"lrn_size": 4}, "size is 4"),
         ({"lrn_k": 0.0}, "k is 0.0"),
     ],

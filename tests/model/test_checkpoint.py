@@ -100,7 +100,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_a_checkpoint_of_another_program_is_refused_with_what_to_say(tmp_path: Path):
     torch.save({"state_dict": {}}, tmp_path / "a.ckpt")
 
-    with pytest.raises(ValueError, match=r"no checkpoint of this project.*layout=torchvision"):
+    with pytest.raises(ValueError, match=r"not a checkpoint of this project.*layout=torchvision"):
         read_checkpoint(tmp_path / "a.ckpt")
 
 
@@ -202,10 +202,10 @@ def test_classes_in_the_arguments_of_a_users_network_are_built_if_they_are_allow
         ),
         ({"_target_": f"{__name__}.Missing"}, "Missing, which cannot be imported"),
         ({"_target_": f"{__name__}.SMALL_NET"}, "not a class or a function"),
-        ({"_target_": f"{__name__}.no_network"}, "returns int, and not a torch.nn.Module"),
+        ({"_target_": f"{__name__}.no_network"}, "returns int instead of a torch.nn.Module"),
         ({"depth": 3}, r"does not fit .*SmallNet.*unexpected keyword argument 'depth'"),
         ({"width": "wide"}, "cannot be built with the arguments in the file: TypeError"),
-        ({"width": 5}, r"head\.weight is 4 x 3 x 3 x 3, the network takes 5 x 3 x 3 x 3"),
+        ({"width": 5}, r"head\.weight is 4 x 3 x 3 x 3, but the network needs 5 x 3 x 3 x 3"),
     ],
 )
 def test_a_users_network_that_cannot_be_built_is_one_clear_error(tmp_path: Path, change, message):
@@ -220,8 +220,8 @@ def test_a_users_network_that_cannot_be_built_is_one_clear_error(tmp_path: Path,
 @pytest.mark.parametrize(
     ("entries", "must"),
     [
-        ({"model": "AlexNet"}, "model must be a table"),
-        ({"model": {1: 2}}, "model must be a table"),
+        ({"model": "AlexNet"}, "model must be a dictionary"),
+        ({"model": {1: 2}}, "model must be a dictionary"),
         ({"model": SMALL | {"num_classes": "7"}}, r"model\.num_classes must be a positive integer"),
         ({"model": SMALL | {"image_size": None}}, "image_size must be a positive integer"),
         ({"class_names": list(range(7))}, "class_names must be texts"),
@@ -232,11 +232,11 @@ def test_a_users_network_that_cannot_be_built_is_one_clear_error(tmp_path: Path,
         ({"mean_image": torch.zeros(64, 64)}, r"of shape \(3, height, width\)"),
         ({"mean_image": torch.full((3, 64, 64), torch.nan)}, "mean_image must be a tensor"),
         ({"mean_image": torch.zeros(3, 64, 64).to_sparse()}, "mean_image must be a tensor"),
-        ({"image_size": 10**6}, "image_size is 1000000 and must be that of its model"),
-        ({"state_dict": [1]}, "state_dict must be a table"),
-        ({"state_dict": None}, "state_dict must be a table"),
+        ({"image_size": 10**6}, "image_size is 1000000 and must equal that of its model"),
+        ({"state_dict": [1]}, "state_dict must be a dictionary"),
+        ({"state_dict": None}, "state_dict must be a dictionary"),
         ({"state_dict": {"net.a": torch.zeros(3).to_sparse()}}, "state_dict must hold tensors"),
-        ({"state_dict": {1: torch.zeros(1)}}, "state_dict must be a table"),
+        ({"state_dict": {1: torch.zeros(1)}}, "state_dict must be a dictionary"),
         ({"state_dict": {"net.conv1.weight": "x"}}, "state_dict must hold tensors"),
         ({"global_step": "20"}, "global_step must be an integer"),
         ({"augmentation": 3}, "augmentation must be a text"),
@@ -247,7 +247,7 @@ def test_odd_entries_are_one_clear_error(tmp_path: Path, entries, must):
     path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
     torch.save({**torch.load(path), **entries}, path)
 
-    with pytest.raises(ValueError, match=rf"a\.ckpt is damaged or no checkpoint.*its .*{must}"):
+    with pytest.raises(ValueError, match=rf"a\.ckpt is damaged or not a checkpoint.*its .*{must}"):
         read_checkpoint(path)
 
 
@@ -258,14 +258,14 @@ def test_parameters_are_not_rounded_to_what_the_network_takes(tmp_path: Path, ki
     content["state_dict"] = {name: value.to(kind) for name, value in content["state_dict"].items()}
     torch.save(content, path)
 
-    with pytest.raises(ValueError, match=rf"conv1\.weight is of {kind}, the network takes"):
+    with pytest.raises(ValueError, match=rf"conv1\.weight has dtype {kind}, but the network needs"):
         read_checkpoint(path).build()
 
 
 def test_a_description_of_a_function_is_no_network(tmp_path: Path):
     path = save(tmp_path / "a.ckpt", build(SMALL), SMALL | {"_partial_": True})
 
-    with pytest.raises(ValueError, match=r"AlexNet returns partial, and not a torch\.nn\.Module"):
+    with pytest.raises(ValueError, match=r"AlexNet returns partial instead of a torch\.nn\.Module"):
         read_checkpoint(path).build()
 
 
@@ -340,8 +340,8 @@ def test_shapes_that_do_not_fit_are_named_by_layer(tmp_path: Path):
     with pytest.raises(ValueError, match=r"conv2\.weight is 16 x 6 x 5 x 5") as error:
         read_checkpoint(path).build()
 
-    assert "the network takes 16 x 12 x 5 x 5" in str(error.value)
-    assert "fc8.bias is 7, the network takes 8" in str(error.value)
+    assert "the network needs 16 x 12 x 5 x 5" in str(error.value)
+    assert "fc8.bias is 7, but the network needs 8" in str(error.value)
     assert "fc6" not in str(error.value)
 
 
@@ -423,7 +423,7 @@ def test_of_several_tables_the_plain_one_is_read_and_the_other_is_told(
     saved = read_checkpoint(tmp_path / "a.pth", layout="torchvision")
 
     assert torch.equal(saved.state["conv2.weight"], theirs["features.3.weight"])
-    assert "the parameters of state_dict; not used: state_dict_ema" in caplog.text
+    assert "the parameters in state_dict; not used: state_dict_ema" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -434,11 +434,11 @@ def test_of_several_tables_the_plain_one_is_read_and_the_other_is_told(
         (torch.zeros(1), "no parameters by name, but a Tensor"),
         (
             {"one": {"a.weight": torch.zeros(1)}, "other": {"a.weight": torch.zeros(1)}},
-            "holds several tables of parameters, one, other: save the one you mean",
+            "contains several sets of parameters, one, other: save the one you mean",
         ),
         (
             {"module.a.weight": torch.zeros(1), "a.weight": torch.zeros(1)},
-            "holds parameters twice: module.a.weight, a.weight",
+            "contains parameters twice: module.a.weight, a.weight",
         ),
     ],
 )
@@ -483,7 +483,7 @@ def test_parameters_of_another_kind_of_number_are_refused(tmp_path: Path, value)
     state = torchvisions_alexnet().state_dict()
     torch.save(state | {"classifier.6.bias": value}, tmp_path / "a.pth")
 
-    with pytest.raises(ValueError, match=r"classifier\.6\.bias holds no floating point numbers"):
+    with pytest.raises(ValueError, match=r"classifier\.6\.bias must be floating point"):
         read_checkpoint(tmp_path / "a.pth", layout="torchvision")
 
 
@@ -503,7 +503,7 @@ class Options(argparse.Namespace):
 def test_what_is_not_read_beside_parameters_is_named_with_the_way_out(tmp_path, entry, what):
     torch.save({"state_dict": {}, "more": entry}, tmp_path / "a.pth")
 
-    with pytest.raises(ValueError, match=rf"safety's sake: .*{what}\. If you trust it, take the"):
+    with pytest.raises(ValueError, match=rf"for safety: .*{what}\. If you trust it, extract the"):
         read_checkpoint(tmp_path / "a.pth", layout="torchvision")
 
 
@@ -517,7 +517,7 @@ def test_what_is_not_read_beside_parameters_is_named_with_the_way_out(tmp_path, 
         ("a.h5", b"anything", "an HDF5 file, as Keras"),
         ("a.caffemodel", b"\n\x07AlexNet\x9a", "a model of Caffe: .* and give layout=caffe"),
         ("a.onnx", b"\x08\x08\x12\x07pytorch", "a model of ONNX"),
-        ("a.safetensors", b"\x10\0\0\0\0\0\0\0{}", "damaged or no file of safetensors"),
+        ("a.safetensors", b"\x10\0\0\0\0\0\0\0{}", "damaged or not a safetensors file"),
         ("a.pth", b"<!DOCTYPE html><html>", "a web page: download"),
         ("a.pth", b"\x1f\x8b\x08\0\0", "compressed with gzip: unpack it"),
     ],
@@ -546,7 +546,7 @@ def test_an_archive_that_would_grow_is_not_unpacked(tmp_path: Path):
     with zipfile.ZipFile(tmp_path / "a.ckpt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/data.pkl", bytes(50_000_000))
 
-    with pytest.raises(ValueError, match=r"it says to hold 50,000,000 bytes, and has [\d,]{6}\."):
+    with pytest.raises(ValueError, match=r"claims to contain 50,000,000 bytes, but has [\d,]{6}\."):
         read_checkpoint(tmp_path / "a.ckpt")
 
 
@@ -575,7 +575,7 @@ NONE, TABLE = b"N", b"}"
             "too deeply",
         ),
         (pickled(b"}(X\x08\0\0\0_target_" + nested(50_000) + b"u"), "too deeply"),
-        (pickled(nested(50_000)), "model must be a table"),
+        (pickled(nested(50_000)), "model must be a dictionary"),
         (pickled(TABLE, format=nested(50_000)), "format must be a positive integer"),
     ],
 )
@@ -608,7 +608,7 @@ def test_no_memory_is_taken_for_parameters_that_are_not_in_the_file(tmp_path: Pa
     path = save(tmp_path / "a.ckpt", build(SMALL), SMALL)
     torch.save({**torch.load(path), "model": SMALL | change, "class_names": None}, path)
 
-    with pytest.raises(ValueError, match=r"fc\d\.weight is .*, the network takes"):
+    with pytest.raises(ValueError, match=r"fc\d\.weight is .*, but the network needs"):
         read_checkpoint(path).build()
 
 
@@ -624,7 +624,7 @@ def test_a_network_with_other_layers_than_torchvisions_is_refused(tmp_path: Path
     state = torchvisions_alexnet().state_dict()
     torch.save(state | {"features.12.weight": torch.zeros(1)}, tmp_path / "a.pth")
 
-    with pytest.raises(ValueError, match="has not the parameters of torchvision's AlexNet"):
+    with pytest.raises(ValueError, match="does not have the parameters of torchvision's AlexNet"):
         read_checkpoint(tmp_path / "a.pth", layout="torchvision")
 
 
@@ -672,7 +672,7 @@ def test_a_start_with_values_that_are_no_numbers_is_refused(tmp_path: Path):
         net.conv2.weight[0, 0, 0, 0] = float("nan")
     saved = read_checkpoint(save(tmp_path / "a.ckpt", net, SMALL))
 
-    with pytest.raises(ValueError, match=r"has values that are no numbers in conv2\.weight$"):
+    with pytest.raises(ValueError, match=r"has values that are not finite in conv2\.weight$"):
         start_from(build(SMALL), saved, model=SMALL)
 
 

@@ -133,7 +133,11 @@ def test_levels_with_a_parameter_per_channel_are_divided(factor, factory, monkey
 @pytest.mark.parametrize(
     ("factor", "factory", "message"),
     [
-        ("nonlinearity", nn.PReLU, r"nonlinearity\.conv1\.weight cannot be divided.*each channel"),
+        (
+            "nonlinearity",
+            nn.PReLU,
+            r"nonlinearity\.conv1\.weight .*cannot be divided.*each channel",
+        ),
         ("normalization", lambda channels: nn.GroupNorm(1, channels), "norm1 normalizes across"),
     ],
 )

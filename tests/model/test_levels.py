@@ -192,8 +192,8 @@ def test_a_level_that_sets_some_of_its_tensors_only_is_an_error_that_names_the_r
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("my_lab.levels.Swish", "stands for my_lab.levels.Swish, which is not found"),
-        ("torch.nn.Swosh", "stands for torch.nn.Swosh, which is not found"),
+        ("my_lab.levels.Swish", "needs my_lab.levels.Swish, which is not found"),
+        ("torch.nn.Swosh", "needs torch.nn.Swosh, which is not found"),
         (lambda: 3, "returns int, but must return a torch.nn.Module"),
         (lambda width: nn.ReLU(), "cannot be called with no arguments .*'width'"),
     ],

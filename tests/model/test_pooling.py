@@ -50,13 +50,13 @@ def test_pooled_size_is_found_for_a_pooling_that_depends_on_the_channels():
 
 @pytest.mark.parametrize("size", [0, 2])
 def test_maps_too_small_for_a_pooling_are_refused_with_the_size_of_the_image(size):
-    with pytest.raises(ValueError, match=r"image_size=30 after .*MaxPool2d.*: enlarge the images"):
+    with pytest.raises(ValueError, match=r"image_size=30 are too small .*MaxPool2d.*: enlarge"):
         pooled_size(size, nn.MaxPool2d(3, 2), channels=1, image_size=30)
 
 
 @pytest.mark.parametrize("pool", [nn.Flatten(), nn.MaxPool2d((2, 1)), nn.Conv2d(6, 3, 2)])
 def test_a_pooling_that_does_not_return_as_many_square_maps_is_refused(pool):
-    with pytest.raises(ValueError, match="must return square maps, as many as it is given"):
+    with pytest.raises(ValueError, match="must return the same number of square maps"):
         pooled_size(8, pool.to("meta"), channels=6, image_size=32)
 
 

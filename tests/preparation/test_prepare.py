@@ -159,7 +159,7 @@ def test_killed_and_said_again_it_gives_the_very_same_files(finished, prepared, 
     ran = prepare(*arguments)
 
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert f"going on: {finished} of 5 shards are there" in ran.stdout
+    assert f"continuing: {finished} of 5 shards exist" in ran.stdout
     assert all(path.stat().st_mtime_ns == when for path, when in there.items())
     assert contents(dest) == contents(prepared)
 
@@ -174,7 +174,7 @@ def test_told_to_stop_it_says_so_and_goes_on(number, status, prepared, source, t
     told = prepare_with_a_blow(tmp_path, 2, 2 * f"os.killpg(0, {int(number)});", *arguments)
 
     assert told.returncode == status
-    assert "the same command goes on" in told.stderr
+    assert "the same command continues" in told.stderr
     assert len(told.stderr.splitlines()) == 1
     assert len(list(dest.glob("*.npz"))) == 2
     assert not list(dest.glob("*.partial"))
@@ -386,7 +386,7 @@ def test_without_a_test_part_one_is_cut_off_if_asked_for(tmp_path):
     ran = prepare(*arguments, "test_fraction=0.5")
 
     assert (refused.returncode, ran.returncode) == (2, 0)
-    assert "test_fraction=0.5 cuts half of the training images off" in refused.stderr
+    assert "test_fraction=0.5 uses half of the training images for the test" in refused.stderr
     assert json.loads((dest / "index.json").read_text())["images"] == {
         "train": 17, "val": 1, "test": 18,  # 6 of each class, then a tenth of all
     }  # fmt: skip
@@ -402,12 +402,15 @@ def test_without_a_test_part_one_is_cut_off_if_asked_for(tmp_path):
         (["source={source}", "dest={dest}", "workers=0"], "workers=0 is not possible"),
         (["source={source}", "dest={dest}", "strict=yes"], "it must be true or false"),
         (["source={source}", "dest={dest}", "test_fraction=1"], "between 0 and 1"),
-        (["source={source}", "dest={dest}", "test_fraction=0.5"], "has a test part of its own"),
-        (["source={source}", "dest={source}/prepared"], "must not lie in each other"),
-        (["source={source}/train", "dest={source}"], "must not lie in each other"),
-        (["source={source}", "dest={foreign}"], "holds 1 other files, such as thesis.tex"),
+        (["source={source}", "dest={dest}", "test_fraction=0.5"], "already has a test part"),
+        (["source={source}", "dest={source}/prepared"], "must not contain each other"),
+        (["source={source}/train", "dest={source}"], "must not contain each other"),
+        (["source={source}", "dest={foreign}"], "contains 1 other files, such as thesis.tex"),
         (["source={foreign}/nowhere", "dest={dest}"], "is not a folder: expected train/CLASS"),
-        (["source={source}", "dest={foreign}/thesis.tex/dest"], "cannot be made: Not a directory"),
+        (
+            ["source={source}", "dest={foreign}/thesis.tex/dest"],
+            "cannot be created: Not a directory",
+        ),
     ],
 )
 def test_a_wrong_command_is_answered_with_what_to_type(arguments, message, source, tmp_path):

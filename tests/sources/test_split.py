@@ -35,14 +35,14 @@ def test_of_small_classes_a_tenth_of_all_is_held_out_and_that_is_said():
 
     assert (len(split.train), len(split.val)) == (900, 100)
     names = ", ".join(f"n{label}" for label in split.val[:5])
-    assert split.how.endswith(f"; no training image is left of {names}, and 95 more classes")
+    assert split.how.endswith(f"; classes without training images: {names}, and 95 more classes")
 
 
 def test_a_few_classes_without_training_images_are_all_named():
     split = hold_out_validation(labels_of(*[1] * 12), 50)
 
     [held_out] = split.val
-    assert split.how.endswith(f"; no training image is left of n{held_out}")
+    assert split.how.endswith(f"; classes without training images: n{held_out}")
 
 
 def test_the_choice_is_always_the_same_and_random():

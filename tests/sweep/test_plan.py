@@ -184,7 +184,7 @@ def test_a_run_keeps_the_name_that_an_earlier_version_gave_its_arm():
     [
         ("outputs=", "outputs= is not possible: give a folder"),
         ("outputs='  '", "give a folder, such as"),
-        ("outputs='s3://bucket/x'", "give a folder of this machine"),
+        ("outputs='s3://bucket/x'", "give a folder on this machine"),
         ("experiment.name='../../x'", "experiment.name=../../x is not possible: it names a folder"),
         ("experiment.name=/tmp/x", "it names a folder"),
         ("experiment.name='a\nb'", "it names a folder"),
@@ -324,5 +324,5 @@ def test_a_result_of_another_seed_is_not_believed_and_costs_one_run(
     assert re.search(r"seed-0 +finished before +test error 25.0 %", done.stdout)
     assert re.search(r"seed-1 +unreadable", done.stdout)
     [line] = done.stderr.splitlines()
-    assert "seed-1/result.json is damaged: its seed is 0, that of the run 1. Remove" in line
+    assert "seed-1/result.json is damaged: its seed is 0, but the run has 1. Remove" in line
     assert "1 unreadable" in (sweep.report / "README.md").read_text()

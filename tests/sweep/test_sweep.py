@@ -282,20 +282,20 @@ def test_a_wrong_command_is_answered_in_few_lines_before_anything_starts(
 BAD_FILES = {
     "tab": (b"seed:\t1\n", "line 1: there is a tab: indent with spaces"),
     "twice": (b"seed: 1\nseed: 2\n", "line 2: found duplicate key seed"),
-    "latin": (b"seed: 1\n# caf\xe9\n", "line 2: this is no text in UTF-8"),
+    "latin": (b"seed: 1\n# caf\xe9\n", "line 2: this is not valid UTF-8"),
     "nul": (b"seed: 1\n# \0\n", "line 2: there is a NUL byte"),
     "two": (b"seed: 1\n---\nseed: 2\n", "line 2: a second document begins"),
     "tag": (b"seed: !number 2\n", "line 1: could not determine a constructor for the tag"),
-    "list": (b"- seed\n", "holds a list: write key: value"),
+    "list": (b"- seed\n", "contains a list: write key: value"),
     "bracket": (b"seed: [1\nfresh: true\n", "line 2: "),
     "bomb": (
         b"a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n"
         + b"".join(
             b"a%d: &a%d [%s]\n" % (i, i, b",".join([b"*a%d" % (i - 1)] * 10)) for i in range(1, 9)
         ),
-        "its aliases (*name) stand for more than 100000 values",
+        "its aliases (*name) expand to more than 100000 values",
     ),
-    "itself": (b"a: &a [1, *a]\n", "*a stands for something that contains it"),
+    "itself": (b"a: &a [1, *a]\n", "*a refers to something that contains it"),
 }  # fmt: skip
 
 
@@ -398,7 +398,7 @@ def test_a_wrong_key_in_the_file_of_a_run_is_not_taken_for_the_commands(
     done = train_here(f"resume={run.path}", "trainer.max_epochs=2")
 
     assert done.returncode == 2
-    assert f"{run.config}, in the file that holds the configuration of the run" in done.stderr
+    assert f"{run.config}, the configuration of the run" in done.stderr
     assert "unknown key frehs: did you mean fresh?" in done.stderr
 
 
@@ -523,7 +523,7 @@ def test_what_was_finished_is_reported_when_another_arm_cannot_be_built(
     done = train(*TINY, *arms)
 
     assert done.returncode == 1
-    assert "nothing is left of an image of image_size=32" in done.stdout
+    assert "images of image_size=32 are too small for the layers" in done.stdout
     assert done.stdout.count("finished         test error") == 2
     assert (the_sweep(tmp_path / "outputs").report / "README.md").exists()
 

@@ -1,4 +1,4 @@
-"""What the commands do: `alexnet-lab train ...` and `python src/train.py ...` are the same."""
+"""The commands: `alexnet-lab train ...` and `python src/train.py ...` do the same."""
 
 import sys
 from importlib import import_module
@@ -19,7 +19,7 @@ COMMANDS = {
     "dashboard": "build the W&B workspace of an experiment",
     "timeline": "model how long a training step takes, in 2012, here, or on another card",
 }
-"""Each is the function `main` of the module of this name."""
+"""Commands and their descriptions; each command is `main` in the module of the same name."""
 
 _USAGE = """\
 usage: alexnet-lab COMMAND [arguments]
@@ -33,7 +33,7 @@ Experiments of "ImageNet Classification with Deep Convolutional Neural Networks"
 
 
 def main() -> int:
-    """`alexnet-lab COMMAND ...`. Returns the exit status."""
+    """Run `alexnet-lab COMMAND ...` and return the exit status."""
     prepare_streams()
     name = next(iter(sys.argv[1:]), "")
     if name in ("-h", "--help"):
@@ -56,13 +56,13 @@ def main() -> int:
 
 
 def script(name: str) -> int:
-    """`python src/NAME.py ...`, one of COMMANDS. Returns the exit status."""
+    """Run `python src/NAME.py ...`, one of COMMANDS, and return the exit status."""
     prepare_streams()
     return _run(name)
 
 
 def folder_of(word: str) -> Path:
-    """A folder on the command line, with the name that train.py has for it or without."""
+    """Return the folder in an argument: FOLDER, or outputs=FOLDER as train.py spells it."""
     return Path(word.removeprefix("outputs="))
 
 

@@ -1,4 +1,4 @@
-"""Arguments of commands that Hydra does not read: key=value."""
+"""Arguments key=value of the commands that do not use Hydra."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,15 +7,17 @@ from alexnet.config.suggest import did_you_mean
 
 
 class WrongCommand(ValueError):
-    """What was typed cannot be done."""
+    """The command line is wrong; the message says how to correct it."""
 
 
 def values_of(
     arguments: Sequence[str], readers: Mapping[str, Callable[[str], Any]], *, refusal: str
 ) -> dict[str, Any]:
-    """What was given, by key, each read by its reader, which raises ValueError for a wrong value.
+    """Parse key=value arguments, and convert each value with the reader of its key.
 
-    Raises WrongCommand; of a wrong value with `refusal`, in which {key}, {value} and {error} stand.
+    A reader raises ValueError for a wrong value. Raises WrongCommand for arguments that are not
+    key=value, for unknown keys, and for wrong values: then the message is `refusal` with {key},
+    {value} and {error} filled in.
     """
     given: dict[str, Any] = {}
     for argument in arguments:

@@ -1,7 +1,7 @@
-"""How Hydra is asked: its arguments are parsed, and what it composes is checked before it runs.
+"""Parse Hydra's arguments, and check the composed configuration before Hydra runs.
 
-Hydra calls what its own section names, as soon as it runs: callbacks, a launcher, loggers. So the
-configuration is composed once beforehand, when only values can come of it.
+Hydra calls the classes that its own section names (callbacks, launcher, loggers) as soon as it
+runs. So the configuration is composed once beforehand, which only yields values.
 """
 
 from argparse import Namespace
@@ -35,14 +35,14 @@ _FLAGS = ("help", "hydra_help", "resolve", "shell_completion")
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Files of configurations; one that is not as it should be raises ConfigError that says why.
+    """Read configuration files; an invalid file raises ConfigError with the reason.
 
-    It bears the name of Hydra's, by which Hydra's registry tells sources apart: a worker of joblib
-    receives the registry and registers Hydra's once more.
+    The class has the name of Hydra's own, because Hydra's registry identifies sources by name: a
+    joblib worker receives the registry and registers Hydra's class again.
     """
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Called by Hydra for each file."""
+        """Load one file; Hydra calls this for each."""
         file = Path(self.path) / self._normalize_file_name(config_path)
         try:
             if file.is_file() and b"*" in file.read_bytes() and (problem := problem_of(file)):
@@ -58,23 +58,23 @@ class FileConfigSource(file_config_source.FileConfigSource):
 
 
 def check_files() -> None:
-    """Let Hydra read files through our FileConfigSource."""
-    Plugins.instance()  # registers Hydra's own, once
+    """Make Hydra read files through our FileConfigSource."""
+    Plugins.instance()  # registers Hydra's own class, once
     SourcesRegistry.instance().types["file"] = FileConfigSource
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
-    """The options of Hydra, wherever they stand, and the `overrides`. Raises ConfigError."""
+    """Parse Hydra's options, in any position, and the `overrides`. Raises ConfigError."""
     for word in arguments:
         try:
             word.encode()
         except UnicodeEncodeError:
-            raise ConfigError(f"{word!a} is no text in UTF-8: choose another name") from None
+            raise ConfigError(f"{word!a} is not valid UTF-8: choose another name") from None
     parsed = get_args_parser().parse_intermixed_args(list(arguments))
     if parsed.experimental_rerun is not None:
         raise ConfigError(
-            "--experimental-rerun is not possible: it would run what a pickle file says. Give the "
-            "command again; it continues where it stopped"
+            "--experimental-rerun is not possible: it would execute code from a pickle file. Run "
+            "the same command again; it continues where it stopped"
         )
     if parsed.resolve and parsed.cfg is None and not parsed.help:
         raise ConfigError("--resolve needs --cfg job, whose values it resolves")
@@ -82,7 +82,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
 
 def words_of(parsed: Namespace) -> list[str]:
-    """The command line again: options first. -m is left out, every command is a sweep."""
+    """Rebuild the command line, options first; -m is omitted: every command is a sweep."""
     given = {name: getattr(parsed, name) for name in _VALUES}
     values = [f"--{name.replace('_', '-')}={each}" for name, each in given.items() if each]
     flags = [f"--{name.replace('_', '-')}" for name in _FLAGS if getattr(parsed, name)]
@@ -90,15 +90,15 @@ def words_of(parsed: Namespace) -> list[str]:
 
 
 def compose(parsed: Namespace) -> DictConfig:
-    """What Hydra will compose, without what is swept, and Hydra's own section with it.
+    """Compose what Hydra will compose: without the swept values, with Hydra's own section.
 
-    Raises ConfigError if that section names what may not be called, or another sweeper.
+    Raises ConfigError if that section names a class that may not be called, or another sweeper.
     """
     search_path = create_config_search_path(parsed.config_path or str(CONF))
     if parsed.config_dir is not None:
         folder = Path(parsed.config_dir).absolute()
         if not folder.is_dir():
-            raise ConfigError(f"--config-dir={parsed.config_dir} is no folder")
+            raise ConfigError(f"--config-dir={parsed.config_dir} is not a folder")
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
     hydra = Hydra.create_main_hydra2(task_name="train", config_search_path=search_path)
     try:
@@ -117,12 +117,12 @@ def compose(parsed: Namespace) -> DictConfig:
             "needs its own, hydra/sweeper=experiment, which sweeps the same lists"
         )
     if own.mode != RunMode.MULTIRUN:
-        raise ConfigError("hydra.mode=RUN is not possible: leave it out, one run is a sweep of one")
+        raise ConfigError("hydra.mode=RUN is not possible: leave it out; one run is a sweep, too")
     return composed
 
 
 def _allowed_here(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
-    """What `allow` names on the command line: a file may not allow what it names itself."""
+    """Return the names in `allow` on the command line: a file may not allow its own classes."""
     if not any(word.lstrip("+").startswith("allow=") for word in overrides):
         return []
     plain: Any = OmegaConf.to_container(composed)
@@ -130,10 +130,13 @@ def _allowed_here(composed: DictConfig, overrides: Sequence[str]) -> list[str]:
 
 
 def what_to_type(error: Exception, keys: Callable[[], Mapping[str, Iterable[str]]]) -> str | None:
-    """Instead of what was typed; None if that was not to blame. `keys` lists those there are."""
+    """Explain an error in the command line; None if the cause is another.
+
+    `keys` returns the known keys of each section, for suggestions.
+    """
     if isinstance(error, ConfigError):
         return str(error)
-    # Hydra's complaint of model=3 is a plain ValueError.
+    # For model=3 Hydra raises a plain ValueError.
     is_hydras = isinstance(error, HydraException | OmegaConfBaseException)
     if is_hydras or "Config group override" in str(error):
         return explain_hydra(error, keys())

@@ -1,4 +1,4 @@
-"""Standard input, output and error as a command finds them: closed, a pipe that ends, any locale.
+"""Make standard input, output and error usable: closed, a broken pipe, or any locale.
 
 Standard library only.
 """
@@ -11,9 +11,9 @@ from typing import TextIO
 
 
 class _UntilClosed(io.TextIOWrapper):
-    """Output of which nothing more is wanted once its reader has gone, as in `| head`.
+    """Discard output once its reader has closed the pipe, as in `| head`.
 
-    What a command does is not only what it prints: it goes on.
+    The command continues, because its output is not its only result.
     """
 
     def write(self, text: str) -> int:
@@ -36,10 +36,10 @@ class _UntilClosed(io.TextIOWrapper):
 
 
 def prepare_streams() -> None:
-    """Let the process read and write UTF-8 files whatever the locale, and print without errors.
+    """Let the process read and write UTF-8 files in any locale, and print without errors.
 
-    In a locale of another encoding the process is started once more, in Python's UTF-8 mode, which
-    the processes that it starts inherit.
+    In a locale with another encoding the process restarts itself in Python's UTF-8 mode, which its
+    child processes inherit.
     """
     encoding = locale.getpreferredencoding(False).lower().replace("-", "")
     if encoding != "utf8" and not sys.flags.utf8_mode:
@@ -48,9 +48,9 @@ def prepare_streams() -> None:
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
-        except OSError:  # closed; the next file that is opened would take its place
+        except OSError:  # closed: the next file to be opened would take its descriptor
             os.open(os.devnull, os.O_RDWR)
-    if sys.stdout is sys.__stdout__:  # and not what a caller in this process has put there
+    if sys.stdout is sys.__stdout__:  # unless a caller in this process has replaced it
         sys.stdout = _printable(sys.__stdout__, 1)
     if sys.stderr is sys.__stderr__:
         sys.stderr = _printable(sys.__stderr__, 2)
@@ -60,7 +60,7 @@ def _printable(stream: TextIO | None, descriptor: int) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):  # None, if it was closed
         return open(descriptor, "w")
     encoding, is_line_buffered = stream.encoding, stream.line_buffering
-    # Names of files need not be text: their other bytes are spelt out.
+    # File names may contain bytes that are not text: these are printed as escapes.
     return _UntilClosed(
         stream.detach(), encoding=encoding, errors="backslashreplace",
         line_buffering=is_line_buffered,

@@ -2,49 +2,50 @@
 
     python src/evaluate.py checkpoint=A[,B,...] [key=value ...]
 
-checkpoint   a file, or the folder of a run (then its last.ckpt, whose errors result.json has);
-             several, with a comma between them, are an ensemble
-data         a data set as for train.py, with its keys: data=cifar10 data.root=FOLDER. Left out, it
-             is what the run was trained on in whose folder the first checkpoint lies (or with
-             images=FOLDER imagenet, of which only the settings matter)
+checkpoint   a file or a run folder (then its last.ckpt, whose errors are in result.json); several,
+             separated by commas, form an ensemble
+data         a data set with its keys, as for train.py: data=cifar10 data.root=FOLDER. Default: the
+             data of the run that the first checkpoint belongs to; for images=FOLDER and a
+             checkpoint outside a run folder, imagenet, of which only the settings matter
 split        test (default) or val
-crops        1: the central view (default). 10: the corners, the centre and their reflections
-weights      of the checkpoints, as 2,1; equal if left out, and divided by their sum
-images       a folder of images instead of a split, with its folders: no labels, no errors, only
-             predictions. An image of the size that the network has learnt from is unchanged; of
-             any other the central square is scaled to that size (section 2)
-predictions  a CSV file: every image once, with its five best labels and their probabilities
-out          a JSON file: the errors with their intervals, and what they are of. Left out, ten views
-             of a finished run's own test images, by its last checkpoint, go to evaluation.json in
-             its folder, where its report finds them (Tables 1 and 2)
-figures      a folder: Figure 3 (kernels of conv1), Figure 4 (predictions, nearest neighbours); of
-             several checkpoints, Figure 3 of each, and whether one column specializes in colour
-             time after time (section 6.1)
-neighbours_among  Figure 4 shows the nearest of so many training images, evenly spread over all
-             (10000; 0 leaves them out), by what the last layer sees: fc7 of AlexNet
-allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.Net
---config-dir a folder with configurations of your own: their classes are allowed
-layout       alexnet_lab (default): our checkpoints. torchvision or caffe: see below
+crops        1: the central view (default). 10: corners, centre and their reflections
+weights      weights of the checkpoints, such as 2,1; they are divided by their sum (default: equal)
+images       a folder of images, with subfolders, to classify instead of a split: predictions only,
+             because there are no labels. An image of the size of the training images is unchanged;
+             the central square of any other is scaled to that size (section 2)
+predictions  a CSV file to write: every image once, its five best labels and their probabilities
+out          a JSON file to write: the errors with their intervals, and what was evaluated. Default:
+             none, but ten views of a finished run's own test images with its last checkpoint are
+             written to evaluation.json in its folder, where the report finds them (Tables 1 and 2)
+figures      a folder to write Figure 3 (kernels of conv1) and Figure 4 (predictions, nearest
+             neighbours) to; for several checkpoints, Figure 3 of each, and whether one column
+             specializes in colour in every run (section 6.1)
+neighbours_among  Figure 4 searches the neighbours among this many training images, evenly spread
+             (default: 10000; 0 omits them), by the input of the last layer: fc7 of AlexNet
+allow        your classes that a checkpoint names and no configuration file here: allow=my_lab.Net
+--config-dir a folder of your own configuration files; the classes that they name are allowed
+layout       alexnet_lab (default): checkpoints of this project. torchvision or caffe: see below
 
-The mean image, the class names and the kind of view (data.augmentation, unless given) come out of
-the checkpoint. Classes in another order are put in order; other classes are refused.
+The mean image, the class names and the kind of view (data.augmentation, unless given) come from the
+checkpoint. If the data have the same classes in another order, the outputs are reordered; other
+classes are refused.
 
-Softmax is averaged over views, then over checkpoints. Classes that tie share the places left to
-them, as in the program of 2012: of two that tie for the first place each has half of it, and so
-half an error. Errors are over all images of the split, each once, with Wilson's 95 % interval: what
-these images tell of all images like them, and nothing about other seeds.
+Softmax is averaged over views, then over checkpoints. Classes of equal probability share the places
+left to them, as in the program of 2012: if two tie for the first place, each has half of it, and
+the image counts as half an error. Errors are counted over all images of the split, each once, with
+Wilson's 95 % interval. The interval is over images like these; it says nothing about other seeds.
 
-layout=torchvision is torchvision.models.alexnet, of any widths. Its padding, and the mean and the
-standard deviation of its pixels, are computed exactly.
+layout=torchvision reads torchvision.models.alexnet, of any widths. The network computes exactly
+what torchvision's does, including its padding and the scaling of its pixels.
 
-layout=caffe is any AlexNet of ours under Caffe's names, whose conv1 takes BGR; model=alexnet with
-its options says which. Caffe's mean colour is subtracted. What comes nearest to bvlc_alexnet has
-model.lrn_k=1 model.lrn_alpha_is_divided_by_size=true model.dropout_is_inverted=true. Two
-differences remain: its normalization also crosses from one column to the other, and its crops have
-227 pixels where ours have 224 and then 3 of zeros. CaffeNet pools before it normalizes, which ours
-cannot.
+layout=caffe reads any of our AlexNets under Caffe's parameter names, with a conv1 that takes BGR;
+model=alexnet and its options say which network it is. Caffe's mean colour is subtracted. The
+nearest to bvlc_alexnet is model.lrn_k=1 model.lrn_alpha_is_divided_by_size=true
+model.dropout_is_inverted=true. Two differences remain: its normalization crosses the boundary
+between the columns, and its crops have 227 pixels, where ours have 224 and 3 zeros. CaffeNet pools
+before it normalizes, which our network cannot do.
 
-Exit status: 0 done; 1 some files in images=FOLDER were no images, listed at the end; 2 the command
+Exit status: 0 done; 1 some files in images=FOLDER were not images, listed at the end; 2 the command
 was wrong, or a checkpoint or data are missing.
 """
 
@@ -84,7 +85,7 @@ AS_TRAINED = "as_trained"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command; the module's docstring is its help."""
     if not arguments or {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
         return Exit.FINISHED if arguments else Exit.WRONG
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         check_files()
         arguments, folders = _own_folders(arguments)
         request = compose_request(arguments, folders)
-        # Only now: torch takes seconds; a mistyped command is answered at once.
+        # Imported late, because torch takes seconds: a mistyped command is refused at once.
         from alexnet.evaluation import evaluate
 
         allow = allowed([*targets_of_files(folders), *request.allow])
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
         return Exit.INTERRUPTED
     else:
         for text in bad:
-            print(f"no image: {text}", file=sys.stderr)
+            print(f"not an image: {text}", file=sys.stderr)
         return Exit.FAILED if bad else Exit.FINISHED
     for line in text.splitlines():
         print(f"error: {line}", file=sys.stderr)
@@ -119,18 +120,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _own_folders(arguments: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """The other words, and the folders of --config-dir, where configurations of the user's lie."""
+    """Split off --config-dir: return the other words, and the folders of the user's files."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", action="append", type=Path, default=[])
     given, words = parser.parse_known_args(list(arguments))
     for folder in given.config_dir:
         if not folder.is_dir():
-            raise ConfigError(f"--config-dir {folder} is no folder")
+            raise ConfigError(f"--config-dir {folder} is not a folder")
     return words, [folder.resolve() for folder in given.config_dir]
 
 
 def compose_request(arguments: Sequence[str], folders: Sequence[Path] = ()) -> EvaluationConfig:
-    """What is asked, without data: which they are depends on the checkpoints."""
+    """Compose the request without the data, which depend on the checkpoints."""
     words = [word for word in map(_in_hydras_grammar, arguments) if not is_of_data(word)]
     return _compose(words, folders)
 
@@ -141,14 +142,14 @@ def compose_data(
     folders: Sequence[Path] = (),
     allow: Collection[str] = (),
 ) -> EvaluationConfig:
-    """The same with data: as named, else as the run had them whose folder the checkpoint lies in.
+    """Compose the request with the data: as given, or else those of the first checkpoint's run.
 
-    How images are viewed and how large they become is up to the network.
+    The views and the size of the images are those of the networks.
     """
     words = [_in_hydras_grammar(word) for word in arguments]
     keys = {word.partition("=")[0].lstrip("+") for word in words}
     if "data.image_size" in keys:
-        raise ConfigError("data.image_size is not for the command line here: the network has one")
+        raise ConfigError("data.image_size cannot be set here: it is the network's input size")
     if "data" not in keys:
         first = saved[0].path
         if run := run_of(first):
@@ -158,13 +159,13 @@ def compose_data(
             )
             ConfigStore.instance().store(group="data", name=AS_TRAINED, node=trained_on)
         elif "images" not in keys:
-            raise ConfigError(f"data=NAME is missing: {first} does not lie in the folder of a run")
+            raise ConfigError(f"data=NAME is missing: {first} does not belong to a run folder")
         words.insert(0, f"data={AS_TRAINED if run else 'imagenet'}")
     views = {each.augmentation for each in saved}
     if "data.augmentation" not in keys and views != {None}:
         if len(views) > 1:
             raise ConfigError(
-                "these checkpoints have learnt from different views, data.augmentation="
+                "these checkpoints were trained on different views, data.augmentation="
                 f"{', '.join(sorted(map(str, views)))}: evaluate them one by one"
             )
         words.append(f"data.augmentation={views.pop()}")
@@ -172,23 +173,22 @@ def compose_data(
 
 
 def _data_of(file: Path) -> DictConfig:
-    """What a run was trained on. Raises ConfigError with the way out if the file is damaged."""
+    """Return the data section of a run. Raises ConfigError with a remedy if the file is damaged."""
     try:
         data = OmegaConf.load(file).data
         if not isinstance(data, DictConfig) or "_target_" not in data:
             raise ValueError("it names no data")
-    # OmegaConf and YAML raise anything on what is no configuration.
+    # OmegaConf and YAML can raise anything for a file that is not a configuration.
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
-            f"{file} is damaged ({reason}), so that it is not known what the run was trained on: "
-            "add data=NAME"
+            f"{file} is damaged ({reason}), so the data of the run are not known: add data=NAME"
         ) from error
     return data
 
 
 def read_checkpoints(request: EvaluationConfig, allow: Collection[str] = ()) -> list["SavedNet"]:
-    """The networks, which must be of the same classes."""
+    """Read the networks of the request."""
     from alexnet.model import read_checkpoint
 
     model = request.model.plain() if request.model else None
@@ -204,13 +204,13 @@ def read_checkpoints(request: EvaluationConfig, allow: Collection[str] = ()) -> 
 
 
 SAME_IMAGES = ("data.root", "data.verify", "data.workers", "data.batch_size")
-"""Keys of data that do not change what the test images are."""
+"""Keys of data that do not change which images are in the test set."""
 
 
 def _kept_with_the_run(
     config: EvaluationConfig, arguments: Sequence[str], saved: Sequence["SavedNet"]
 ) -> EvaluationConfig:
-    """The same, with `out` in the run's folder if that is all an evaluation by ten views is of."""
+    """Set `out` to the run's evaluation.json for ten views of a finished run's own test images."""
     keys = {word.partition("=")[0] for word in arguments}
     run = run_of(saved[0].path)
     of_data = {key for key in keys if is_of_data(key)}
@@ -229,12 +229,12 @@ def _kept_with_the_run(
 
 
 def _warn_of_other_images(config: EvaluationConfig, saved: Sequence["SavedNet"]) -> None:
-    """Errors are those of result.json only on the same images."""
+    """Warn if the images are not those of the run: only on these are the errors comparable."""
     runs = {str(run.path): run for each in saved if (run := run_of(each.path))}
     trained_on = {name: images for name, run in runs.items() if (images := images_of(run))}
     if config.images or config.data is None or not trained_on:
         return
-    with suppress(ValueError, OSError):  # which is told when they are loaded
+    with suppress(ValueError, OSError):  # reported when the images are loaded
         here = identify(config.data)
         same = {name: each for name, each in trained_on.items() if here and each.name == here.name}
         if here and (problem := contradiction(here, same)):
@@ -242,7 +242,7 @@ def _warn_of_other_images(config: EvaluationConfig, saved: Sequence["SavedNet"])
 
 
 def _in_hydras_grammar(word: str) -> str:
-    """Paths as people type them: checkpoint=a,b -> checkpoint=['a','b']."""
+    """Quote paths and lists for Hydra: checkpoint=a,b -> checkpoint=['a','b']."""
     key, equals, value = word.partition("=")
     if not equals or value[:1] in ("[", "'", '"'):
         return word

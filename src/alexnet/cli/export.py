@@ -2,26 +2,26 @@
 
     python src/export.py checkpoint=RUN_FOLDER format=FORMAT dest=FILE [key=value ...]
 
-checkpoint   a file, or the folder of a run (then its last.ckpt); for format=live also a sweep
-format       onnx          for onnxruntime and others: opset 18, batches of any size, nodes of local
-                           response normalization. It is compared with torch before it is written
-             torch_export  a program for torch.export.load, which needs torch alone
-             safetensors   the parameters by name and the mean image; what the network is stands in
-                           the metadata. evaluate.py, alexnet.load and alexnet.hub read it again
+checkpoint   a file or a run folder (then its last.ckpt); for format=live also a sweep folder
+format       onnx          for onnxruntime and other programs: opset 18, batches of any size, LRN
+                           nodes. The file is compared with torch before it is written
+             torch_export  a program for torch.export.load, which needs only torch
+             safetensors   the parameters by name and the mean image, with a description of the
+                           network as metadata. evaluate.py, alexnet.load and alexnet.hub read it
              card          a model card as the Hugging Face Hub expects it, from the run's files
              live          one HTML file in which a CifarNet runs: drop an image or draw a digit
 dest         the file to write, which must not exist yet. It ends in .onnx, .pt2, .safetensors, .md
              or .html
-preprocess   of onnx and torch_export. true (default): the network takes the central view of an
+preprocess   for onnx and torch_export. true (default): the network takes the central view of an
              image, uint8 RGB, and subtracts the mean image itself. false: it takes float32 RGB less
-             the mean image, which lies beside it as FILE.mean_image.npy, (3, height, width)
-data.KEY     for format=live, which measures the error of the weights in the page on test images:
-             as for evaluate.py, such as data.root=FOLDER. Left out, the data are those of the run
-allow        classes of yours that a checkpoint names and no configuration here: allow=my_lab.Net
+             the mean image, which is written as FILE.mean_image.npy, (3, height, width)
+data.KEY     for format=live, which measures on test images how much the rounded weights change the
+             probabilities: as for evaluate.py, such as data.root=FOLDER. Default: the run's data
+allow        your classes that a checkpoint names and no configuration file here: allow=my_lab.Net
 
-format=live takes one run of each arm of a sweep, that of the lowest seed. The weights are integers
-of 16 bits, or of 8 if the page would be larger than 1 MB; the page says how far its probabilities
-are from those of torch.
+format=live takes one run of each arm of a sweep, the one with the lowest seed. The weights are
+16-bit integers, or 8-bit integers if the page would be larger than 1 MB; the page states how far
+its probabilities are from those of torch.
 
 Exit status: 0 done; 2 the command was wrong, or a checkpoint, a package or data are missing.
 """
@@ -58,7 +58,7 @@ ENDINGS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command; the module's docstring is its help."""
     if not arguments or {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
         return Exit.FINISHED if arguments else Exit.WRONG
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def compose_request(words: Sequence[str]) -> ExportConfig:
-    """What is asked. Raises ConfigError, before torch is imported, if it cannot be written."""
+    """Compose the request. Raises ConfigError, before torch is imported, if it is impossible."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("export", [_in_hydras_grammar(word) for word in words])
     for key in ("checkpoint", "dest"):
@@ -103,9 +103,7 @@ def compose_request(words: Sequence[str]) -> ExportConfig:
 
 def _export(config: ExportConfig, of_data: Sequence[str]) -> None:
     if of_data and config.format != "live":
-        raise ConfigError(
-            f"{of_data[0]} is for format=live, which is the only one that looks at images"
-        )
+        raise ConfigError(f"{of_data[0]} is for format=live only: no other format reads images")
     source, dest = Path(config.checkpoint).expanduser(), Path(config.dest).expanduser()
     allow = allowed(config.allow)
     if config.format == "card":
@@ -115,7 +113,7 @@ def _export(config: ExportConfig, of_data: Sequence[str]) -> None:
         return
     if config.format != "live":
         checkpoint = find_checkpoint(source)
-        # Only now: torch takes seconds; a mistyped command is answered at once.
+        # Imported late, because torch takes seconds: a mistyped command is refused at once.
         from alexnet.export import write_network
         from alexnet.model import read_checkpoint
 
@@ -127,13 +125,13 @@ def _export(config: ExportConfig, of_data: Sequence[str]) -> None:
 
     runs = chosen_runs(source)
     nets = [read_checkpoint(run.checkpoint, allow=allow) for run in runs]
-    # Images as the first run had them: arms that are compared share them.
+    # The images of the first run: all arms of a sweep have the same.
     words = [f"checkpoint={runs[0].checkpoint}", *of_data]
     write_live(dest, runs, nets, compose_data(words, nets, allow=allow))
 
 
 def _in_hydras_grammar(word: str) -> str:
-    """Paths as people type them."""
+    """Quote paths for Hydra."""
     key, equals, value = word.partition("=")
     if key in ("checkpoint", "dest") and equals and value[:1] not in ("'", '"'):
         return f"{key}={quoted(value)}"

@@ -2,20 +2,20 @@
 
     python src/prepare.py source=FOLDER dest=FOLDER [key=value ...]
 
-    source          train/CLASS/*.JPEG or ILSVRC20xx_img_train.tar as it was downloaded; and for the
-                    test part, which is the official validation set, val/CLASS/*.JPEG, or flat
+    source          train/CLASS/*.JPEG or ILSVRC20xx_img_train.tar as downloaded; and for the test
+                    part, which is the official validation set, val/CLASS/*.JPEG, or flat
                     val/*.JPEG or ILSVRC20xx_img_val.tar with the devkit (ILSVRC20xx_devkit*.tar.gz)
                     or a table of names and classes (val_annotations.txt, LOC_val_solution.csv)
-    dest            where the prepared images go: a new or empty folder, or one that was begun
-    workers         processes; all cores if it is not given
-    strict          true stops at the first image that cannot be converted (default: false)
-    val_per_class   training images of every class for validation, at most a tenth (default: 50)
-    test_fraction   for a source without a test part: so much of every class is cut from the
-                    training images, such as 0.5 (as section 6 did with the images of Fall 2009)
-    shard_images    images in a file; a stopped preparation goes on after the last whole file
-                    (default: 8192)
+    dest            folder for the prepared images: new, empty, or with an unfinished preparation
+    workers         number of processes (default: all cores)
+    strict          true: stop at the first image that cannot be converted (default: false)
+    val_per_class   training images of each class for validation, at most a tenth (default: 50)
+    test_fraction   for a source without a test part: the share of each class that is cut from the
+                    training images, such as 0.5 (as in section 6 for the images of Fall 2009)
+    shard_images    images per file; a preparation that was stopped continues after the last
+                    complete file (default: 8192)
 
-The same command goes on where it was stopped, and does nothing if all is done. Images that cannot
+The same command continues where it was stopped, and does nothing if all is done. Images that cannot
 be converted are listed at the end and in bad_images.csv in dest.
 
 Exit status: 0 done; 1 an image could not be converted and strict=true, or the folder is in use, or
@@ -47,12 +47,12 @@ _MOST_BAD_IMAGES_TOLD = 50
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command; the module's docstring is its help."""
     if not arguments or {"--help", "-h", "help"} & set(arguments):
         print(__doc__)
         return Exit.FINISHED if arguments else Exit.WRONG
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
-    # The processes are as many as the cores; each adds up small matrices, by itself.
+    # There are as many processes as cores, and each adds up small matrices by itself.
     os.environ["OMP_NUM_THREADS"] = "1"
     handle(_stop, (signal.SIGTERM, signal.SIGHUP))
     try:
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     except Stopped as error:
         code, problems = Exit.STOPPED, str(error)
     except KeyboardInterrupt:
-        code, problems = Exit.INTERRUPTED, "interrupted; the same command goes on"
-    # A second signal must not interrupt the end.
+        code, problems = Exit.INTERRUPTED, "interrupted; the same command continues"
+    # A second signal must not interrupt the shutdown.
     handle(signal.SIG_IGN, (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
     for line in problems.splitlines():
         print(f"error: {line}", file=sys.stderr)
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prepare(arguments: Sequence[str]) -> tuple[Exit, str]:
-    """How it ended, and what went wrong."""
+    """Prepare, and return the exit status and what went wrong."""
     try:
         given = _parse(arguments)
     except WrongCommand as error:
@@ -89,7 +89,7 @@ def _prepare(arguments: Sequence[str]) -> tuple[Exit, str]:
 
     request = Request(**given)
     try:
-        check_folders(request)  # before the lock makes the folder
+        check_folders(request)  # before the lock creates the folder
         with hold(request.dest), Progress() as progress:
             index = prepare(request, progress.update)
     except (SourceError, DestinationError) as error:
@@ -97,13 +97,13 @@ def _prepare(arguments: Sequence[str]) -> tuple[Exit, str]:
     except (StrictError, WorkersDied, FolderInUse) as error:
         return Exit.FAILED, str(error)
     except OSError as error:
-        return Exit.FAILED, f"{error}\nthe same command goes on"
+        return Exit.FAILED, f"{error}\nthe same command continues"
     _tell(request.dest, index)
     return Exit.FINISHED, ""
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """key=value as the arguments of Request."""
+    """Parse key=value into the arguments of Request."""
     readers: dict[str, Callable[[str], Any]] = {
         "source": _folder,
         "dest": _folder,
@@ -151,7 +151,7 @@ def _fraction(value: str) -> float:
 
 
 class Progress:
-    """How far it is: a live bar on a terminal; elsewhere a line of the log twice a minute."""
+    """Show progress: a live bar on a terminal, elsewhere a line of the log every 30 seconds."""
 
     def __init__(self) -> None:
         self._began: tuple[float, int] | None = None  # time, images done then
@@ -179,7 +179,7 @@ class Progress:
             self._bar.stop()
 
     def update(self, done: int, total: int, bad: int) -> None:
-        """Called first with what was done before."""
+        """Report the images done, in all, and bad; the first call has what was done before."""
         now = time.monotonic()
         if self._began is None:
             self._began, self._told = (now, done), now
@@ -205,13 +205,13 @@ class Progress:
 
 
 def _tell(dest: Path, index: "Index") -> None:
-    """What was mended, what is missing, and last where the result lies."""
+    """Log what was converted, what is missing, and where the result is."""
     from alexnet.preparation import read_bad_images
     from alexnet.sources.split import name_some
 
     if index.converted:
         kinds = "; ".join(f"{kind}: {count}" for kind, count in index.converted.items())
-        log.info("mended: %s", kinds)
+        log.info("converted: %s", kinds)
     bad = read_bad_images(dest)
     if bad:
         log.warning("%d images could not be converted, see %s:", len(bad), dest / "bad_images.csv")
@@ -220,7 +220,7 @@ def _tell(dest: Path, index: "Index") -> None:
         if len(bad) > _MOST_BAD_IMAGES_TOLD:
             log.warning("  and %d more", len(bad) - _MOST_BAD_IMAGES_TOLD)
     if empty := [i for i, n in zip(index.class_ids, index.counts["train"], strict=True) if not n]:
-        log.warning("no training image is left of %s", name_some(empty))
+        log.warning("classes without training images: %s", name_some(empty))
     log.info(
         "prepared in %s: %d classes, %d images for training, %d for validation, %d for the test. "
         "To train on them: python src/train.py +experiment=alexnet_2012 data.root=%s",

@@ -1,8 +1,8 @@
 """Write the report of a sweep: `python src/report.py FOLDER`.
 
-FOLDER is a sweep (it holds sweep.json): its report/ is written again. Or it contains sweeps, as
-outputs/ or outputs/<experiment>/ do: each gets its report, and all claims of the paper go into
-FOLDER/scorecard.html and scorecard.md.
+If FOLDER is a sweep (it contains sweep.json), its report/ is written again. If FOLDER contains
+sweeps, as outputs/ or outputs/<experiment>/ do, the report of each is written, and a scorecard of
+all claims as FOLDER/scorecard.html and scorecard.md.
 
 Exit status: 0 all written; 1 some sweep could not be reported; 2 the folder was wrong.
 """
@@ -17,11 +17,11 @@ from alexnet.cli import folder_of
 from alexnet.folders.sweep import SweepDir, find_sweeps
 
 SECONDS = 5
-"""Between two looks at a sweep that is watched."""
+"""Interval at which --watch checks a sweep for changes."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the reports and print what they say."""
+    """Write the reports and print a line for each."""
     parser = argparse.ArgumentParser(
         prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     folder: Path = parsed.folder
     sweeps = [sweep.path for sweep in find_sweeps(folder)]
     if not sweeps:
-        what = "has no sweep in it" if folder.is_dir() else "is no folder"
+        what = "has no sweep in it" if folder.is_dir() else "is not a folder"
         print(
             f"{folder} {what}: expected a folder with sweep.json, such as "
             "outputs/relu_vs_tanh/cifar10-0123abcd, or a folder of such folders",
@@ -46,13 +46,13 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     if parsed.watch and sweeps != [folder]:
         print(
-            f"--watch follows one sweep, and {folder} holds {len(sweeps)}: name one, such as "
+            f"--watch follows one sweep, but {folder} contains {len(sweeps)}: name one, such as "
             f"{sweeps[0]}",
             file=sys.stderr,
         )
         return 2
 
-    # Only now: pandas and matplotlib take a second; a mistyped folder is answered at once.
+    # Imported late, because pandas and matplotlib take a second: a wrong folder is refused at once.
     from alexnet.results import write_report, write_scorecard
 
     reports, failures = [], []
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _watch(sweep: SweepDir) -> None:
-    """Write the report whenever a file of a run has changed, until no run is left or Ctrl-C."""
+    """Write the report whenever a run's files change, until all runs have ended or Ctrl-C."""
     from alexnet.results import write_report
 
     seen = _state(sweep)
@@ -97,7 +97,7 @@ def _watch(sweep: SweepDir) -> None:
                     print(error, file=sys.stderr)
     except KeyboardInterrupt:
         print()
-    # Once more: the last page must not go on refreshing itself.
+    # Once more without refresh: the last page must not keep refreshing itself.
     write_report(sweep.path)
 
 
@@ -108,7 +108,7 @@ def _is_over(sweep: SweepDir) -> bool:
 
 
 def _state(sweep: SweepDir) -> list[tuple[str, int]]:
-    """When each file that a report reads was last written."""
+    """Return when each file that a report reads was last written."""
     found = []
     for run in sweep.runs():
         for file in (run.status, run.metrics, run.progress):

@@ -2,24 +2,25 @@
 
     python src/timeline.py [key=value ...]
 
-Without keys: the paper's two GTX 580, one column on each, against one. With peak, bandwidth and
-link: the same for another card, of which a data sheet is enough. With measure=true: this machine's
-processors, whose rates are measured on short pieces; the step that they predict is then compared
+Without keys: the paper's two GTX 580, one column on each, compared with one. With peak, bandwidth
+and link: the same for another card, from its data sheet. With measure=true: this machine's
+processors. Their rates are measured on short pieces, and the step predicted from these is compared
 with the measured step of one and of two processes (about two minutes; other work on the machine
-disturbs it).
+disturbs the measurement).
 
-peak        of one card in TFLOP/s (GTX 580: 1.581)
-bandwidth   of its memory in GB/s (GTX 580: 192.4)
-link        between two cards in GB/s, in each direction (assumed for the GTX 580: 5)
-latency     of an exchange in microseconds (default: 10)
-efficiency  the share of the peak that arithmetic reaches, such as 0.4; left out, the share of the
-            two GTX 580 that fits the paper's 5 to 6 days
-name        of the card, for the table and the figure
-batch_size  images of a step, which all columns see (default: 128, as in section 5; 32 with
+peak        arithmetic of one card in TFLOP/s (GTX 580: 1.581)
+bandwidth   bandwidth of its memory in GB/s (GTX 580: 192.4)
+link        bandwidth between two cards in GB/s, in each direction (assumed for the GTX 580: 5)
+latency     latency of an exchange in microseconds (default: 10)
+efficiency  the share of the peak that arithmetic reaches, such as 0.4 (default: the share at which
+            two GTX 580 take the paper's 5 to 6 days)
+name        name of the card, for the table and the figure
+batch_size  images per step, all of which every column sees (default: 128, as in section 5; 32 with
             measure=true)
-epochs      of a training (default: 90), with images in each (default: 1200000)
+epochs      length of a training (default: 90)
+images      training images per epoch (default: 1200000)
 measure     true: measure this machine, and nothing else
-rounds      in which pieces and steps take turns, with measure=true (default: 3)
+rounds      with measure=true, rounds in which pieces and steps take turns (default: 3)
 out         folder for timeline.svg and timeline.png (default: outputs/timeline)
 
 The model, and what it leaves out: docs/machine_of_2012.md.
@@ -49,7 +50,7 @@ _SHEET = ("peak", "bandwidth", "link")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The keys; None where nothing was typed and there is no one default."""
+    """The values of the keys; None for a key that was not given and has no fixed default."""
 
     peak: float | None = None
     bandwidth: float | None = None
@@ -66,7 +67,7 @@ class Request:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command; the module's docstring is its help."""
     if {"--help", "-h", "help"} & set(arguments):
         print((__doc__ or "").strip())
         return Exit.FINISHED
@@ -98,7 +99,7 @@ def _parse(arguments: Sequence[str]) -> Request:
     missing = [key for key in _SHEET if key not in given]
     of_card = {"name", "latency", "efficiency", *_SHEET} & set(given)
     if 0 < len(missing) < len(_SHEET) or (given.keys() & {"name"} and missing):
-        raise WrongCommand(f"another card needs {', '.join(_SHEET)}: give {' and '.join(missing)}")
+        raise WrongCommand(f"another card needs {', '.join(_SHEET)}: add {' and '.join(missing)}")
     if given.get("measure") and of_card:
         raise WrongCommand(
             f"measure=true measures this machine and cannot be combined with "
@@ -108,7 +109,7 @@ def _parse(arguments: Sequence[str]) -> Request:
 
 
 def _modelled(request: Request) -> Iterator[str]:
-    """The cards of 2012, and another one if it is given."""
+    """Model the cards of 2012, and another card if one is given; yield lines to print."""
     from alexnet.timeline import GTX_580, Machine, Row, days, efficiency_of, seconds_of
 
     batch_size = request.batch_size or 128
@@ -124,7 +125,7 @@ def _modelled(request: Request) -> Iterator[str]:
         return seconds_of(_events(networks[setup], machine, batch_size))
 
     def share_for(paper_days: float) -> float:
-        # The paper's own 90 epochs of 1.2 million images, whatever is asked for.
+        # Always the paper's own 90 epochs of 1.2 million images.
         step = paper_days / days(1.0, images=batch_size, epochs=90, training_images=1_200_000)
         return efficiency_of(lambda share: seconds("two cards", card_2012(share)), step)
 
@@ -201,7 +202,7 @@ def _modelled(request: Request) -> Iterator[str]:
 
 
 def _measured(request: Request) -> Iterator[str]:
-    """This machine: pieces, the step that they predict, and the step."""
+    """Measure pieces on this machine, predict the step and measure it; yield lines to print."""
     from alexnet.timeline import Row, measure, seconds_of
     from alexnet.timeline.costs import ARITHMETIC
 
@@ -250,7 +251,7 @@ class _Network:
 
 
 def _networks() -> Mapping[str, _Network]:
-    """What is compared: the two columns, section 3.2's control, and the whole network on a card."""
+    """Return what is compared: two columns, section 3.2's control, the whole network on a card."""
     from alexnet.model import AlexNet
     from alexnet.timeline import layers_of
 

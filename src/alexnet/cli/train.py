@@ -1,10 +1,10 @@
-"""Train: one run, or every arm and seed of an experiment, and then the report.
+"""Train one run, or every arm and seed of an experiment, and write the report.
 
     python src/train.py                             the default: CifarNet on MNIST5k
     python src/train.py +experiment=relu_vs_tanh    a claim of the paper
     python src/train.py --help                      experiments, groups and keys
 
-Hydra takes most of a second to import and to compose a configuration: not for --help.
+--help does not import Hydra, which takes most of a second.
 """
 
 from argparse import ArgumentParser
@@ -16,7 +16,7 @@ from alexnet.folders.ending import Exit
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command; conf/hydra/lab.yaml holds its help."""
     if {"-h", "--help"} & set(arguments):
         parser = ArgumentParser(add_help=False)
         parser.add_argument("--config-dir", "-cd", type=Path)  # as Hydra spells it

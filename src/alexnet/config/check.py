@@ -42,22 +42,23 @@ _OF_IMAGES = ("data.num_images", "data.num_classes", "data.size", "data.image_si
 
 
 def check(composed: Any) -> Config:
-    """What Hydra composed, as a Config; modules that `imports` names are imported first.
+    """Check what Hydra composed, and return it as a Config.
 
-    Raises ConfigError that names every wrong key and value, with suggestions.
+    Modules named in `imports` are imported first. Raises ConfigError that names every wrong key and
+    value, with suggestions.
     """
     return check_resolved(resolved(composed))
 
 
 def check_resolved(plain: Mapping[str, Any]) -> Config:
-    """The same for plain data without interpolations."""
+    """Check plain data without interpolations, as `check` does."""
     plain = read_forward(plain)
     _import(plain.get("imports") or ())
     return _checked(plain)
 
 
 def check_evaluation(composed: Any) -> EvaluationConfig:
-    """The same for what Hydra composed for src/evaluate.py."""
+    """Check what Hydra composed for src/evaluate.py."""
     plain = resolved(composed)
     config = _validated(evaluation_schema_for(plain), plain)
     if problem := _contradiction_of_evaluation(config):
@@ -66,15 +67,15 @@ def check_evaluation(composed: Any) -> EvaluationConfig:
 
 
 def check_export(composed: Any) -> ExportConfig:
-    """The same for what Hydra composed for src/export.py."""
+    """Check what Hydra composed for src/export.py."""
     return _validated(ExportConfig, resolved(composed))
 
 
 def load(file: Path, *, allow: Collection[str] = ()) -> Config:
-    """The Config that a run folder holds, of this version or an earlier one.
+    """Read the Config in a run folder, of this version or an earlier one.
 
-    Nothing is imported that the file names, but for modules of `imports` that `allow` names.
-    Raises ConfigError with the name of the file.
+    Of the modules and classes that the file names, only modules in `imports` that `allow` contains
+    are imported. Raises ConfigError with the name of the file.
     """
     stored = read_stored(file)
     try:
@@ -82,26 +83,25 @@ def load(file: Path, *, allow: Collection[str] = ()) -> Config:
         _import([name for name in plain.get("imports") or () if name in allow])
         return _checked(plain)
     except ConfigError as error:
-        what = "in the file that holds the configuration of the run"
-        raise ConfigError(f"{file}, {what}: {error}") from error
+        raise ConfigError(f"{file}, the configuration of the run: {error}") from error
 
 
 def read_stored(file: Path) -> DictConfig:
-    """What a run folder holds, unchecked. Raises ConfigError with the name of the file."""
+    """Read the configuration of a run, unchecked. Raises ConfigError with the file's name."""
     try:
         stored = OmegaConf.load(file)
     except (OSError, YAMLError, UnicodeDecodeError, OmegaConfBaseException) as error:
         raise ConfigError(f"{file} is damaged ({' '.join(str(error).split())})") from error
     if not isinstance(stored, DictConfig) or not stored:
-        raise ConfigError(f"{file} is damaged: it holds no configuration")
+        raise ConfigError(f"{file} is damaged: it contains no configuration")
     missing = [key for key in ("model", "data", "learning", "trainer") if key not in stored]
     if missing:
-        raise ConfigError(f"{file} is damaged: it has no {' and no '.join(missing)}")
+        raise ConfigError(f"{file} is damaged: it lacks {', '.join(missing)}")
     return stored
 
 
 def refuse_16_bits_of_a_cpu(config: Config) -> None:
-    """For who knows that the run would be on a CPU, which has bfloat16 alone."""
+    """Refuse 16-mixed for a run on a CPU, where Lightning would use bfloat16 instead."""
     if config.trainer.precision == "16-mixed":
         raise ConfigError(
             "trainer.precision=16-mixed needs a GPU: a CPU would train in bfloat16 instead. Choose "
@@ -110,7 +110,7 @@ def refuse_16_bits_of_a_cpu(config: Config) -> None:
 
 
 def refuse_several_machines(config: Config) -> None:
-    """For who knows that nobody starts the processes of the others, which would be waited for."""
+    """Refuse several machines if no launcher starts their processes: the run would wait forever."""
     if config.trainer.num_nodes > 1:
         raise ConfigError(
             f"trainer.num_nodes={config.trainer.num_nodes} needs torchrun or srun, which start the "
@@ -119,7 +119,7 @@ def refuse_several_machines(config: Config) -> None:
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
-    """A copy without Hydra's own settings: what a run is told. A run has a seed, and not "auto"."""
+    """Copy the settings of a run, without Hydra's own; seed=auto becomes a number."""
     told = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     if told.get("seed") == AUTO:
         told.seed = 0
@@ -127,15 +127,15 @@ def without_hydra(composed: DictConfig) -> DictConfig:
 
 
 def resolved(composed: Any) -> dict[str, Any]:
-    """What Hydra composed, as plain data. Raises ConfigError if it cannot be resolved."""
+    """Resolve what Hydra composed into plain data. Raises ConfigError if that is impossible."""
     try:
         plain = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
         first = str(error).splitlines()[0]
-        # What a resolver of ours says is for the person who asked.
+        # The message of our own resolver is written for the user.
         raise ConfigError(first.removeprefix(f"NothingFound {_WHILE_RESOLVING}")) from error
     if not isinstance(plain, dict):
-        raise ConfigError("this is no configuration")
+        raise ConfigError("this is not a configuration")
     return {str(key): value for key, value in plain.items()}
 
 
@@ -157,7 +157,7 @@ def _validated(schema: type[S], plain: Mapping[str, Any]) -> S:
 
 
 def _truths_taken_for_numbers(given: Any, taken: Any, key: str = "") -> Iterator[str]:
-    """One line for each true or false that pydantic has read as 1 or 0."""
+    """Yield a line for each true or false that pydantic has read as 1 or 0."""
     if isinstance(given, bool) and isinstance(taken, int | float) and given is not taken:
         word = "true" if given else "false"
         yield f"{key}={word} is not possible: give a number"
@@ -171,7 +171,7 @@ def _truths_taken_for_numbers(given: Any, taken: Any, key: str = "") -> Iterator
 
 
 def _import(names: Iterable[str]) -> None:
-    """Modules that register levels or metrics."""
+    """Import the modules that register levels or metrics."""
     for name in names:
         try:
             import_module(name)
@@ -181,13 +181,13 @@ def _import(names: Iterable[str]) -> None:
 
 
 def _contradiction(config: Config) -> str | None:
-    """What cannot be, although each value by itself could."""
+    """Explain values that contradict each other, though each is valid by itself; None if fine."""
     model, trainer, learning = config.model, config.trainer, config.learning
     takes_in, size = (getattr(each, "image_size", None) for each in (model, config.data))
     if takes_in is not None and size is not None and takes_in != size:
         return (
-            f"data.image_size={size} is not what the network takes, model.image_size={takes_in}: "
-            "leave data.image_size out, images are brought to the network's size"
+            f"data.image_size={size} differs from the network's model.image_size={takes_in}: "
+            "leave data.image_size out; images are scaled to the network's size"
         )
     if model.target == ALEXNET and (problem := _impossible_network(model)):
         return problem
@@ -198,48 +198,48 @@ def _contradiction(config: Config) -> str | None:
         return "\n".join(problems)
     if learning.schedule == "by_epoch" and not learning.drops:
         return (
-            "learning.schedule=by_epoch without learning.drops is schedule=constant: set "
+            "learning.schedule=by_epoch needs learning.drops: set "
             "learning.drops='{weights: {23: 0.1}}', or choose learning=source_2012"
         )
     if learning.drops and learning.schedule != "by_epoch":
         return (
-            f"learning.drops are for learning.schedule=by_epoch, which is {learning.schedule}: set "
-            "learning.drops=null, or learning.schedule=by_epoch"
+            "learning.drops need learning.schedule=by_epoch, but the schedule is "
+            f"{learning.schedule}: set learning.drops=null, or learning.schedule=by_epoch"
         )
     if config.init_layout != "alexnet_lab" and not config.init_from:
-        return f"init_layout={config.init_layout} is of init_from, which is not given: add it"
+        return f"init_layout={config.init_layout} needs init_from: add init_from=CHECKPOINT"
     most = max(4, 2 * (os.cpu_count() or 1))
     if trainer.accelerator != "gpu" and trainer.devices > most:
         return (
-            f"trainer.devices={trainer.devices} are too many processes for this machine: "
+            f"trainer.devices={trainer.devices} is too many processes for this machine: "
             f"at most {most} on a CPU"
         )
     if trainer.strategy != "column_parallel":
         return None
     if model.target != ALEXNET:
         return (
-            f"{model.name} has no columns that could be processes: choose model=alexnet, or "
-            "trainer=auto"
+            f"trainer=two_columns needs a network with columns, but {model.name} has none: choose "
+            "model=alexnet, or trainer=auto"
         )
     if model.columns == 1:
-        return "model.columns=1 leaves nothing to divide: choose model.columns=2, or trainer=auto"
+        return "model.columns=1 cannot be divided: choose model.columns=2, or trainer=auto"
     processes = trainer.devices * trainer.num_nodes
     if processes % model.columns:
         return (
             f"trainer.devices={trainer.devices} on trainer.num_nodes={trainer.num_nodes} are "
-            f"{processes} processes, no multiple of model.columns={model.columns}"
+            f"{processes} processes: choose a multiple of model.columns={model.columns}"
         )
     if trainer.precision == "16-mixed":
         return (
-            "trainer.precision=16-mixed skips steps process by process, so that columns would "
-            "drift apart: choose bf16-mixed"
+            "trainer.precision=16-mixed skips steps in each process separately, so the columns "
+            "would diverge from each other: choose bf16-mixed"
         )
     return None
 
 
 def _excess(config: Config) -> str | None:
-    """What no machine of this size can hold: lower bounds, so that nothing possible is refused."""
-    # A command may be given on a machine with few cores, for others with many.
+    """Explain what exceeds this machine; lower bounds, so that nothing possible is refused."""
+    # The command may run on a machine with few cores and start runs on others with many.
     most = max(_MOST_PROCESSES, 4 * (os.cpu_count() or 1))
     counts = {
         "trainer.threads": config.trainer.threads,
@@ -264,7 +264,7 @@ def _excess(config: Config) -> str | None:
 
 
 def _bytes_of_weights(config: Config) -> int:
-    """Of the fully connected layers of AlexNet, and of their gradients, in float32."""
+    """Return the bytes of AlexNet's fully connected weights and their gradients, in float32."""
     if config.model.target != ALEXNET:
         return 0
     widths = [config.model.channels[-1], *config.model.hidden]
@@ -274,7 +274,7 @@ def _bytes_of_weights(config: Config) -> int:
 
 
 def _bytes_of_images(config: Config) -> int:
-    """Of images that are made in memory, a byte for each pixel of three colours."""
+    """Return the bytes of synthetic images in memory: one for each pixel of three colours."""
     data = config.data
     count = getattr(data, "num_images", None)
     if data.target != SYNTHETIC or count is None:
@@ -292,7 +292,7 @@ def _impossible_network(model: Part) -> str | None:
         )
     if model.columns == 1 and not model.columns_cross:
         return (
-            "model.columns_cross=false needs columns that could cross, but model.columns=1: choose "
+            "model.columns_cross=false needs several columns, but model.columns=1: choose "
             "model.columns=2, or model.columns_cross=true"
         )
     if model.lrn_size % 2 == 0:
@@ -308,12 +308,12 @@ def _contradiction_of_evaluation(config: EvaluationConfig) -> str | None:
     if weights is not None and len(weights) != count:
         return f"weights={list(weights)} are {len(weights)} weights for {count} checkpoints"
     if weights is not None and not sum(weights):
-        return f"weights={list(weights)} add up to nothing"
+        return f"weights={list(weights)} add up to 0: give a positive weight"
     if config.model is not None and config.layout != "caffe":
-        return f"model is not for the command line here: layout={config.layout} says which it is"
+        return f"model cannot be set for layout={config.layout}: the checkpoint names its network"
     if config.images is not None:
         if config.split != "test" or config.out:
-            return f"images={config.images} have no labels: leave split and out away"
+            return f"images={config.images} have no labels: leave out split and out"
         if not config.predictions and not config.figures:
-            return f"images={config.images} need predictions=FILE.csv, for their labels"
+            return f"images={config.images} need predictions=FILE.csv for the predicted labels"
     return None

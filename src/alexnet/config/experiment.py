@@ -1,6 +1,6 @@
-"""What an experiment claims, what it varies and how that is measured.
+"""The description of an experiment: what it claims, what it varies, and how that is measured.
 
-Written in conf/experiment, kept in sweep.json, read by the report.
+It is written in conf/experiment, kept in sweep.json, and read by the report.
 """
 
 import re
@@ -25,24 +25,25 @@ Level = str | int | float | bool | None
 
 
 class Section(BaseModel):
-    """A node of the configuration: these keys and no others."""
+    """A node of the configuration, which accepts only its declared keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     def plain(self) -> dict[str, Any]:
-        """As nested dictionaries, with the keys that people type."""
+        """Return nested dictionaries, with the keys as users type them."""
         return self.model_dump(by_alias=True, mode="json", exclude_unset=True)
 
 
 class Measure(Section):
-    """What is read off a run: a final metric, or the epochs until an error has fallen so far.
+    """What is measured on each run: a final metric, or the epochs until it reaches a threshold.
 
-    `metric` is a key of the table of metrics. `threshold` is a value of it (an error between 0 and
-    1), for epochs_to_error only; a metric of which more is better has to rise to it.
+    `metric` is a key of the table of metrics. `threshold` is the value that it must reach (for an
+    error a number between 0 and 1) and is given for epochs_to_error only: the metric must fall to
+    it, or rise to it if higher is better.
 
-    `printed`, `better` and `is_fraction` are what the table says of a metric that a user has added:
-    the report reads them here, for it does not import the user's modules. They are filled in from
-    the table, and None for the metrics that every process knows.
+    `printed`, `better` and `is_fraction` describe a metric that a user has added. They are filled
+    in from the table of metrics, because the report does not import the user's modules, and are
+    None for the built-in metrics.
     """
 
     kind: Literal["final", "epochs_to_error"]
@@ -74,13 +75,13 @@ class Measure(Section):
 
     @model_serializer(mode="wrap")
     def _without_what_the_table_says(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A metric that the program ships is written as it always was: names of sweeps are hashes.
+        # A built-in metric is written as in version 0.1, because sweep names are hashes of it.
         plain = write(self)
         return {key: plain[key] for key in plain if plain[key] is not None or key == "threshold"}
 
     @property
     def described(self) -> vocabulary.Metric:
-        """What is known of the metric: by this measure, else by the table, else by its name."""
+        """Description of the metric: from this measure, else the table, else its name."""
         if self.printed is not None:
             return vocabulary.Metric(
                 key=self.metric,
@@ -92,24 +93,24 @@ class Measure(Section):
 
     @property
     def lower_is_better(self) -> bool:
-        """Of the measured value. Fewer epochs are always better."""
+        """Whether a lower measured value is better; fewer epochs always are."""
         return self.kind == "epochs_to_error" or self.described.better == "lower"
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Measure":
         if (self.kind == "epochs_to_error") != (self.threshold is not None):
-            raise ValueError("epochs_to_error needs a threshold, final has none")
+            raise ValueError("epochs_to_error needs a threshold, and final must have none")
         return self
 
 
 def unknown_metric(key: str) -> vocabulary.Metric:
-    """What is assumed of a metric that is in no table: an error is a fraction, nothing else is."""
+    """Describe a metric that is not in the table: an error is a fraction, nothing else is."""
     is_error = key.partition("/")[2].startswith("error")
     return vocabulary.Metric(key=key, printed=key, is_fraction=is_error)
 
 
 def same_level(one: Any, other: Any) -> bool:
-    """Whether two levels are one value, however they were typed: 0 and 0.0, "5e-4" and 0.0005."""
+    """Whether two levels have the same value, as typed: 0 and 0.0, "5e-4" and 0.0005."""
     left, right = _as_value(one), _as_value(other)
     return bool(isinstance(left, bool) == isinstance(right, bool) and left == right)
 
@@ -126,12 +127,12 @@ def _as_value(level: Any) -> Any:
 class Size(Section):
     """How large an effect is claimed to be.
 
-    about     `value`, give or take `margin`: a difference, or for a ratio the factor by which it
-              may be missed (6 with margin 1.5 is 4 to 9)
+    about     within `margin` of `value`: for a difference value -+ margin, for a ratio value
+              divided or multiplied by margin (6 with margin 1.5 is 4 to 9)
     at_least  `value` or more
-    within    no difference beyond `margin`; `value` is the value of no effect
+    within    no difference larger than `margin`; `value` is not used
 
-    An error between 0 and 1: 1.4 % is 0.014. Without a margin, "about" can be contradicted but
+    Errors are between 0 and 1: 1.4 % is 0.014. Without a margin, "about" can be contradicted but
     never confirmed.
     """
 
@@ -142,7 +143,7 @@ class Size(Section):
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Size":
         if self.kind == "within" and self.margin is None:
-            raise ValueError("within needs a margin: the largest difference that counts as none")
+            raise ValueError("within needs a margin: the largest difference that counts as equal")
         if self.kind != "within" and self.value is None:
             raise ValueError(f"{self.kind} needs a value")
         return self
@@ -151,12 +152,13 @@ class Size(Section):
 class Claim(Section):
     """One statement that a sweep can support or contradict.
 
-    `by` says whose it is: the paper's, that of a log of 2012, or ours. `data` (a file of conf/data)
-    and `network` (a class) are where it was made: elsewhere the same experiment is an analogue and
-    gets no verdict on the claim. So is a sweep with another number of test `images`, by which two
-    data sets of one name are told apart. `direction` is what the baseline is, compared with
-    `levels` (none: every other level): better, worse or equal; "value" claims the measure itself.
-    `measure` and `effect` replace the experiment's.
+    `by` says who makes it: the paper, a log of 2012, or us. `data` (a file of conf/data) and
+    `network` (a class) say where it applies: on other data or with another network the same
+    experiment is an analogue and gets no verdict on the claim. A sweep with another number of test
+    `images` is an analogue, too; this number distinguishes data sets of the same name. `direction`
+    says how the baseline compares with `levels` (default: all other levels): better, worse or
+    equal; "value" makes a claim about the measure itself. `measure` and `effect` replace those of
+    the experiment.
     """
 
     by: Literal["paper", "log", "us"]
@@ -174,9 +176,9 @@ class Claim(Section):
     @model_validator(mode="after")
     def _equality_has_a_margin(self) -> "Claim":
         if (self.direction == "equal") != (self.size is not None and self.size.kind == "within"):
-            raise ValueError("direction: equal goes with size: {kind: within, margin: ...}")
+            raise ValueError("direction: equal requires size: {kind: within, margin: ...}")
         if self.direction == "value" and self.size is None:
-            raise ValueError("direction: value needs a size: the value that is claimed")
+            raise ValueError("direction: value needs size: the claimed value")
         return self
 
 
@@ -190,12 +192,13 @@ class Paper(Section):
 class Experiment(Section):
     """What is varied, how it is measured and what is claimed; without claims, a sweep of any key.
 
-    `baseline` is what the others are compared with: a level of the factor, or of each factor. If
-    it is not among the levels there are no effects. None: the first level of each. `search` is the
-    key, or the keys, tuned for every arm separately and no part of the claim, as the learning rate
-    in Figure 1.
+    `baseline` is the level of the factor, or of each factor, that the others are compared with
+    (default: the first level of each). If it is not among the levels, there are no effects.
+    `search` is the key, or the keys, tuned for every arm separately, such as the learning rate in
+    Figure 1; it is not part of the claim.
 
-    Files of 0.1 have `claim`, `claimed_levels` and `paper` instead of `claims`: read forward.
+    Files of version 0.1, with `claim`, `claimed_levels` and `paper` instead of `claims`, are read
+    as one claim.
     """
 
     name: str
@@ -230,7 +233,7 @@ class Experiment(Section):
         return {**new, "claims": [claim]}
 
     def of_0_1(self) -> dict[str, Any]:
-        """The keys that version 0.1 had for the first claim."""
+        """The first claim under the keys of version 0.1."""
         paper = self.paper
         return {
             "claim": self.claim,
@@ -252,7 +255,7 @@ class Experiment(Section):
         return Paper(value=size.value, note=note) if size.value is not None else None
 
     def about(self, claim: Claim) -> "Experiment":
-        """The experiment as that claim sees it: with its measure and kind of effect."""
+        """The experiment with the measure and the kind of effect of this claim."""
         changes: dict[str, Any] = {"claims": (claim,)}
         if claim.measure is not None:
             changes["measure"] = claim.measure
@@ -264,15 +267,15 @@ class Experiment(Section):
     @classmethod
     def _is_a_folder(cls, name: str) -> str:
         if not re.fullmatch(r"\w[\w .+-]*", name) or len(name.encode()) > 100:
-            raise ValueError("it names a folder: give letters, digits, _ and -, at most 100")
+            raise ValueError("it names a folder: give at most 100 letters, digits, _ and -")
         return name
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """The keys of `search`, however many there are."""
+        """The keys of `search`, as a tuple."""
         return (self.search,) if isinstance(self.search, str) else self.search or ()
 
     @property
     def no_effect(self) -> float:
-        """The value an effect has when the factor does not matter."""
+        """The value of an effect if the factor makes no difference: 1 for a ratio, else 0."""
         return 1.0 if self.effect == "ratio" else 0.0

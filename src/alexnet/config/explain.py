@@ -21,15 +21,16 @@ from alexnet.config.trust import targets_of_files
 from alexnet.paths import CONF
 
 _KINDS = ("int", "float", "str", "bool", "list", "dict", "tuple", "none")
-"""Members of unions, which pydantic tries one by one."""
+"""Names that pydantic appends to a location for the members of a union."""
 
 Sections = dict[str, set[str]]
 
 
 def sections(schema: type[Section] = Config, plain: Mapping[str, Any] | None = None) -> Sections:
-    """Every section of the schema with its keys; "" is the top.
+    """Return every section of the schema with its keys; "" is the top level.
 
-    A network or a data set has the keys of what `plain` chooses, or of all that are shipped.
+    The sections of network and data have the keys of the class in `plain`, or without it those of
+    all shipped classes.
     """
     known: Sections = {"": keys_of(schema)}
     for group in ("model", "data"):
@@ -51,7 +52,7 @@ def sections(schema: type[Section] = Config, plain: Mapping[str, Any] | None = N
 
 
 def keys_of(schema: type[Section]) -> set[str]:
-    """As people type them."""
+    """Return the keys of a section, as users type them."""
     fields = schema.model_fields.items()
     return {field.alias or name for name, field in fields} - {"_target_"}
 
@@ -62,15 +63,15 @@ def _keys_of_targets(targets: Collection[str], kind: str) -> set[str]:
         try:
             keys |= keys_of(part_schema(target, kind))
         except NoSuchTarget:
-            continue  # the section's own check names it
+            continue  # reported by the check of the section itself
     return keys
 
 
 def explain(
     error: ValidationError, schema: type[Section] = Config, plain: Mapping[str, Any] | None = None
 ) -> str:
-    """One line for each mistake, with suggestions from the schema."""
-    lines: dict[str, str] = {}  # by key: the first of those for the members of a union
+    """Explain each mistake in one line, with suggestions from the schema."""
+    lines: dict[str, str] = {}  # by key: for a union, the line for its first member
     for each in error.errors(include_url=False):
         line = _explain(each, schema, plain or {})
         lines.setdefault(line.partition(" is not possible")[0], line)
@@ -78,15 +79,15 @@ def explain(
 
 
 def _explain(error: ErrorDetails, schema: type[Section], plain: Mapping[str, Any]) -> str:
-    """One line for one error of pydantic's: the key, what is wrong, what was given."""
-    # [key] stands behind a key that is wrong itself; members of unions have parts of their own.
+    """Explain one of pydantic's errors in a line: the key, what is wrong, what was given."""
+    # A location ends with [key] if the key itself is wrong, and with a type for a union's member.
     path = [str(part) for part in error["loc"] if re.fullmatch(r"-?\w+", str(part))]
     while path[1:] and path[-1] in _KINDS:
         path.pop()
     key, given = ".".join(path), error["input"]
     if error["type"] == "extra_forbidden":
         if path[-1] in SYNONYMS and isinstance(given, Mapping) and given:
-            key = f"{key}.{next(iter(given))}"  # +optimizer.lr=0.1: what was meant is a key
+            key = f"{key}.{next(iter(given))}"  # +optimizer.lr=0.1 means the key below it
         return f"unknown key {key}: {_suggest(key, schema, plain)}"
     if error["type"] == "missing" or given == "???":
         return f"{key} is missing"

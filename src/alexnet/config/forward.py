@@ -1,6 +1,6 @@
-"""Configurations of earlier versions, read forward.
+"""Conversion of configurations that earlier versions wrote.
 
-A key that is new has a default in the schema: what was done before there was the key.
+A key that a later version added has a default in the schema: the behaviour before the key existed.
 """
 
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from alexnet.config.schema import FORMAT, WANDB, ConfigError
 
 
 def read_forward(stored: Mapping[str, Any], where: str = "the configuration") -> dict[str, Any]:
-    """A configuration that any version has written, or an experiment's file of any, as of today.
+    """Convert a configuration or an experiment's file of any version to the present format.
 
-    Raises ConfigError for one of a later version.
+    Raises ConfigError for the format of a later version.
     """
     plain = dict(stored)
     number = plain.pop("format", 1)
     if number not in range(1, FORMAT + 1):
         raise ConfigError(
-            f"{where} is of format {number}, this version reads up to {FORMAT}: update alexnet-lab"
+            f"{where} has format {number}, this version reads up to {FORMAT}: update alexnet-lab"
         )
     arms = plain.get("arms")
-    if isinstance(arms, Mapping) and "lr" in arms:  # the rates, until 0.1
+    if isinstance(arms, Mapping) and "lr" in arms:  # the rates, in version 0.1
         plain["rates"] = arms["lr"]
         arms = {name: arm for name, arm in arms.items() if name != "lr"}
     plain["arms"] = arms or {}
@@ -34,5 +34,5 @@ def read_forward(stored: Mapping[str, Any], where: str = "the configuration") ->
 
 
 def _entries(group: Any) -> dict[str, Any]:
-    """Without those that are null: logger=csv had wandb: null."""
+    """Return the entries that are not null: in version 0.1, logger=csv had wandb: null."""
     return {name: each for name, each in (group or {}).items() if each is not None}

@@ -1,10 +1,10 @@
-"""Values as Hydra's command line reads them."""
+"""Quoting for Hydra's command line."""
 
 import re
 
 
 def quoted(text: str) -> str:
-    """The text as one value, whatever quotes, spaces or commas it has."""
+    """Quote a text as one value, including quotes, spaces and commas in it."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     trailing = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{trailing}'"

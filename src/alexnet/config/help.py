@@ -1,4 +1,4 @@
-"""What --help says: read from the files of conf and of the user's own folder, without Hydra."""
+"""The text of --help, made without Hydra from the files of conf/ and of the user's folders."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from alexnet.paths import CONF
 
 
 def help_text(own: Sequence[Path] = ()) -> str:
-    """The help of train.py: hydra.help.template, with the lists that it asks for.
+    """Return the help of train.py: hydra.help.template with its lists filled in.
 
     `own` are the user's folders of configuration files.
     """
@@ -20,12 +20,12 @@ def help_text(own: Sequence[Path] = ()) -> str:
         "groups": _describe_groups(folders),
     }
     template: str = yaml.safe_load((CONF / "hydra" / "lab.yaml").read_text())["help"]["template"]
-    # As Hydra writes its own interpolations: it reads this file, too.
+    # Written as an interpolation, because Hydra reads this file, too.
     return re.sub(r"\$\{describe_(\w+):\}", lambda asked: lists[asked[1]], template)
 
 
 def _describe_files(folders: Sequence[Path], group: str) -> str:
-    """One line for each file of a group: its name and the first line of its header."""
+    """Describe each file of a group in a line: its name and the first line of its header."""
     lines = []
     for file in _files(folders, group):
         if CONF not in file.parents and (problem := _problem_of(file)):
@@ -46,7 +46,7 @@ def _problem_of(file: Path) -> str | None:
 
 
 def _describe_groups(folders: Sequence[Path]) -> str:
-    """One line for each group: its name and its choices."""
+    """List each group in a line: its name and its choices."""
     groups = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
     return "\n".join(
         f"  {group:<20} {' | '.join(file.stem for file in _files(folders, group))}"
@@ -55,6 +55,6 @@ def _describe_groups(folders: Sequence[Path]) -> str:
 
 
 def _files(folders: Sequence[Path], group: str) -> Iterator[Path]:
-    """By name; of two of the same name the later folder's, which Hydra prefers."""
+    """Yield a group's files by name; of two with the same name the later folder's, as in Hydra."""
     found = {file.stem: file for folder in folders for file in (folder / group).glob("[!_]*.yaml")}
     yield from (found[name] for name in sorted(found))

@@ -2,18 +2,18 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 DECAYS = ("weight_decay", "bias_weight_decay", "layer_weight_decay")
-"""Settings that an optimizer takes as its weight_decay, for all or for some of the parameters."""
+"""Settings that become the optimizer's weight_decay, for all or some of the parameters."""
 
 
 def refused_settings(
     optimizer_parameters: Collection[str], name: str, settings: Mapping[str, Any]
 ) -> list[str]:
-    """What the keys under learning: ask of an optimizer that does not have it, one line each.
+    """List the keys under learning: that the optimizer has no argument for, a line for each.
 
-    `optimizer_parameters` are the names of the arguments of the optimizer called `name`; one that
-    begins with ** takes everything. `settings` are the keys under learning:, of which lr, momentum
-    and the decays are for the optimizer. null asks for nothing, and so does a decay of 0. A
-    scheduler together with another schedule than constant is refused, too.
+    `optimizer_parameters` are the names of the arguments of the optimizer called `name`; a name
+    that begins with ** accepts any argument. `settings` are the keys under learning:; lr, momentum
+    and the decays are for the optimizer. null and a decay of 0 are never refused. A scheduler
+    together with a schedule other than constant is refused, too.
     """
     problems = []
     takes_all = any(each.startswith("**") for each in optimizer_parameters)
@@ -30,8 +30,8 @@ def refused_settings(
     schedule = settings.get("schedule", "constant")
     if settings.get("scheduler") is not None and schedule != "constant":
         problems.append(
-            f"learning.scheduler is for learning.schedule=constant, which is {schedule}: set "
-            "learning.schedule=constant, or learning.scheduler=null"
+            f"learning.scheduler needs learning.schedule=constant, but the schedule is {schedule}: "
+            "set learning.schedule=constant, or learning.scheduler=null"
         )
     return problems
 

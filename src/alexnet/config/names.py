@@ -1,4 +1,4 @@
-"""What a configuration is, apart from where and how it is run: names of sweeps, differences."""
+"""Names of sweeps, and differences between configurations, apart from where and how they run."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 from alexnet.config.experiment import Section
 from alexnet.config.schema import Config
 
-# Another place, another number of workers or another way of watching gives the same numbers.
+# These do not change the results: places, the number of workers, loggers.
 NOT_PART_OF_THE_NAME = (
     "outputs",
     "fresh",
@@ -26,7 +26,7 @@ NOT_PART_OF_THE_NAME = (
     "trainer.threads",
 )
 
-# What may be written better without a new sweep; what arms and searches say is in the runs' keys.
+# These may be reworded without a new sweep. What arms and searches set is in the runs' keys.
 _TEXTS = (
     "allow",
     "imports",
@@ -40,8 +40,8 @@ _TEXTS = (
     "experiment.baseline",
 )
 
-# Names have always told of these. A key that has come since does so only if it is not at its
-# default, so that a new key does not orphan what was trained before there was one.
+# These keys are part of every name. A key that was added later is part of it only if it is not at
+# its default, so that sweeps from before the key keep their names.
 _KEYS_OF_0_1 = {
     "model": [
         "channels",
@@ -110,7 +110,7 @@ _KEYS_OF_0_1 = {
 }
 
 
-# Names of 0.1 told of the tables of rates, which stand in conf/searches today, and of notes.
+# In 0.1 the tables of rates, which are in conf/searches now, and the notes were part of the name.
 _RATES_OF_0_1 = {
     name: {"source_2012": {"relu": 0.002, "tanh": 0.016}, "he": {"relu": 0.01, "tanh": 0.01}}
     for name in ("relu_vs_tanh", "relu_vs_tanh_lr")
@@ -143,11 +143,11 @@ _INIT_LAYOUT = Config.model_fields["init_layout"].default
 
 
 def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
-    """Name of a sweep: the data set, and a hash of all that its runs have in common.
+    """Name a sweep: the data set, and a hash of all settings that its runs have in common.
 
-    `base` is the configuration without what is swept, so that more levels or seeds join the same
-    folder. Of a swept group (trainer=cpu,two_columns) it holds the default's values, and those of
-    the command line, which tell trainer.max_epochs=2 from 3.
+    `base` is the configuration without the swept values, so that more levels or seeds join the same
+    folder. For a swept group (trainer=cpu,two_columns) it contains the default's values and those
+    of the command line, so that trainer.max_epochs=2 and 3 have different names.
     """
     plain = _identity(base)
     if beside := swept_beside_the_name(swept):
@@ -156,7 +156,7 @@ def sweep_name(data: str, base: Config, swept: Collection[str]) -> str:
 
 
 def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
-    """The name that version 0.1 gave the same sweep; None if it could not have run it."""
+    """Return the name that version 0.1 gave the same sweep; None if it could not have run it."""
     plain = base.model_dump(by_alias=True, mode="json")
     for section in _KEYS_OF_0_1:
         new = _new_keys(base, section)
@@ -179,12 +179,12 @@ def name_of_0_1(data: str, base: Config, swept: Collection[str]) -> str | None:
 
 
 def swept_beside_the_name(swept: Collection[str]) -> set[str]:
-    """The swept keys whose values no name tells of: their arms need a folder of their own."""
+    """Return the swept keys that are not part of the name: such sweeps need their own folder."""
     return {key for key in swept if is_at_or_below(key, NOT_PART_OF_THE_NAME)}
 
 
 def is_at_or_below(key: str, keys: Collection[str]) -> bool:
-    """Whether one of these keys is this one, or a section that holds it."""
+    """Whether one of `keys` is this key, or a section that contains it."""
     return any(f"{key}.".startswith(f"{each}.") for each in keys)
 
 
@@ -197,7 +197,7 @@ def _name(data: str, plain: dict[str, Any], swept: Collection[str]) -> str:
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    """What the numbers depend on, as nested dictionaries."""
+    """Return the settings that the results depend on, as nested dictionaries."""
     plain = config.plain()
     for key in _TEXTS:
         _remove(plain, key)
@@ -213,11 +213,11 @@ def _identity(config: Config) -> dict[str, Any]:
 
 
 def _new_keys(config: Config, section: str) -> dict[str, bool]:
-    """The keys of a section that have come since 0.1, and whether each is not at its default."""
+    """Return the keys of a section added since 0.1, and whether each differs from its default."""
     part: Section = getattr(config, section)
     old = {"_target_", *_KEYS_OF_0_1[section]}
     if config.data.name == "ImageNet":
-        old.add("fraction")  # which other data sets did not have
+        old.add("fraction")  # in 0.1, a key of ImageNet only
     given, defaults, nothing = part.plain(), defaults_of(type(part)), object()
     return {
         key: key in given and given[key] != defaults.get(key, nothing)
@@ -226,14 +226,14 @@ def _new_keys(config: Config, section: str) -> dict[str, bool]:
 
 
 def defaults_of(schema: type[Section]) -> dict[str, Any]:
-    """The defaults of the keys of a section that have one, as plain data."""
+    """Return the defaults of a section's keys, as plain data."""
     fields = schema.model_fields.items()
     found = {f.alias or name: f.get_default() for name, f in fields if not f.is_required()}
     return {key: list(each) if isinstance(each, tuple) else each for key, each in found.items()}
 
 
 def confounds(one: Config, other: Config) -> set[str]:
-    """The dotted keys in which two configurations differ, texts and unused new keys apart."""
+    """Return the dotted keys in which two configurations differ, except texts."""
     left, right = flatten(_identity(one)), flatten(_identity(other))
     return {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
 

@@ -1,7 +1,7 @@
-"""What is decided about a sweep before its first run, and what was changed afterwards.
+"""Registration of a sweep's plan before its first run, and comparison with what was done.
 
-A claim, its margin or the number of seeds that is chosen after seeing results is worth less than
-one that was written down before: sweep.json keeps the plan as it was, with its hash.
+A claim, a margin or a number of seeds that was chosen after seeing results is weaker evidence than
+one that was written down before. So sweep.json keeps the original plan, with its hash.
 """
 
 import hashlib
@@ -16,26 +16,26 @@ METHOD = (
     "two-sided paired t-tests over seeds at the 5 % level; two one-sided tests for equality; "
     "Holm's adjustment over the claims of an experiment"
 )
-"""How claims are judged. A change of it is a change of the plan."""
+"""How claims are judged. A different method counts as a change of the plan."""
 
 METHOD_AT_ANY_LOOK = (
     "an e-value of paired effects that is valid at any look (normal mixture over standardized "
     "effects, deviation unknown), as p-values at the 5 % level; two one-sided tests for equality; "
     "Holm's adjustment over the claims of an experiment"
 )
-"""The same where seeds are added until a claim is settled."""
+"""How claims are judged if seeds are added until a claim is settled (seed=auto)."""
 
 _OF_EXPERIMENT = ("claims", "factor", "baseline", "measure", "effect", "search")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """The plan as it was, beside what is there now.
+    """The registered plan, compared with the present one.
 
-    `method` says how claims are judged. `sha256` is None if a sweep has no registration, as those
-    of earlier versions. `looks` are the numbers of seeds at which results were looked at before
-    more were added. `max_seeds`: seeds are added by seed=auto, at most so many, and the tests are
-    valid at any look.
+    `method` says how claims are judged. `sha256` is None for sweeps of earlier versions, which have
+    no registration. `changed` lists the changes since. `looks` are the numbers of seeds at which a
+    report was made before more were added; `n` is the number of seeds now. With `max_seeds`,
+    seed=auto adds seeds up to this number, with tests that are valid at any look.
     """
 
     sha256: str | None
@@ -47,7 +47,7 @@ class Registered:
 
     @property
     def text(self) -> str:
-        """A sentence: whether the plan was registered and kept, and when it was looked at."""
+        """Sentences that say whether the plan was registered and kept, and the looks at results."""
         looked = ""
         seen = [str(n) for n in (*self.looks, self.n)]
         if self.max_seeds is not None:
@@ -68,7 +68,7 @@ class Registered:
         return f"registered before the first run ({self.sha256[:12]}), unchanged.{looked}"
 
     def plain(self) -> dict[str, Any] | None:
-        """For verdict.json; None if there is no registration."""
+        """The entry in verdict.json; None if there is no registration."""
         if self.sha256 is None:
             return None
         return {
@@ -80,7 +80,7 @@ class Registered:
 
 
 def _method(experiment: Mapping[str, Any], max_seeds: int | None) -> str:
-    """How claims are judged, and how times are read off a curve if any is measured."""
+    """Describe how claims are judged, and how times are read off a curve if any are measured."""
     judged = METHOD if max_seeds is None else METHOD_AT_ANY_LOOK
     claims = experiment.get("claims") or ()
     measures = (experiment.get("measure"), *(claim.get("measure") for claim in claims))
@@ -95,16 +95,19 @@ def register(
     budget: Mapping[str, Any],
     max_seeds: int | None = None,
 ) -> dict[str, Any]:
-    """The registration of a sweep that has not begun: `content` and its `sha256`.
+    """Register a sweep that has not begun: return `content` and its `sha256`.
 
-    With `max_seeds` seeds are added from 0 until the first claim is settled, at most so many.
+    With `max_seeds`, seeds are added until the first claim is settled, up to this number.
     """
     content = _content(experiment, runs, budget, max_seeds)
     return {"sha256": _hash(content), "content": content}
 
 
 def compare_plans(plan: Mapping[str, Any]) -> Registered:
-    """What sweep.json says of its plan. Raises ValueError if the registration was edited."""
+    """Compare the plan in sweep.json with its registration.
+
+    Raises ValueError if the registration was edited.
+    """
     now = _seeds(plan["runs"])
     looks = tuple(plan.get("looks") or ())
     registered, most = plan.get("registered"), plan.get("max_seeds")
@@ -113,7 +116,7 @@ def compare_plans(plan: Mapping[str, Any]) -> Registered:
         return Registered(sha256=None, method=method, looks=looks, n=len(now), max_seeds=most)
     before = registered["content"]
     if _hash(before) != registered["sha256"]:
-        raise ValueError("the registration was edited: its content does not have its sha256")
+        raise ValueError("the registration was edited: its content does not match its sha256")
     after = _content(plan["experiment"], plan["runs"], before["budget"], most)
     changed = [
         f"{key}: {_added(before[key], after[key])}"

@@ -1,9 +1,9 @@
-"""The schema of the configuration. What Hydra composes must be exactly what stands here.
+"""The schema of the configuration, which what Hydra composes must match exactly.
 
-A key that is not declared, or a value of the wrong kind, is an error with a suggestion, whether it
-came from a file, the command line, or behind a +. What a network, a data set, an optimizer or a
-callback takes is read from its signature (signature.py). Defaults are in conf/; only keys that have
-come since version 0.1 have one here, too: what was done before there was the key.
+An undeclared key or a value of the wrong kind is an error with a suggestion, whether it comes from
+a file, from the command line, or with a +. The keys of a network, a data set, an optimizer or a
+callback are read from its signature (signature.py). Defaults are in conf/. Only keys added since
+version 0.1 also have a default here: the behaviour before the key existed.
 """
 
 import re
@@ -34,10 +34,10 @@ from alexnet.vocabulary import (
 )
 
 FORMAT = 2
-"""Of configurations; 1 is that of version 0.1, which had no number."""
+"""Format of configurations; 1 is that of version 0.1, which wrote no number."""
 
 AUTO = "auto"
-"""As a seed: they are added one after the other until the first claim is settled."""
+"""The value of `seed` with which seeds are added until the first claim is settled."""
 
 TASK = "alexnet.learning.ClassificationTask"
 TRAINER = "lightning.pytorch.Trainer"
@@ -53,10 +53,10 @@ GIVEN: dict[str, frozenset[str]] = {
     "scheduler": frozenset({"optimizer", "last_epoch"}),
     "logger": frozenset({"run", "experiment", "config"}),
 }
-"""Arguments that the program gives by itself, by kind of target."""
+"""Arguments that the program passes itself, by kind of target."""
 
 _OF_LEARNING = ("optimizer", "scheduler", "loss")
-"""What learning can have with a target."""
+"""Keys of `learning` whose value may be a target."""
 
 OWNED: dict[str, str] = {
     "logger": "choose logger=NAME",
@@ -83,40 +83,40 @@ OWNED: dict[str, str] = {
 
 
 class ConfigError(ValueError):
-    """What is asked for does not exist. The text is for the person who asked."""
+    """The configuration is wrong; the message is written for the user."""
 
 
 def _by_epoch(drops: dict[int, float]) -> dict[int, float]:
-    """In the order of the epochs, which is lost where one file adds drops to another's."""
+    """Sort drops by epoch: the order is lost if one file adds drops to another's."""
     if not drops:
         raise ValueError("give one epoch or more, each with a factor of the first rate")
     return dict(sorted(drops.items()))
 
 
 def _folder(name: str) -> str:
-    """The name of a folder of this machine."""
+    """Check that a text can be the name of a local folder."""
     if not name.strip():  # or an empty variable of the shell
         raise ValueError("give a folder, such as outputs=outputs")
     if not name.isprintable() or re.match(r"[A-Za-z][\w+.-]*:/", name):
-        raise ValueError("give a folder of this machine")
+        raise ValueError("give a folder on this machine")
     return name
 
 
 def _all_or_some(steps: int) -> int:
     if steps < 1 and steps != -1:
-        raise ValueError("give a number from 1, or -1 for as many as the epochs hold")
+        raise ValueError("give a number from 1, or -1 to let max_epochs determine the end")
     return steps
 
 
 def _some_of_an_epoch(interval: float | None) -> float | None:
-    """A number of batches, or a share of an epoch."""
+    """Check a number of batches, or a share of an epoch."""
     if interval is not None and (interval <= 0 or (isinstance(interval, float) and interval > 1)):
         raise ValueError("give a number of batches from 1, or a share of an epoch up to 1.0")
     return interval
 
 
 def _time(limit: Any) -> Any:
-    """Lightning's DD:HH:MM:SS, or {hours: 8}."""
+    """Check a duration: Lightning's DD:HH:MM:SS, or {hours: 8}."""
     if isinstance(limit, str):
         is_known = re.fullmatch(r"\d+:\d\d:\d\d:\d\d", limit) is not None
         is_some = is_known and any(map(int, limit.split(":")))
@@ -137,22 +137,22 @@ class Part(Section):
 
     @property
     def name(self) -> str:
-        """AlexNet for alexnet.model.AlexNet."""
+        """Name of the class or function: AlexNet for alexnet.model.AlexNet."""
         return self.target.rpartition(".")[2]
 
     def arguments(self) -> dict[str, Any]:
-        """What the target is called with."""
+        """Return the arguments that the target is called with."""
         plain = self.plain()
         del plain["_target_"]
         return plain
 
-    if TYPE_CHECKING:  # the keys of its signature
+    if TYPE_CHECKING:  # the keys come from the target's signature
 
         def __getattr__(self, key: str) -> Any: ...
 
 
 class Learning(Section):
-    """Arguments of alexnet.learning.ClassificationTask, section 5, and when to stop."""
+    """Arguments of alexnet.learning.ClassificationTask (section 5), and when to stop."""
 
     stop_at_train_error: Share | None
 
@@ -162,10 +162,10 @@ class Learning(Section):
 
 
 class Training(Section):
-    """Arguments of lightning's Trainer, the number of CPU threads, and whether to compile.
+    """Arguments of Lightning's Trainer, the number of CPU threads, and whether to compile.
 
-    The strategy column_parallel has as many columns as the model; auto with several devices is data
-    parallelism.
+    The strategy column_parallel has as many columns as the model; auto with several devices means
+    data parallelism.
     """
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
@@ -180,7 +180,7 @@ class Training(Section):
     limit_test_batches: Positive | None
     threads: Positive | None
     compile: bool = False
-    # What Lightning would refuse only when a run has started.
+    # Checked here, because Lightning checks these only after a run has started.
     accumulate_grad_batches: Positive = 1
     check_val_every_n_epoch: Positive | None = 1
     gradient_clip_val: Annotated[int | float, Ge(0)] | None = None
@@ -196,13 +196,13 @@ class Training(Section):
 
 
 class Checkpoint(Section):
-    """When checkpoints are written, beside the end of every epoch."""
+    """When checkpoints are written within an epoch; one is written after every epoch anyway."""
 
     minutes: Above0
 
 
 def _split(given: Any) -> Any:
-    """allow=a.B for one name."""
+    """Accept a single name, allow=a.B, as a list of one."""
     return (given,) if isinstance(given, str) else given
 
 
@@ -213,7 +213,7 @@ Rates = dict[Initialization, dict[Nonlinearity, Above0]]
 
 
 class Config(Section):
-    """All of it. The sections that have targets are made by `schema_for`."""
+    """The whole configuration of a run; `schema_for` fills in the sections with targets."""
 
     seed: Count
     outputs: Annotated[str, AfterValidator(_folder)]
@@ -241,16 +241,16 @@ class Config(Section):
 
 
 class Entries(Section):
-    """Any number of targets, by names that say what they are for."""
+    """Any number of named targets, such as callbacks or loggers."""
 
     def items(self) -> list[tuple[str, Part]]:
-        """Each with its name."""
+        """Return each target with its name."""
         fields = type(self).model_fields.items()
         return [(str(field.alias), getattr(self, name)) for name, field in fields]
 
 
 class EvaluationConfig(Section):
-    """What src/evaluate.py is asked; `data` are None until the checkpoints have been read."""
+    """The request to src/evaluate.py; `data` is None until the checkpoints have been read."""
 
     checkpoint: Annotated[tuple[str, ...], Field(min_length=1)]
     layout: Layout
@@ -268,7 +268,7 @@ class EvaluationConfig(Section):
 
 
 class ExportConfig(Section):
-    """What src/export.py is asked."""
+    """The request to src/export.py."""
 
     checkpoint: str
     format: Literal["onnx", "torch_export", "safetensors", "card", "live"]
@@ -277,20 +277,18 @@ class ExportConfig(Section):
     allow: Names
 
 
-_OF_A_RUN = ("save_dir", "root_dir")  # of loggers and profilers: the run's folder
+_OF_A_RUN = ("save_dir", "root_dir")  # arguments of loggers and profilers: the run's folder
 
-# Of pydantic's classes, which would be hidden by a field of that name.
+# Attributes of pydantic's classes, which a field of the same name would hide.
 _TAKEN = frozenset(dir(Part)) - {"target"}
 
 
 @lru_cache(maxsize=256)
 def part_schema(target: str, kind: str) -> type[Part]:
-    """What a target can be told, from its signature. Raises NoSuchTarget if there is none."""
+    """Make the schema of a target from its signature. Raises NoSuchTarget if there is none."""
     found = signature_of(target)
     if kind == "model" and "num_classes" not in found.parameters and not found.takes_any:
-        raise NoSuchTarget(
-            f"{target} takes no num_classes: a network is built for the classes of the data"
-        )
+        raise NoSuchTarget(f"{target} has no argument num_classes, which a network needs: add it")
     schema: type[Part] = create_model(
         target.rpartition(".")[2],
         __base__=Part,
@@ -323,7 +321,7 @@ def _fields(found: Signature, given: Collection[str]) -> dict[str, Any]:
 def learning_schema(
     optimizer: str | None, scheduler: str | None, loss: str | None
 ) -> type[Learning]:
-    """Arguments of the task, whose optimizer, schedule and loss may be targets."""
+    """Make the schema of `learning`, whose optimizer, scheduler and loss may be targets."""
     fields = _fields(signature_of(TASK), GIVEN["learning"])
     for key, target in zip(_OF_LEARNING, (optimizer, scheduler, loss), strict=True):
         kind: Any = part_schema(target, key) if target else None
@@ -337,7 +335,7 @@ def learning_schema(
 
 @lru_cache(maxsize=16)
 def training_schema(profiler: str | None) -> type[Training]:
-    """Arguments of Lightning's Trainer, but for those that this program sets."""
+    """Make the schema of `trainer`: Lightning's arguments, except those that this program sets."""
     own = Training.model_fields.keys()
     fields = _fields(signature_of(TRAINER), OWNED.keys() | own)
     if profiler:
@@ -347,7 +345,7 @@ def training_schema(profiler: str | None) -> type[Training]:
 
 
 def schema_for(plain: Mapping[str, Any]) -> type[Config]:
-    """The schema for these targets. Raises ConfigError if one does not exist."""
+    """Make the schema for the targets in `plain`. Raises ConfigError if one does not exist."""
     learning, trainer = _mapping(plain.get("learning")), _mapping(plain.get("trainer"))
     groups = {group: _mapping(plain.get(group)) for group in ("callbacks", "logger")}
     return _schema(
@@ -372,7 +370,7 @@ def _schema(
     callbacks: tuple[tuple[str, str | None], ...],
     logger: tuple[tuple[str, str | None], ...],
 ) -> type[Config]:
-    """One class for the same targets: the runs of a sweep are checked by the same schema."""
+    """Make one class per set of targets, so that the runs of a sweep share their schema."""
     for key, target in zip(_OF_LEARNING, learning, strict=True):
         _part(target, key, f"learning.{key}")
     _part(profiler, "profiler", "trainer.profiler")
@@ -390,7 +388,7 @@ def _schema(
 
 
 def evaluation_schema_for(plain: Mapping[str, Any]) -> type[EvaluationConfig]:
-    """The same for an evaluation, whose network and data may be None."""
+    """Make the schema of an evaluation, whose network and data may be None."""
     fields: dict[str, Any] = {
         key: (_part(_target(plain[key]), key), ...)
         for key in ("model", "data")
@@ -410,10 +408,9 @@ def _entries(group: str, targets: tuple[tuple[str, str | None], ...]) -> type["E
 
 
 def _part(target: str | None, kind: str, section: str = "") -> type[Part]:
-    """The schema of a section with a target; Part itself if it has none, which is then missing.
+    """Return the schema of a section with a target, or Part if the target is missing.
 
-    Raises ConfigError that names the section (by default that of the kind) if there is no target
-    of that name.
+    Raises ConfigError that names the section (by default the kind) if the target does not exist.
     """
     if target is None:
         return Part

@@ -1,7 +1,7 @@
-"""What searches have found: files of conf/searches, and how an experiment reads a value from them.
+"""Results of searches: files of conf/searches, and how an experiment reads values from them.
 
-The report of a search writes such a file, `search.yaml`. An experiment chooses some of them
-(`override /searches: [NAME]`), and a key takes the value found for its own arm:
+The report of a search writes such a file, `search.yaml`. An experiment chooses files
+(`override /searches: [NAME]`), and a key takes the value that was found for its own arm:
 
     learning:
       lr: ${searched:learning.lr}
@@ -19,15 +19,15 @@ from alexnet.config.experiment import Level, Measure, Section, same_level
 
 
 class NothingFound(ValueError):
-    """No search has a value for an arm. The text is for the person who asked."""
+    """No chosen search has a value for an arm; the message is written for the user."""
 
 
 class Trial(Section):
-    """What an arm came to at some levels of the searched keys, over all seeds.
+    """The result of one arm at some levels of the searched keys, over all seeds.
 
-    `reached` runs of `runs` have finished with a value that is not censored. `mean` is over all
-    that have a value, censored ones with their limit: a lower bound if `is_bound`.
-    `error_reached` is the mean of the best errors.
+    Of `runs` runs, `reached` finished with a value that is not censored. `mean` is over all runs
+    with a value; a censored run counts with its limit, and the mean is then a lower bound
+    (`is_bound`). `error_reached` is the mean of the best errors.
     """
 
     arm: dict[str, Level]
@@ -40,7 +40,7 @@ class Trial(Section):
 
 
 class Winner(Section):
-    """The best levels of an arm; `on_edge` are the keys for which better ones may lie beyond."""
+    """The best levels of an arm; for keys in `on_edge`, better ones may lie outside the search."""
 
     arm: dict[str, Level]
     levels: dict[str, Level]
@@ -49,12 +49,13 @@ class Winner(Section):
 
 
 class Search(Section):
-    """A search as a file of conf/searches holds it.
+    """The content of a file of conf/searches.
 
-    `unfinished` says why a winner may not be the best of its arm, None for a finished search.
-    `data` and `network` are where it was made, `given` the settings of the network that no arm
-    changed: for another network it has no values. `space` holds the levels of each key, or the
-    ends of its interval; `trials` is their number per arm, `n` that of seeds at each of them.
+    `unfinished` says why a winner may not be the best of its arm; None for a finished search.
+    `data` and `network` say where it was made. `given` are the settings of the network that no arm
+    changed: the search has no values for other settings. `space` contains the levels of each key,
+    or the ends of its interval, `n_trials` the number of trials per arm, `budget` the length of
+    the runs, and `plan` the SHA-256 of the registered plan.
     """
 
     experiment: str
@@ -75,11 +76,11 @@ class Search(Section):
 
     @property
     def sha256(self) -> str:
-        """Of its content, however its file is written."""
+        """SHA-256 of the content, independent of how the file is formatted."""
         return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()
 
     def winner(self, value_of: Callable[[str], Any]) -> Winner | str:
-        """That of the arm with these values of keys, or why there is none."""
+        """Return the winner of the arm with these values of keys, or a text why there is none."""
         for key, level in self.given.items():
             if not same_level(value_of(key), level):
                 return f"was made with {key}={_text(level)}, not {_text(value_of(key))}"
@@ -92,7 +93,7 @@ class Search(Section):
 
 
 def searches_used(searches: Mapping[str, Search], flat: Mapping[str, Any]) -> dict[str, Search]:
-    """The searches of which a configuration, by dotted keys, has a winner's levels."""
+    """Return the searches whose winner's levels a configuration (by dotted keys) has."""
 
     def is_used(search: Search) -> bool:
         winner = search.winner(flat.get)
@@ -104,9 +105,9 @@ def searches_used(searches: Mapping[str, Search], flat: Mapping[str, Any]) -> di
 
 
 def value_found(key: str, *, _root_: DictConfig) -> Level:
-    """The resolver ${searched:KEY}: the best level of that key for the arm that is composed.
+    """Resolve ${searched:KEY}: return the best level of the key for the arm that is composed.
 
-    Raises NothingFound if the chosen searches have none, or different ones.
+    Raises NothingFound if the chosen searches have no level for it, or different ones.
     """
 
     def value_of(dotted: str) -> Any:

@@ -1,7 +1,7 @@
-"""What a class or function takes, read from its source: nothing is imported or run.
+"""Read the arguments of a class or function from its source, without importing or running it.
 
-So a mistyped key is refused at once, without the seconds that torch takes, and a configuration that
-somebody else has written cannot make us import what it names.
+So a mistyped key is refused at once, without waiting for torch to be imported, and a configuration
+from somebody else cannot make this program import what it names.
 """
 
 import ast
@@ -18,23 +18,23 @@ from alexnet import vocabulary
 from alexnet.config.suggest import did_you_mean
 
 UNKNOWN: Any = object()
-"""The default of a parameter that is no plain value."""
+"""Stands for a default that is not a literal."""
 
 REQUIRED: Any = object()
-"""The default of a parameter that has to be given."""
+"""Stands for the default of a required parameter."""
 
-_MOST_STEPS = 20  # from one module to the next, until a name is found where it is defined
+_MOST_STEPS = 20  # imports to follow from module to module until a name's definition is found
 
 _Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class NoSuchTarget(ValueError):
-    """There is no class or function of that name."""
+    """There is no class or function of this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """An argument: its type as far as it is annotated with plain types (else Any), its default."""
+    """An argument: its type, if it is annotated with plain types (else Any), and its default."""
 
     type: Any = Any
     default: Any = REQUIRED
@@ -42,9 +42,9 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """What a target takes; `module` is where it is defined.
+    """The arguments of a target; `module` is where it is defined.
 
-    `takes_any` if it takes keyword arguments that are written down nowhere.
+    `takes_any`: it accepts keyword arguments that are not declared anywhere.
     """
 
     module: str
@@ -55,13 +55,13 @@ class Signature:
 
 @lru_cache(maxsize=256)
 def signature_of(target: str) -> Signature:
-    """Of a dotted name such as alexnet.model.AlexNet, also where that is only an alias.
+    """Return the signature of a dotted name such as alexnet.model.AlexNet, which may be an alias.
 
     Raises NoSuchTarget if there is none.
     """
     module, _, name = target.rpartition(".")
     if not module:
-        raise NoSuchTarget(f"{target} is no dotted name, such as my_lab.nets.SmallResNet")
+        raise NoSuchTarget(f"{target} is not a dotted name: give one, such as my_lab.nets.SmallNet")
     source = _Module.find(module)
     if source is None:
         package = module.partition(".")[0]
@@ -86,7 +86,7 @@ def signature_of(target: str) -> Signature:
 
 
 def constant_of(target: str, name: str) -> Any:
-    """The plain value that a class, or one it inherits from, gives an attribute; None without."""
+    """Return the literal value of a class attribute, which may be inherited; None if unset."""
     module, _, class_name = target.rpartition(".")
     source = _Module.find(module)
     found = source.resolve(class_name) if source else None
@@ -115,7 +115,7 @@ class _Module:
     @staticmethod
     @lru_cache(maxsize=512)
     def find(name: str) -> "_Module | None":
-        """None if there is no such module, or no source of it that can be read."""
+        """Find a module; None if there is none, or it has no Python source."""
         top, *rest = name.split(".")
         spec = _spec(top)
         if spec is None:
@@ -141,7 +141,7 @@ class _Module:
         return _Module(name, file, tuple(_statements(tree.body)))
 
     def resolve(self, name: str, steps: int = 0) -> "tuple[_Module, _Definition] | None":
-        """Where a name that this module has is defined."""
+        """Find the definition of a name in this module, following imports and aliases."""
         if steps > _MOST_STEPS:
             return None
         for node in reversed(self.body):
@@ -161,7 +161,7 @@ class _Module:
         return None
 
     def names(self) -> set[str]:
-        """Of what is defined or imported here, for a suggestion."""
+        """Return the public names that are defined or imported here, for a suggestion."""
         defined = {node.name for node in self.body if isinstance(node, _Definition)}
         imports = (node for node in self.body if isinstance(node, ast.ImportFrom))
         imported = {each.asname or each.name for node in imports for each in node.names}
@@ -179,7 +179,7 @@ class _Module:
         return None
 
     def absolute(self, node: ast.ImportFrom) -> str:
-        """The module that a statement imports from."""
+        """Return the absolute name of the module that a statement imports from."""
         if not node.level:
             return node.module or ""
         package = self.name.split(".")
@@ -188,7 +188,7 @@ class _Module:
         return ".".join([*package, *filter(None, [node.module])])
 
     def alias(self, name: str) -> "tuple[_Module, ast.expr] | None":
-        """What a name stands for that is assigned, here or where it is imported from."""
+        """Return the expression assigned to a name, here or where it is imported from."""
         for node in reversed(self.body):
             target = node.targets[0] if isinstance(node, ast.Assign) else None
             if isinstance(node, ast.AnnAssign) and node.value:
@@ -205,7 +205,7 @@ class _Module:
 
 
 def _spec(top: str) -> Any:
-    """Of a module that is no part of another: to find it runs nothing."""
+    """Find a top-level module, which runs no code."""
     try:
         return importlib.util.find_spec(top)
     except (ImportError, ValueError):
@@ -213,7 +213,7 @@ def _spec(top: str) -> Any:
 
 
 def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Those of a module, within if and try as well."""
+    """Yield the statements of a module, including those inside if and try."""
     for node in body:
         yield node
         for inner in ("body", "orelse", "handlers", "finalbody"):
@@ -224,7 +224,7 @@ def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _of_class(module: _Module, node: ast.ClassDef) -> tuple[dict[str, Parameter], bool]:
-    """The arguments of its constructor, or of its bases' if it has none of its own."""
+    """Return the arguments of a class's constructor, which may be inherited."""
     constructor = next(
         (
             each
@@ -242,13 +242,13 @@ def _of_class(module: _Module, node: ast.ClassDef) -> tuple[dict[str, Parameter]
     if constructor.args.kwarg is not None and _hands_on(constructor):
         inherited, inherits_any = _of_bases(module, node)
         if takes_any:
-            # What a base requires the constructor may give by itself.
+            # The constructor may pass arguments that the base requires by itself.
             inherited = {
                 name: replace(each, default=UNKNOWN) if each.default is REQUIRED else each
                 for name, each in inherited.items()
             }
             return {**inherited, **parameters}, inherits_any
-        # Unpack[Settings] names what is handed on, the base its defaults.
+        # Unpack[Settings] names the arguments passed on; the base has their defaults.
         parameters = {
             name: replace(each, default=inherited[name].default)
             if each.default is UNKNOWN and name in inherited
@@ -259,7 +259,7 @@ def _of_class(module: _Module, node: ast.ClassDef) -> tuple[dict[str, Parameter]
 
 
 def _hands_on(constructor: ast.FunctionDef) -> bool:
-    """Whether its ** goes to super().__init__."""
+    """Whether a constructor passes its ** arguments on to super().__init__."""
     assert constructor.args.kwarg is not None
     name = constructor.args.kwarg.arg
     return any(
@@ -286,7 +286,7 @@ def _of_bases(module: _Module, node: ast.ClassDef) -> tuple[dict[str, Parameter]
 
 
 def _by_attribute(module: _Module, dotted: str) -> "tuple[_Module, _Definition] | None":
-    """nn.Module, where nn is a module that was imported."""
+    """Find the definition of a name such as nn.Module, where nn is an imported module."""
     head, _, rest = dotted.partition(".")
     for node in module.body:
         if not isinstance(node, ast.Import | ast.ImportFrom):
@@ -304,7 +304,7 @@ def _by_attribute(module: _Module, dotted: str) -> "tuple[_Module, _Definition] 
 
 
 def _of_fields(module: _Module, node: ast.ClassDef) -> dict[str, Parameter]:
-    """Of a dataclass or a TypedDict."""
+    """Return the fields of a dataclass or a TypedDict as parameters."""
     is_dict = any(ast.unparse(base) == "TypedDict" for base in node.bases)
     return {
         each.target.id: Parameter(
@@ -352,7 +352,7 @@ def _default(node: ast.expr | None) -> Any:
 
 
 class _NotPlain(Exception):
-    """An annotation that says nothing about what a configuration can hold."""
+    """The annotation is not a type that a configuration can contain."""
 
 
 _PLAIN: dict[str, Any] = {
@@ -370,7 +370,7 @@ _PLAIN: dict[str, Any] = {
 
 
 def _type(module: _Module, annotation: ast.expr | None) -> Any:
-    """As pydantic understands it; Any for what a configuration cannot hold, or is not annotated."""
+    """Return the type for pydantic; Any for no annotation, or one that a file cannot contain."""
     if annotation is None:
         return Any
     try:

@@ -25,11 +25,11 @@ SYNONYMS = {
 }
 
 ADDED = ("experiment", "tune", "debug")
-"""Groups that no default chooses."""
+"""Groups without a default, which are added with +."""
 
 
 def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
-    """The nearest candidate, or all of them: to be put behind an error."""
+    """Suggest the nearest candidate, or list all of them, as the end of an error message."""
     names = sorted(candidates)
     known = {old: new for old, new in SYNONYMS.items() if new in names} | {n: n for n in names}
     if near := difflib.get_close_matches(word, known, n=1, cutoff=0.6):
@@ -40,14 +40,14 @@ def did_you_mean(word: str, candidates: Iterable[str], prefix: str = "") -> str:
 def suggest_key(
     key: str, sections: Mapping[str, Iterable[str]], chosen: Collection[str] = ()
 ) -> str:
-    """The same for a dotted key; `sections` maps each section ("" is the top) to its keys.
+    """Suggest a dotted key; `sections` maps each section ("" is the top level) to its keys.
 
-    Several classes can be a model, and `sections` has the keys of all: `chosen` are those that the
-    key's section has here.
+    A section such as `model` can have the keys of any of several classes, all of which are in
+    `sections`; `chosen` are the keys of the class that is used here.
     """
     section, _, last = key.rpartition(".")
     if last in sections.get(section, ()):
-        return f"the chosen {section} does not have it"
+        return f"the chosen {section} does not have this key"
     if chosen:
         sections = {**sections, section: chosen}
     word = SYNONYMS.get(last, last)
@@ -63,9 +63,9 @@ def suggest_key(
 
 
 def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> str:
-    """What Hydra or OmegaConf complains of, in one or two lines with a suggestion."""
+    """Explain an error of Hydra or OmegaConf in one or two lines, with a suggestion."""
     text = str(error)
-    if override := getattr(error, "override", None):  # that Hydra's grammar does not know
+    if override := getattr(error, "override", None):  # Hydra's grammar cannot parse it
         return (
             f"{override} cannot be read: write key=value; for a value with spaces, brackets, = or "
             f"commas, '{override.partition('=')[0]}=\"value\"'"
@@ -75,10 +75,10 @@ def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> st
     ):
         group = again[1] or again[2]
         if group in ADDED:
-            return f"one {group} at a time: +{group}=NAME"
-        return f"{group} has a value already, which {group}=NAME without a plus sign replaces"
+            return f"one {group} at a time: give +{group}=NAME once"
+        return f"{group} has a value already: {group}=NAME without a plus sign replaces it"
     if "Config group override must be a string" in text:
-        return "a group is chosen by the name of a file, as in model=alexnet: --help lists them"
+        return "a group takes the name of a file, as in model=alexnet: --help lists them"
     if group := re.search(r"Could not find '(?:(\S+)/)?([^'/]*)'", text):
         options = re.findall(r"^\t(\S+)$", text, flags=re.MULTILINE)
         name = group[1] or "config"
@@ -87,13 +87,13 @@ def explain_hydra(error: Exception, sections: Mapping[str, Iterable[str]]) -> st
         return f"there is no conf/{file[1]}.yaml"
     if key := re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text):
         if key[1] in ADDED:
-            return f"{key[1]} is added with a plus sign: +{key[1]}=NAME"
+            return f"{key[1]} needs a plus sign: +{key[1]}=NAME"
         if f"full_key: {key[1]}." in f"{text}\n{error.__cause__}":
             return (
-                f"{key[1]} has entries already, with which these would be mixed: "
-                f"choose another {key[1].partition('.')[0]}, one without"
+                f"{key[1]} has entries already, and these would be mixed with them: "
+                f"choose a {key[1].partition('.')[0]} without entries"
             )
-        # The keys of its section, if that is where the key is missing and not the section itself.
+        # The keys of its section, if the key is missing in it and not the section itself.
         missing = getattr(error.__cause__, "full_key", None)
         section = getattr(error.__cause__, "parent_node", None) if missing == key[1] else None
         chosen = [str(each) for each in section or () if "." in key[1] and each != "_target_"]

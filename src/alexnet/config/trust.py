@@ -1,8 +1,8 @@
-"""Which classes a file may have built: checkpoints and run folders name classes, whoever made them.
+"""Decide which classes may be built: checkpoints and run folders name classes, whoever made them.
 
-A command builds what its configuration names, which comes from the files on its search path and
-from the command line. What a run folder names is built only if it is shipped, is a target in one of
-these files, or is allowed by name.
+A command builds the classes named in its own configuration: in files on its search path and on the
+command line. A class that a run folder names is built only if it is shipped with the program, is a
+target in one of these files, or is allowed by name.
 """
 
 import os
@@ -17,16 +17,16 @@ from alexnet.nested import containers
 from alexnet.paths import CONF
 
 VARIABLE = "ALEXNET_LAB_ALLOW"
-"""The environment variable in which a command passes to its runs which classes they may build."""
+"""The environment variable in which a command tells its runs which classes they may build."""
 
-# Of torch, what computes. By where a class is defined, which no other name for it changes.
+# Parts of torch that only compute. The module that defines a class counts, not one with an alias.
 _HARMLESS = ("torch.optim.", "torch.nn.modules.")
 
 
 def targets_in(plain: Any) -> Iterator[str]:
-    """Every `_target_` at any depth, and the modules of `imports`.
+    """Yield every `_target_` at any depth, and the modules in `imports`.
 
-    Raises ValueError for what is too deep or too large to be a configuration.
+    Raises ValueError for data that are nested too deeply or too large for a configuration.
     """
     for each in containers(plain):
         if not isinstance(each, Mapping):
@@ -38,7 +38,7 @@ def targets_in(plain: Any) -> Iterator[str]:
 
 
 def targets_of_files(folders: Iterable[Path]) -> set[str]:
-    """The targets and imports in the configuration files of some folders."""
+    """Return the targets and imports in the configuration files of some folders."""
     found = set()
     for folder in folders:
         for file in folder.rglob("*.yaml"):
@@ -53,38 +53,38 @@ def targets_of_files(folders: Iterable[Path]) -> set[str]:
 
 
 def names_in(allow: str | Iterable[str] | None) -> list[str]:
-    """What `allow` names, before it is checked: one name, several, or none."""
+    """Return the names in an unchecked `allow`: a text, a list, or None."""
     return [allow] if isinstance(allow, str) else list(allow or ())
 
 
 def allowed(names: Iterable[str] = ()) -> set[str]:
-    """What is shipped, what the command that started this run allowed, and these names."""
+    """Return the shipped classes, those allowed by the command that started us, and `names`."""
     passed = os.environ.get(VARIABLE, "").split(",")
     return {*targets_of_files([CONF]), *filter(None, passed), *names}
 
 
 def tell_runs(*names: Iterable[str]) -> None:
-    """Let the processes that this one starts build these."""
+    """Allow the processes that this one starts to build these classes."""
     os.environ[VARIABLE] = ",".join(sorted({each for group in names for each in group}))
 
 
 def refuse_strangers(plain: Any, allow: Collection[str], where: str) -> None:
-    """Raises ConfigError that names what a file asks for and may not have."""
+    """Raise ConfigError that names the classes in a file that are not allowed."""
     try:
         targets = list(targets_in(plain))
     except ValueError as error:
-        raise ConfigError(f"{where} is damaged, or no configuration: it is {error}") from error
+        raise ConfigError(f"{where} is damaged or not a configuration: it is {error}") from error
     strangers = [each for each in targets if each not in allow and not _is_harmless(each)]
     if strangers:
         names = ", ".join(dict.fromkeys(strangers))
         raise ConfigError(
-            f"{where} names {names}, which is neither shipped nor in a configuration file here, "
-            f"and is not built unless you allow it: add allow=[{names}] if you trust it"
+            f"{where} names {names}, which is neither part of this program nor in a configuration "
+            f"file here, and is not built unless you allow it: add allow=[{names}] if you trust it"
         )
 
 
 _PLUGINS = ("hydra_plugins.", "hydra._internal.core_plugins.")
-"""Hydra makes a launcher or a sweeper of these packages alone, and only if it is one."""
+"""Hydra makes launchers and sweepers only from these packages, and only from their own classes."""
 
 _LOGGING = frozenset(
     (
@@ -100,7 +100,7 @@ _LOGGING = frozenset(
 
 
 def refuse_code_of_hydra(hydra: Mapping[Any, Any], allow: Collection[str]) -> None:
-    """Raises ConfigError that names what Hydra's own section would call, if that is not allowed.
+    """Raise ConfigError if Hydra's own section names a class or function that is not allowed.
 
     Hydra calls every `_target_` at any depth of its callbacks, launcher and sweeper; Python's
     logging calls what its configuration names.

@@ -1,6 +1,6 @@
 """Section 4.1: label-preserving transformations of a batch of uint8 images.
 
-In NumPy, because the work is too little to share between threads: with torch's, it waits for them.
+In NumPy, because the work is too small to divide between threads: torch would wait for its threads.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from alexnet.sources.statistics import ColorComponents
 
 Augmentation = Literal["none", "crop24", "crop224", "pad4"]
-"""none: the image as it is. crop224: a random 224 x 224 crop and a reflection (section 4.1);
-crop24: the same of 24 x 24 (the CIFAR-10 networks of section 3.3). pad4: the image moved by up to 4
-pixels in each direction, and a reflection."""
+"""none: the unchanged image. crop224: a random 224 x 224 crop, and a random reflection (section
+4.1). crop24: the same with 24 x 24 pixels (the CIFAR-10 networks of section 3.3). pad4: the image
+moved by up to 4 pixels in each direction, and a random reflection."""
 
 ColorNoiseScale = Literal["variance", "deviation"]
-"""What alpha of section 4.1 multiplies: the eigenvalue as printed, or its root as run in 2012."""
+"""What alpha in section 4.1 multiplies: the eigenvalue, as printed, or its root, as run in 2012."""
 
 CROP_PIXELS = {"crop24": 24, "crop224": 224}
 PAD_PIXELS = 4
@@ -26,9 +26,9 @@ NUM_VIEWS = 10
 
 @dataclass(frozen=True)
 class Views:
-    """Which view each of N images is seen in.
+    """The view of each of N images: reflection, top left corner of the crop, and colour.
 
-    Shapes: (N,), and (N, 3) for what is added to every pixel's RGB, None if nothing is.
+    Shapes: (N,), and (N, 3) for the colour that is added to every pixel; None without colours.
     """
 
     reflected: np.ndarray
@@ -46,10 +46,10 @@ class ColorNoise:
 
         colour = sum of p_i * alpha_i * scale_i over the components,  alpha_i ~ N(0, coefficient)
 
-    With scale="variance", scale_i is the eigenvalue, as the paper prints. The paper does not say of
-    which pixels: of 0..255 a colour would differ by 1,500 levels. We take it as of pixels in 0..1,
-    where it comes to some 6 levels. With "deviation" scale_i is its square root, which the program
-    of 2012 used, for any range of pixels: some 12 levels.
+    With scale="variance", scale_i is the eigenvalue, as printed. The paper does not state the range
+    of the pixels: for 0..255, colours would change by 1,500 levels. We use the eigenvalue for
+    pixels in 0..1, which gives about 6 levels. With "deviation", scale_i is the square root of the
+    eigenvalue, which the program of 2012 used: about 12 levels, for any range of pixels.
     """
 
     def __init__(
@@ -63,18 +63,18 @@ class ColorNoise:
         self._colors = (coefficient * scales[scale] * components.eigenvectors).T
 
     def draw(self, count: int, random: np.random.Generator) -> np.ndarray:
-        """Colours in levels of 0..255, (count, 3) float32."""
+        """Draw colours in levels of 0..255, (count, 3) float32."""
         return (random.standard_normal((count, 3)) @ self._colors).astype(np.float32)
 
 
 class Augmenter:
-    """Horizontal reflections, translations and colours.
+    """Draws and applies horizontal reflections and translations, and draws colours (section 4.1).
 
-    Drawn per image, but that `block` consecutive images share one crop and one reflection, as in
-    the program of 2012 (32). Colours are for whoever subtracts the mean to add.
+    They are drawn for each image, except that `block` consecutive images share one crop and one
+    reflection, as in the program of 2012 (32). ImageModule.to_input adds the colours.
 
-    Images that were moved by pad4 show the rounded mean image where nothing is known, so that the
-    network, which sees the difference from the mean, sees zeros there (within half a level).
+    Where pad4 moves pixels from outside into the view, they are those of the rounded mean image:
+    the network, which receives the difference from the mean, gets zeros (within half a level).
     """
 
     def __init__(
@@ -89,15 +89,16 @@ class Augmenter:
         self.block = block
         self.color_noise = color_noise
         self.padding = PAD_PIXELS if kind == "pad4" else 0
-        # Of the size of a view, (C, h, w)
+        # The mean image at the size of a view, (C, h, w)
         self.fill = self.central(mean_image).round().astype(np.uint8)
         # False in the margin, (1, 1, H + 2 padding, W + 2 padding)
         self.known = self._pad(np.ones((1, 1, *mean_image.shape[-2:]), bool))
 
     def central(self, images: np.ndarray) -> np.ndarray:
-        """The view in evaluation, and the part of the mean image that any view has subtracted.
+        """Return the central view, which is used in evaluation.
 
-        Like the 2012 program, and unlike Caffe, the mean stays in the centre wherever the crop is.
+        The central part of the mean image is subtracted from every view, wherever the crop is, as
+        in the program of 2012 and unlike in Caffe.
         Shape: (..., H, W) -> (..., h, w), smaller only with crops.
         """
         if self.kind not in CROP_PIXELS:
@@ -107,9 +108,9 @@ class Augmenter:
         return images[..., top : top + size, left : left + size]
 
     def views(self, images: np.ndarray, number: Literal[1, 10]) -> np.ndarray:
-        """The central view, or the corners, the centre and their reflections (section 4.1).
+        """Return the central view, or corners, centre and their reflections (section 4.1).
 
-        Shape: (N, C, H, W) -> (N, number, C, h, w). Ten only with crops.
+        Shape: (N, C, H, W) -> (N, number, C, h, w). Ten views need an augmentation that crops.
         """
         if number == 1:
             return self.central(images)[:, None]
@@ -121,7 +122,7 @@ class Augmenter:
         return np.stack([*views, *(view[..., ::-1] for view in views)], axis=1)
 
     def draw(self, count: int, random: np.random.Generator, *, colored: bool = True) -> Views:
-        """Random views of `count` images: every position and either reflection equally likely."""
+        """Draw views of `count` images: all positions and both reflections are equally likely."""
         height, width = self.fill.shape[-2:]
         tops, lefts = (self.known.shape[-2] - height + 1, self.known.shape[-1] - width + 1)
         blocks = -(-count // self.block)

@@ -1,7 +1,7 @@
-"""Which images make up which batch: a function of (seed, epoch, step) alone.
+"""Batches of images, as a function of (seed, epoch, step) alone.
 
-So a run that was killed goes on exactly, arms of equal seeds see equal batches, and neither the
-number of workers nor the number of replicas matters.
+So a run that was killed resumes exactly, arms of equal seeds see equal batches, and the numbers of
+workers and replicas do not matter.
 """
 
 import math
@@ -18,15 +18,15 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from alexnet.data.augmentation import Augmenter, Views
 
 Batch = tuple[torch.Tensor, ...]
-"""Images, labels, and where there is colour noise each image's colour (N, 3)."""
+"""Images, labels, and with colour noise the colour of each image, (N, 3)."""
 
 _SHARED_MEMORY = Path("/dev/shm")
 _CACHE = 2**20  # bytes that a core's cache surely holds
 _PREFETCHED = 2  # batches that each worker has ready
 _SECONDS_TO_WAIT = 300  # for a batch: the slowest disk is faster
 
-# NumPy pads seeds with zeros: without a name of its own, the order of an epoch would share its
-# random numbers with the views of step 0.
+# NumPy pads seeds with zeros: without these numbers, the order of an epoch would use the same
+# random numbers as the views of step 0.
 _ORDER, _VIEWS = 1, 2
 
 
@@ -45,11 +45,11 @@ class LabelledImages:
 
 
 class ImageStore(Protocol):
-    """Images in memory, or wherever they are read from when their rows are asked for."""
+    """A sequence of labelled images, in memory or read on demand."""
 
     @property
     def labels(self) -> np.ndarray:
-        """Of all images, (N,) int64."""
+        """Labels of all images, (N,) int64."""
 
     def __len__(self) -> int: ...
 
@@ -58,25 +58,25 @@ class ImageStore(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every batch that falls to one of several data-parallel replicas."""
+    """The part of every batch that one of several data-parallel replicas receives."""
 
     replica: int = 0
     num_replicas: int = 1
 
     def of(self, count: int) -> slice:
-        """Consecutive rows of a batch of `count`; shares differ by one row at most."""
+        """Return this replica's rows of a batch of `count`; shares differ by at most one row."""
         first, last = (count * i // self.num_replicas for i in (self.replica, self.replica + 1))
         return slice(first, last)
 
 
 class Batches(Dataset[Batch]):
-    """Whole batches by number: number b is step b % len of epoch b // len.
+    """A dataset of whole batches: batch b is step b % len of epoch b // len.
 
-    With a seed the epochs are shuffled and every image is seen in a random view, with colour noise
-    before epoch `color_noise_epochs` (None: always); with seed None (evaluation) they are in order,
-    in the central view, or each in 1 or 10 `views`, (N, views, C, h, w). Every image comes once in
-    an epoch: the last batch may be smaller. Raises ValueError if a batch is too small for every
-    replica to get an image of it.
+    With a seed, epochs are shuffled and images are in random views, with colour noise before epoch
+    `color_noise_epochs` (None: always). With seed None (evaluation), images are in order and in the
+    central view, or in 1 or 10 `views` each, (N, views, C, h, w). Every image occurs once in an
+    epoch, so the last batch may be smaller. Raises ValueError if a batch has fewer images than
+    there are replicas.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Batches(Dataset[Batch]):
         if smallest < share.num_replicas:
             raise ValueError(
                 f"{len(data)} images in batches of {batch_size} leave a batch of {smallest}, "
-                f"too few for {share.num_replicas} replicas: set another data.batch_size"
+                f"too small for {share.num_replicas} replicas: change data.batch_size"
             )
         self.data = data
         self.augmenter = augmenter
@@ -120,7 +120,7 @@ class Batches(Dataset[Batch]):
             return _to_tensors(self.augmenter.views(chosen.images, self.views), chosen.labels)
         random = np.random.default_rng((_VIEWS, self.seed, epoch, step))
         is_colored = self.color_noise_epochs is None or epoch < self.color_noise_epochs
-        # Drawn for the whole batch: an image is seen the same whichever replica it falls to.
+        # Drawn for the whole batch, so that an image's view does not depend on its replica.
         views = self.augmenter.draw(len(order), random, colored=is_colored)[mine]
         images, labels = self._augmented(order[mine], views)
         if views.color is None:
@@ -149,11 +149,10 @@ class Batches(Dataset[Batch]):
 
 
 class EpochSampler(DistributedSampler[int]):
-    """The numbers of the batches of an epoch, which Lightning names by set_epoch.
+    """Yields the numbers of the batches of an epoch, which Lightning sets with set_epoch.
 
-    The very first iteration may start at a later batch, where a checkpoint stopped. A
-    DistributedSampler only in name: it keeps Lightning from dividing the batches once more among
-    the replicas.
+    The first iteration may start at a later batch, where a checkpoint was written. It is a
+    DistributedSampler only so that Lightning does not divide the batches among the replicas again.
     """
 
     def __init__(self, batches: Batches, first_batch: int = 0) -> None:
@@ -162,20 +161,20 @@ class EpochSampler(DistributedSampler[int]):
         self.first_batch = first_batch
 
     def __iter__(self) -> Iterator[int]:
-        # Resuming, Lightning fetches the first batches before it calls set_epoch.
+        # On resume, Lightning fetches the first batches before it calls set_epoch.
         start = max(self.epoch * self.steps, self.first_batch)
         return iter(range(start, (start // self.steps + 1) * self.steps))
 
     def __len__(self) -> int:
-        # Of a whole epoch, also when resuming in its middle: Lightning counts the steps made.
+        # The length of a whole epoch, also on resume within one: Lightning counts the steps done.
         return self.steps
 
 
 def check_shared_memory(batch_bytes: int, *, workers: int) -> None:
-    """See that workers can hand over their batches, which they do in shared memory.
+    """Check that shared memory has room for the batches of the workers.
 
-    A worker that finds no room there says so nowhere: its batch would be waited for. Raises
-    ValueError with the room that is needed.
+    A worker without room fails silently, and the run would wait for its batch. Raises ValueError
+    that states the room needed.
     """
     if not workers or not _SHARED_MEMORY.is_dir():
         return
@@ -184,15 +183,15 @@ def check_shared_memory(batch_bytes: int, *, workers: int) -> None:
         raise ValueError(
             f"data.workers={workers} needs {needed / 1e6:.0f} MB of shared memory for batches of "
             f"{batch_bytes / 1e6:.0f} MB, but {_SHARED_MEMORY} has {free / 1e6:.0f} MB free: set "
-            "data.workers=0, a smaller data.batch_size, or give a container more, such as docker "
+            "data.workers=0 or a smaller data.batch_size, or give a container more, such as docker "
             f"run --shm-size={math.ceil(needed / 1e9)}g"
         )
 
 
 def make_loader(batches: Batches, *, workers: int, first_batch: int = 0) -> DataLoader[Batch]:
-    """A loader of ready-made batches, in the order of their numbers.
+    """Make a loader that yields whole batches in the order of their numbers.
 
-    It raises RuntimeError if a worker has given nothing for some minutes, and will not.
+    The loader raises RuntimeError if a worker does not deliver a batch within five minutes.
     """
     return DataLoader(
         batches,
@@ -203,13 +202,13 @@ def make_loader(batches: Batches, *, workers: int, first_batch: int = 0) -> Data
         prefetch_factor=_PREFETCHED if workers else None,
         timeout=_SECONDS_TO_WAIT if workers else 0,
         pin_memory=torch.cuda.is_available(),
-        # The loader draws a seed for its workers, and must not take it from the global generator.
+        # The loader draws a seed for its workers, which must not come from the global generator.
         generator=torch.Generator(),
     )
 
 
 def _to_tensors(images: np.ndarray, *others: np.ndarray) -> Batch:
-    """Images with their channels last in memory, as the networks have them."""
+    """Convert to tensors; the images have their channels last in memory, as in the networks."""
     pixels = np.ascontiguousarray(np.moveaxis(images, -3, -1))
     tensors = map(torch.from_numpy, (pixels, *map(np.ascontiguousarray, others)))
     return next(tensors).movedim(-1, -3), *tensors

@@ -31,17 +31,18 @@ _MD5 = _TRAIN_MD5 | _TEST_MD5
 
 
 class CIFAR10(ImageModule):
-    """The data set of figure 1 and of section 3.3: 32 x 32 RGB, 10 classes.
+    """CIFAR-10, the data set of Figure 1 and of section 3.3: 32 x 32 RGB, 10 classes.
 
-    45,000 images for training and 5,000 for validation (500 of every class) out of the 50,000
-    published for training; the published 10,000 for the test, which are not looked at before.
+    Of the 50,000 images published for training, 45,000 are for training and 5,000 (500 of each
+    class) for validation. The 10,000 published test images are not read before the test.
 
-    `root` holds the folder cifar-10-batches-py of the "python version", or is it; None means
-    ~/.cache/alexnet-lab. A root without that folder gets it out of cifar-10-python.tar.gz, if that
-    is there, or by download. `verify` compares every file with its published MD5 sum.
+    `root` is the folder cifar-10-batches-py of the "python version", or a folder that contains it;
+    None means ~/.cache/alexnet-lab. If that folder is missing, the archive cifar-10-python.tar.gz
+    in the root is unpacked, or else downloaded. `verify` compares every file with its published MD5
+    sum.
 
-    Raises FileNotFoundError for a root that does not exist, for missing files, and if they cannot
-    be downloaded; ValueError for a file that is not what was published.
+    Raises FileNotFoundError for a root that does not exist, for missing files, and if the download
+    fails; ValueError for a file that differs from the published one.
     """
 
     def __init__(
@@ -77,8 +78,8 @@ class CIFAR10(ImageModule):
                 _download(root)
         elif missing:
             raise FileNotFoundError(
-                f"CIFAR-10 in {folder} is incomplete, without {', '.join(missing)}: "
-                "add the missing files, or remove the folder to download all"
+                f"CIFAR-10 in {folder} is incomplete, it lacks {', '.join(missing)}: "
+                "add the missing files, or remove the folder to download all of them"
             )
 
     @override
@@ -104,10 +105,10 @@ class CIFAR10(ImageModule):
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """The batches alone, whatever else is in the archive."""
+    """Unpack only the batches, whatever else is in the archive."""
     log.info("unpacking %s", archive)
     try:
-        # Apart, then moved at once, as a download is.
+        # Into a temporary folder, which is then moved, as for a download.
         with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder.parent) as apart:
             unpacked = Path(apart) / FOLDER
             unpacked.mkdir()
@@ -115,7 +116,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 for name in _MD5:
                     file = tar.extractfile(f"{FOLDER}/{name}")
                     if file is None:
-                        raise KeyError(f"{name} is no file")
+                        raise KeyError(f"{name} is not a file")
                     with (unpacked / name).open("wb") as copy:
                         shutil.copyfileobj(file, copy)
             if not (folder / "test_batch").exists():
@@ -123,20 +124,20 @@ def _unpack(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, EOFError, KeyError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(
             f"{archive} is damaged, or not the archive of CIFAR-10 for Python ({error}): remove it "
-            "to download another, or put the right one there"
+            "to download it again, or replace it"
         ) from error
     except OSError as error:  # no space, or the folder is read-only
         raise FileNotFoundError(
-            f"{archive} cannot be unpacked into {folder} ({error}): unpack it where there is room, "
-            "and set data.root to that folder"
+            f"{archive} cannot be unpacked into {folder} ({error}): unpack it elsewhere, and set "
+            "data.root to that folder"
         ) from error
 
 
 def _download(root: Path) -> None:
     log.info("downloading CIFAR-10 (170 MB) into %s", root)
     try:
-        # Apart, then moved at once: a download that was cut short or that another run makes at the
-        # same time never looks like the data set.
+        # Into a temporary folder, which is then moved, so that an interrupted download, or one by
+        # another run at the same time, is never mistaken for the data set.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=root) as apart:
             torchvision.datasets.CIFAR10(apart, download=True)
             folder = root / FOLDER
@@ -146,13 +147,13 @@ def _download(root: Path) -> None:
         raise FileNotFoundError(
             f"no CIFAR-10 batches in {root}, and the download failed ({error}). Put the files of "
             f"the python version, {', '.join(_MD5)}, into {root / FOLDER}, or set "
-            "data.root=FOLDER to where they are; data.verify=false accepts other copies of them. "
+            "data.root=FOLDER to where they are; data.verify=false accepts modified copies. "
             "data=mnist5k needs no download"
         ) from None
 
 
 def _read_batch(path: Path, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (10000, 3072) uint8, a red, a green and a blue plane each, and labels (10000,)."""
+    """Read images (10000, 3072) uint8, a red, a green and a blue plane, and labels (10000,)."""
     if not path.exists():
         raise FileNotFoundError(
             f"no {path}: set data.root to the folder that holds {FOLDER} with {', '.join(_MD5)}"
@@ -165,7 +166,7 @@ def _read_batch(path: Path, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
         )
     try:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-        # Keys are bytes in copies that were read with encoding="bytes" and written again.
+        # Keys are bytes in copies that were read with encoding="bytes" and saved again.
         batch = {key.decode() if isinstance(key, bytes) else key: batch[key] for key in batch}
         rows, labels = np.asarray(batch["data"]), np.asarray(batch["labels"])
     except Exception as error:  # a damaged pickle can raise anything
@@ -182,9 +183,9 @@ def _read_batch(path: Path, md5: str | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Reads arrays and plain values and refuses the rest, because a pickle can run any program.
+    """Reads arrays and plain values, and refuses all else, because a pickle can run any program.
 
-    The published files spell numpy.core, those written with NumPy 2 numpy._core.
+    The published files name numpy.core, and files written with NumPy 2 name numpy._core.
     """
 
     @override

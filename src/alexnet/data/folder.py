@@ -16,17 +16,18 @@ from alexnet.sources.raw_imagenet import SUFFIXES, RawImage, read_with
 log = logging.getLogger(__name__)
 
 NO_IMAGE = -1
-"""The label of a file that is no image, or a damaged one; those of the others are 0."""
+"""Label of a file that is not an image or is damaged; all other files have label 0."""
 
 
 class FolderOfImages(ImageModule):
-    """Any images, without labels: all that lie in a folder and in its folders, by name.
+    """The images in a folder and its subfolders, sorted by name, without labels.
 
-    Brought to `pixels`, the size that the network has learnt from (section 2); those that have it
-    are unchanged. They are the test part; a file that is no image is black. What is hidden, not
-    named as an image or no ordinary file is passed over unread, which the log tells.
+    They are scaled to `pixels`, the size of the network's training images (section 2); images of
+    that size are unchanged. They form the test part. A file that cannot be decoded becomes a black
+    image. Hidden files, files without the suffix of an image, and files that are not regular are
+    skipped, which is logged.
 
-    Raises FileNotFoundError if there are none.
+    Raises FileNotFoundError if there are no images.
     """
 
     def __init__(
@@ -41,20 +42,20 @@ class FolderOfImages(ImageModule):
             raise FileNotFoundError(f"images={folder} is not a folder")
         self.names = _names_of_images(folder)
         if not self.names:
-            raise FileNotFoundError(f"images={folder} has no images in it")
+            raise FileNotFoundError(f"images={folder} contains no images")
         super().__init__(class_names=tuple(class_names), pixels=pixels, **settings)
         self._images = _Photographs(folder, self.names, pixels)
 
     @override
     def load_train_and_val(self) -> tuple[ImageStore, ImageStore]:
-        raise ValueError("images without labels can be neither trained on nor validated on")
+        raise ValueError("images without labels cannot be used for training or validation")
 
     @override
     def load_test(self) -> ImageStore:
         return self._images
 
     def what_is_wrong(self, row: int) -> str:
-        """With an image whose label is NO_IMAGE."""
+        """Explain what is wrong with an image whose label is NO_IMAGE."""
         return f"{self._images.path(row)}: {self._images.read(row)}"
 
 
@@ -67,22 +68,22 @@ def _names_of_images(folder: Path) -> tuple[str, ...]:
         if any(part.startswith(".") for part in name.parts):
             kind = "hidden"
         elif path.suffix.lower() not in SUFFIXES:
-            kind = "not named as images"
-        elif not path.is_file():  # to open a pipe would wait for ever
-            kind = "links to nowhere or no ordinary files"
+            kind = "without the suffix of an image"
+        elif not path.is_file():  # opening a pipe would block
+            kind = "broken links or not regular files"
         else:
             names.append(str(name))
             continue
         passed_over.setdefault(kind, []).append(os.fsencode(name).decode(errors="replace"))
     if passed_over:
         kinds = (f"{len(each)} {kind}, such as {each[0]}" for kind, each in passed_over.items())
-        log.info("passed over in %s: %s", folder, "; ".join(kinds))
+        log.info("skipped in %s: %s", folder, "; ".join(kinds))
     return tuple(names)
 
 
 @dataclass(frozen=True)
 class _Photographs:
-    """Read when they are asked for; see ImageStore."""
+    """An ImageStore that reads the images on demand."""
 
     folder: Path
     names: tuple[str, ...]
@@ -90,7 +91,7 @@ class _Photographs:
 
     @property
     def labels(self) -> np.ndarray:
-        return np.zeros(len(self), np.int64)  # before anyone has looked
+        return np.zeros(len(self), np.int64)  # before the files have been read
 
     def __len__(self) -> int:
         return len(self.names)

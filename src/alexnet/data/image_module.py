@@ -33,7 +33,7 @@ from alexnet.vocabulary import Count, Fraction, Positive, Rate
 
 # Constant, so that runs of every seed are validated and tested on the same images.
 _SPLIT_SEED = 2012
-_ROWS_AT_ONCE = 1024  # while measuring
+_ROWS_AT_ONCE = 1024  # when measuring mean and colours
 
 
 Part = Literal["train", "val", "test"]
@@ -41,7 +41,7 @@ Part = Literal["train", "val", "test"]
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Some images of a store, read when they are asked for."""
+    """Some rows of an ImageStore, read on demand."""
 
     data: ImageStore
     rows: np.ndarray
@@ -58,7 +58,7 @@ class _Chosen:
 
 
 class Settings(TypedDict, total=False):
-    """What every data set is told; see ImageModule."""
+    """Arguments of every data set; see ImageModule."""
 
     batch_size: Positive
     workers: Count
@@ -74,24 +74,25 @@ class Settings(TypedDict, total=False):
 
 
 class ImageModule(pl.LightningDataModule, ABC):
-    """A data set of uint8 images, delivered in whole batches as the network wants them (section 2).
+    """A data set of uint8 images, delivered as whole batches in the network's format (section 2).
 
-    Subclasses say where the images come from. After `setup`, `mean_image` (3, h, w) is the mean of
-    the training part at the data's own size, in 0..255.
+    Subclasses load the images. After `setup`, `mean_image` (3, h, w) is the mean of the training
+    images at their own size, in 0..255.
 
-    On the device a batch becomes float, minus the mean of each pixel, enlarged or reduced to
-    `image_size` (that of the images by default): (N, 3, image_size, image_size), mean-subtracted
-    RGB in 0..255. Grey is repeated over the three channels. `batch_size` is that of the global
-    batch: replicas of a data-parallel strategy share it. `fraction` is how much of each class's
-    training images is used, always the same; validation and test are whole.
+    On the device a batch is converted to float, the mean of each pixel is subtracted, and the
+    images are scaled to `image_size` (default: the size of the views): the network receives
+    (N, 3, image_size, image_size), RGB in 0..255 less the mean. Grey is repeated over the three
+    channels. `batch_size` is the size of the global batch, which data-parallel replicas share.
+    `fraction` is the share of each class's training images that is used, always the same images;
+    validation and test are not reduced.
 
-    Training images are seen in random views (section 4.1): `crop_block` consecutive images share a
-    crop and a reflection, and with `color_noise`, alpha's standard deviation, each gets a colour on
-    `color_noise_scale`, in the first `color_noise_epochs` epochs or always (None).
-    `color_noise_rescale` then divides them by 1 + color_noise, as the program of 2012 did so that
-    training images are not larger than test images.
+    Training images are in random views (section 4.1). `crop_block` consecutive images share a crop
+    and a reflection. With `color_noise`, the standard deviation of alpha, each image gets a colour
+    on the scale `color_noise_scale`, in the first `color_noise_epochs` epochs or always (None).
+    `color_noise_rescale` then divides the images by 1 + color_noise, as the program of 2012 did so
+    that training images are not larger than test images.
 
-    Raises ValueError for settings that make no sense.
+    Raises ValueError for invalid settings.
     """
 
     num_classes: int
@@ -128,7 +129,7 @@ class ImageModule(pl.LightningDataModule, ABC):
             if value is not None and value < least:
                 raise ValueError(f"data.{name} is {value}, must be at least {least}")
         if not 0 < fraction <= 1:
-            raise ValueError(f"data.fraction is {fraction}, must be above 0, at most 1")
+            raise ValueError(f"data.fraction is {fraction}, must be above 0 and at most 1")
         for name, level, levels in (
             ("augmentation", augmentation, get_args(Augmentation)),
             ("color_noise_scale", color_noise_scale, get_args(ColorNoiseScale)),
@@ -137,7 +138,7 @@ class ImageModule(pl.LightningDataModule, ABC):
                 raise ValueError(f"data.{name} is {level!r}, must be one of {', '.join(levels)}")
         if (crop := CROP_PIXELS.get(augmentation, 0)) > pixels:
             raise ValueError(
-                f"data.augmentation={augmentation} needs images of {crop} pixels or more, "
+                f"data.augmentation={augmentation} needs images of {crop} pixels or more, but "
                 f"these have {pixels}: set data.augmentation=pad4 or none"
             )
         self.class_names = class_names
@@ -164,22 +165,22 @@ class ImageModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def load_test(self) -> ImageStore:
-        """Read the test images; never called before the test."""
+        """Read the test images; this is not called before the test."""
 
     def take_fraction(self, train: ImageStore) -> ImageStore:
-        """`fraction` of every class of the training images."""
+        """Return `fraction` of each class of the training images."""
         if self.fraction == 1:
             return train
         return _Chosen(train, first_of_each_class(train.labels, self.fraction))
 
     def measure_mean(self) -> np.ndarray:
-        """The mean of the training images, (C, h, w), once they are loaded."""
+        """Return the mean of the training images, (C, h, w), once they are loaded."""
         parts = (images.sum(axis=0, dtype=np.int64) for images in _in_parts(_loaded(self._train)))
         # Exact, because integers are added.
         return sum(parts, start=next(parts)) / self.num_train_images
 
     def measure_colors(self) -> ColorComponents:
-        """The colour components of the training images, once they are loaded."""
+        """Return the colour components of the training images, once they are loaded."""
         parts = (Sums.of(images) for images in _in_parts(_loaded(self._train)))
         return sum(parts, start=next(parts)).color_components()
 
@@ -196,16 +197,16 @@ class ImageModule(pl.LightningDataModule, ABC):
                     scale=self.color_noise_scale,
                 )
             mean = self.measure_mean()
-            check_shared_memory(self.batch_size * mean.size, workers=self.workers)  # of bytes
+            check_shared_memory(self.batch_size * mean.size, workers=self.workers)  # uint8
             self._subtract(mean, noise)
         if stage == "test" and self._test is None:
             self._test = self.load_test()
 
     def setup_evaluation(self, part: Part, mean_image: torch.Tensor) -> None:
-        """Instead of `setup`: one part alone, less the mean (3, h, w) a network has learnt with.
+        """Set up one part only, instead of `setup`, with the mean image of a trained network.
 
-        A mean (3, 1, 1) is one colour. Raises ValueError if the images have another size than the
-        mean.
+        The mean is (3, h, w), or (3, 1, 1) for one colour. Raises ValueError if the images have
+        another size than the mean.
         """
         if part == "test":
             self._test = self.load_test()
@@ -217,17 +218,17 @@ class ImageModule(pl.LightningDataModule, ABC):
         self._subtract(mean_image.numpy())
         if pixels != mean_image.shape[-2:]:
             raise ValueError(
-                f"these images are of {pixels[0]} x {pixels[1]} pixels, those that the network has "
-                f"seen were of {mean_image.shape[-2]} x {mean_image.shape[-1]}: choose other data"
+                f"these images have {pixels[0]} x {pixels[1]} pixels, but the network was trained "
+                f"on {mean_image.shape[-2]} x {mean_image.shape[-1]}: choose other data"
             )
 
     def evaluation_loader(
         self, part: Part, *, views: Literal[1, 10] = 1, rows: np.ndarray | None = None
     ) -> DataLoader[Batch]:
-        """Every image once, in order: images (N, views, C, h, w) uint8 and labels (N,).
+        """Make a loader of images (N, views, C, h, w) uint8 and labels (N,), each once, in order.
 
-        With `rows` these images and no others. One view is the central one; ten are the corners,
-        the centre and their reflections (section 4.1), for which ValueError is raised if the data's
+        With `rows`, it has only these images. One view is the central one; ten views are corners,
+        centre and their reflections (section 4.1). Raises ValueError for ten views if the data's
         augmentation does not crop.
         """
         if views == NUM_VIEWS and self.augmentation not in CROP_PIXELS:
@@ -241,7 +242,7 @@ class ImageModule(pl.LightningDataModule, ABC):
         return make_loader(batches, workers=self.workers)
 
     def size_of(self, part: Part) -> int:
-        """Known once that part is loaded."""
+        """Return the number of images of a part, once it is loaded."""
         return len(self._part(part))
 
     def _part(self, part: Part) -> ImageStore:
@@ -249,23 +250,23 @@ class ImageModule(pl.LightningDataModule, ABC):
 
     @property
     def num_train_images(self) -> int:
-        """Known after `setup`."""
+        """Number of training images, known after `setup`."""
         return len(_loaded(self._train))
 
     @property
     def num_val_images(self) -> int:
-        """Known after `setup`."""
+        """Number of validation images, known after `setup`."""
         return len(_loaded(self._val))
 
     @property
     def num_test_images(self) -> int:
-        """Known after `setup("test")`."""
+        """Number of test images, known after `setup("test")`."""
         return len(_loaded(self._test))
 
     def start_at(self, epoch: int, step: int) -> None:
-        """Let the next training loader begin with this batch, and go on with whole epochs.
+        """Let the next training loader begin with this batch, and continue with whole epochs.
 
-        Without it a loader begins with the trainer's current epoch.
+        By default a loader begins with the trainer's current epoch.
         """
         self._start = epoch, step
 
@@ -286,24 +287,24 @@ class ImageModule(pl.LightningDataModule, ABC):
         return self._loader_in_order(_loaded(self._test), limit)
 
     def _loader_in_order(self, data: ImageStore, limit: float | None) -> DataLoader[Batch]:
-        # Images often lie class by class: the first batches would be of classes that a short trial
-        # has hardly seen, or of one. A limit that is a fraction (1.0: all) is Lightning's affair.
+        # Images are often sorted by class, so the first batches would have only a few classes, or
+        # one. Lightning applies a limit that is a fraction (1.0: all) itself.
         if isinstance(limit, int) and limit * self.batch_size < len(data):
             data = _Chosen(data, first_of_all_classes(data.labels, limit * self.batch_size))
         return make_loader(self._batches(data, seed=None), workers=self.workers)
 
     @override
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make of uint8 (N, C, h, w) what the network sees, (N, 3, image_size, image_size)."""
+        """Convert uint8 (N, C, h, w) to the network's input, (N, 3, image_size, image_size)."""
         images, labels, *colors = batch
         images = self.to_input(images, *colors)
         if self.trainer is not None:
-            # Lightning converts a batch before the transfer, when there are no floats in it yet.
+            # Lightning converts a batch before the transfer, when it has no floats yet.
             images = self.trainer.precision_plugin.convert_input(images)
         return images, labels
 
     def to_input(self, images: torch.Tensor, colors: torch.Tensor | None = None) -> torch.Tensor:
-        """uint8 (N, C, h, w) less the mean, plus colours (N, 3), at the network's size."""
+        """Return uint8 (N, C, h, w) less the mean, plus colours (N, 3), at the network's size."""
         images = images.float() - self._subtracted.to(images.device)  # (N, 3, h, w), also if C is 1
         if colors is not None:
             images += colors[:, :, None, None]
@@ -337,16 +338,16 @@ class ImageModule(pl.LightningDataModule, ABC):
         )
 
     def _share(self) -> Share:
-        # The strategy knows who shares: the columns of one network see the same images (3.2).
+        # The strategy knows the replicas: the columns of one network see the same images (3.2).
         split = self.trainer.distributed_sampler_kwargs if self.trainer else None
         return Share(split["rank"], split["num_replicas"]) if split else Share()
 
 
 def hold_out(labels: np.ndarray, *sizes: int) -> tuple[np.ndarray, ...]:
-    """Split rows into (the rest, part of sizes[0], part of sizes[1], ...), always in the same way.
+    """Split rows into the rest, a part of sizes[0], a part of sizes[1], ..., always the same.
 
-    The held-out parts have equally many rows of every class. Rows are sorted within each part.
-    Raises ValueError if classes are too small for that.
+    The held-out parts have equally many rows of each class. Rows are sorted within each part.
+    Raises ValueError if a class has too few rows.
     """
     classes = np.unique(labels)
     random = np.random.default_rng(_SPLIT_SEED)

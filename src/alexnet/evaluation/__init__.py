@@ -1,4 +1,4 @@
-"""Section 6: what trained networks say of images they have not learnt from."""
+"""Evaluation of trained networks on other images (section 6): errors, predictions, figures."""
 
 from alexnet.evaluation.ensemble import Member, predict, predictions
 from alexnet.evaluation.errors import TOP, Tally, credits, interval

@@ -1,4 +1,4 @@
-"""The paper's Figures 3 and 4, of any network: arrays in, PNG and SVG out (section 6.1)."""
+"""The paper's Figures 3 and 4 for any network: from arrays to PNG and SVG (section 6.1)."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,20 +16,20 @@ from alexnet.folders.files import write_json
 from alexnet.plotting import COLOURS, DOTS_PER_INCH, GREY, STYLE, caption, save
 from alexnet.sources.labels import printable
 
-BAR, BAR_OF_TRUE_LABEL = "#A9CCE3", "#F2A98A"  # pale: the labels are written over them
+BAR, BAR_OF_TRUE_LABEL = "#A9CCE3", "#F2A98A"  # pale, because labels are written on them
 KERNELS_PER_ROW = 16
 IMAGES_PER_ROW = 4
 BEST_LABELS = 5
-_WIDTH = 7.2  # inches, of Figure 3
+_WIDTH = 7.2  # width of Figure 3 in inches
 
 
 def draw_kernels(
     kernels: NDArray[np.floating], *, columns: int, folder: str | Path
 ) -> KernelReport:
-    """Figure 3: the kernels of conv1 (K, 3, h, w), column by column, and how specific to colour.
+    """Draw Figure 3: the kernels of conv1 (K, 3, h, w) by column, and their colour specificity.
 
-    Writes figure_3.png, figure_3.svg and figure_3.json, which is the report that it returns.
-    Raises ValueError as `report_kernels` does.
+    Writes figure_3.png, figure_3.svg and figure_3.json, which contains the returned report. Raises
+    ValueError as `report_kernels` does.
     """
     report = report_kernels(kernels, columns=columns)
     blocks = np.split(_for_display(kernels), columns)
@@ -48,17 +48,17 @@ def draw_predictions(
     probabilities: NDArray[np.floating],
     folder: str | Path,
 ) -> list[Path]:
-    """Figure 4, left: images, the true label of each, and the five labels found most probable.
+    """Draw Figure 4, left: images, their true labels, and the five most probable labels.
 
-    Images (C, h, w) are RGB or grey in 0..255, of any sizes; `labels` index `names` and are None
-    where the truth is not known; `probabilities` are (N, number of names). Writes figure_4_left.
-    Raises ValueError if these do not belong together.
+    Images (C, h, w) are RGB or grey in 0..255, of any sizes. `labels` are indices of `names`, or
+    None if the true label is not known; `probabilities` are (N, number of names). Writes
+    figure_4_left.png and .svg. Raises ValueError if the numbers of these do not match.
     """
     probabilities = np.asarray(probabilities)
     if probabilities.shape != (len(images), len(names)) or len(labels) != len(images):
         raise ValueError(
-            f"{len(images)} images, {len(labels)} labels and {len(names)} names do not belong to "
-            f"probabilities of shape {probabilities.shape}: it must be (images, names)"
+            f"{len(images)} images, {len(labels)} labels and {len(names)} names do not match "
+            f"probabilities of shape {probabilities.shape}, which must be (images, names)"
         )
     _refuse_none(images)
     with matplotlib.rc_context(STYLE):
@@ -76,19 +76,19 @@ def draw_neighbours(
     folder: str | Path,
     layer: str = "fc7",
 ) -> list[Path]:
-    """Figure 4, right: test images, and the training images nearest to them in a layer.
+    """Draw Figure 4, right: test images, and the nearest training images by a layer's activities.
 
-    A row per query: itself, then its neighbours, nearest first, each with its label and the
-    Euclidean distance of its vector. "" where there is no label. Writes figure_4_right.
-    Raises ValueError if these do not belong together.
+    Each query has a row: the image itself, then its neighbours, nearest first, each with its label
+    ("" if there is none) and the Euclidean distance of its feature vector. Writes
+    figure_4_right.png and .svg. Raises ValueError if the numbers of these do not match.
     """
     _refuse_none(queries)
     lengths = {len(each) for each in (queries, neighbours, query_labels, neighbour_labels)}
     rows = zip(neighbours, neighbour_labels, distances, strict=False)
     if lengths != {len(distances)} or any(len({*map(len, row)}) != 1 for row in rows):
         raise ValueError(
-            f"every one of the {len(queries)} queries needs a label and its own neighbours, "
-            "every neighbour a label and a distance"
+            f"each of the {len(queries)} queries needs a label and neighbours, and each neighbour "
+            "needs a label and a distance"
         )
     with matplotlib.rc_context(STYLE):
         figure = _figure_of_neighbours(
@@ -98,7 +98,7 @@ def draw_neighbours(
 
 
 def short_name(name: str, characters: int) -> str:
-    """The first of WordNet's synonyms, cut to so many characters: "great white shark"."""
+    """Return the first of WordNet's synonyms, shortened to this number of characters."""
     first = printable(name).split(",")[0].replace("_", " ").strip()
     return first if len(first) <= characters else first[: characters - 1].rstrip() + "…"
 
@@ -107,7 +107,7 @@ def short_name(name: str, characters: int) -> str:
 
 
 def _for_display(kernels: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights as colours: each kernel by its own largest weight, 0 is grey. (K, h, w, 3)."""
+    """Convert weights to colours (K, h, w, 3), scaled by each kernel's largest; 0 is grey."""
     kernels = np.asarray(kernels, dtype=np.float64)
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     scaled = np.divide(kernels, largest, out=np.zeros_like(kernels), where=largest > 0)
@@ -115,7 +115,7 @@ def _for_display(kernels: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _figure_of_kernels(blocks: Sequence[NDArray[np.float64]], report: KernelReport) -> Figure:
-    """The blocks of kernels from top to bottom, then the scores; all measured in inches."""
+    """Draw the blocks of kernels from top to bottom, then the scores; sizes are in inches."""
     count, _, width, _ = blocks[0].shape
     per_row = min(KERNELS_PER_ROW, count)
     # A whole number of dots per weight, so that all weights are squares of one size.
@@ -133,7 +133,7 @@ def _figure_of_kernels(blocks: Sequence[NDArray[np.float64]], report: KernelRepo
         axes.imshow(picture, interpolation="none", aspect="auto")
         axes.set_axis_off()
         name = _name_of_column(index, len(blocks))
-        # Wider than a picture of few kernels: a text, not a title.
+        # A text, not a title, because it may be wider than a picture of few kernels.
         text = f"{name}{_mean(report.columns[index])}"
         figure.text(0, (top + tall + 0.07) / full, text, fontweight="bold", va="bottom")
     left = 1.0
@@ -146,7 +146,7 @@ def _figure_of_kernels(blocks: Sequence[NDArray[np.float64]], report: KernelRepo
 
 
 def _tile(kernels: NDArray[np.float64], per_row: int, dots: int) -> NDArray[np.float64]:
-    """(K, h, w, 3) -> one picture, a white line of one weight between kernels."""
+    """Tile kernels (K, h, w, 3) into one picture, with white lines of one weight between them."""
     count, height, width, _ = kernels.shape
     rows = -(-count // per_row)
     picture = np.ones((rows * (height + 1) - 1, per_row * (width + 1) - 1, 3))
@@ -157,7 +157,7 @@ def _tile(kernels: NDArray[np.float64], per_row: int, dots: int) -> NDArray[np.f
 
 
 def _scores(axes: Axes, report: KernelReport) -> None:
-    """A row per column: a dot for every kernel, a bar for their mean."""
+    """Draw a row for each column: a dot for each kernel, and a bar for their mean."""
     axes.axvline(UNTRAINED, color=GREY, linestyle=(0, (4, 3)), linewidth=1)
     axes.annotate(
         "untrained",
@@ -202,11 +202,11 @@ def _caption_of_kernels(report: KernelReport) -> str:
     parts = [
         f"{count} {kernels} of {width}x{height}x3, each scaled by its own largest weight; zero is "
         "grey. Colour specificity: the fraction of a kernel's energy off the grey axis; dots: "
-        f"kernels, bar: their mean, dashed: {UNTRAINED:.2f}, to expect of random weights. Above "
+        f"kernels, bar: their mean, dashed: {UNTRAINED:.2f}, expected for random weights. Above "
         "and below: beyond 95 % of random kernels; p: random columns with as extreme a mean."
     ]
     if report.p_value is not None:
-        # \xa0: no line ends within a number.
+        # \xa0 prevents a line break within a number.
         p_value = f"p\xa0=\xa0{report.p_value:.2g}"
         parts.append(
             f"Between columns the means differ by {report.difference:.2f} ({p_value}, kernels "
@@ -231,7 +231,7 @@ def _figure_of_predictions(
     names: Sequence[str],
     probabilities: NDArray[np.floating],
 ) -> Figure:
-    """Cells of one image, its true label and its bars; all measured in inches."""
+    """Draw cells with an image, its true label and its bars; sizes are in inches."""
     shown = min(BEST_LABELS, len(names))
     size, gap, title, bar = 1.75, 0.15, 0.26, 0.2
     cell = size + title + bar * shown + 0.2
@@ -260,8 +260,8 @@ def _figure_of_predictions(
         _bars(axes, probabilities[index], names, truth, shown)
     caption(
         figure,
-        f"Under each image its true label, then the {shown} labels found most probable. Bars: "
-        "their probability, from 0 to 1 over the width of the image; the true label's is red.",
+        f"Under each image: its true label, then the {shown} most probable labels. Bars: their "
+        "probability, from 0 to 1 over the width of the image; the bar of the true label is red.",
     )
     return figure
 
@@ -326,8 +326,8 @@ def _figure_of_neighbours(
     figure.text((size + apart) / wide, y, nearest, fontweight="bold")
     caption(
         figure,
-        "Under each image its label (grey: not that of the test image) and the Euclidean distance "
-        f"of its feature vector in {layer} from the test image's.",
+        "Under each image: its label (grey if it differs from that of the test image) and the "
+        f"Euclidean distance of its feature vector in {layer} from that of the test image.",
     )
     return figure
 
@@ -337,7 +337,7 @@ def _distance(distance: float) -> str:
 
 
 def _show(axes: Axes, image: NDArray[np.integer]) -> None:
-    """A picture in the middle of its place, whatever its shape."""
+    """Show an image, of any shape, in the middle of its axes."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"an image must have the shape (3 or 1, h, w), but has {image.shape}")

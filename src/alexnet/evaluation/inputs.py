@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageModule]:
-    """For each network; once for those that want to see the same."""
+    """Load the data for each network; networks with the same input share them."""
     data: list[ImageModule] = []
     for net in saved:
         same = (
@@ -31,7 +31,7 @@ def load_all(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[ImageM
 
 
 def _load(config: EvaluationConfig, saved: SavedNet) -> ImageModule:
-    """The part to be evaluated, as this network wants to see it."""
+    """Load the part to evaluate, with the mean and the size of this network."""
     if config.images is None:
         return _load_part(config, saved, config.split)
     assert config.data is not None
@@ -50,11 +50,10 @@ def _load(config: EvaluationConfig, saved: SavedNet) -> ImageModule:
 
 
 def load_neighbours(config: EvaluationConfig, saved: SavedNet) -> ImageModule | None:
-    """The training images for the right half of Figure 4, if it is drawn.
+    """Load the training images for the right half of Figure 4, if it is drawn.
 
-    They are loaded before the evaluation, so that missing images are reported at once.
-
-    Figure 4 is of one network, because an ensemble has no feature vector.
+    They are loaded before the evaluation, so that missing images are reported at once. The figure
+    needs a single network, because an ensemble has no feature vector.
     """
     if not config.figures or not config.neighbours_among or len(config.checkpoint) > 1:
         return None
@@ -62,7 +61,7 @@ def load_neighbours(config: EvaluationConfig, saved: SavedNet) -> ImageModule | 
         return _load_part(config, saved, "train")
     except (ValueError, OSError) as error:
         raise ConfigError(
-            f"{error}\nFigure 4 shows the nearest training images; neighbours_among=0 does without"
+            f"{error}\nFigure 4 shows the nearest training images: neighbours_among=0 omits them"
         ) from error
 
 
@@ -84,9 +83,11 @@ def members_of(
     data: Sequence[ImageModule],
     device: torch.device,
 ) -> list[Member]:
-    """The networks with their weights, and their outputs in the order of the data's classes."""
+    """Build the networks with their weights, and order their outputs as the data's classes."""
     if len({each.mean_image.shape for each in data}) > 1:
-        raise ConfigError("these checkpoints have learnt from images of different sizes")
+        raise ConfigError(
+            "these checkpoints were trained on images of different sizes: evaluate them one by one"
+        )
     weights = config.weights or [1.0] * len(saved)
     return [
         Member(
@@ -100,14 +101,14 @@ def members_of(
 
 
 def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
-    """For each class of the data the network's output; None: they are in the same order.
+    """Return the network's output for each class of the data; None if the order is the same.
 
     Raises ConfigError if the classes are not the same.
     """
     if saved.class_names is None:
         if saved.num_classes != len(names):
             raise ConfigError(
-                f"{saved.path} has {saved.num_classes} classes, the data have {len(names)}"
+                f"{saved.path} has {saved.num_classes} classes, but the data have {len(names)}"
             )
         _warn_of_numbers_as_text(saved, names)
         return None
@@ -118,31 +119,31 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
         only_there, only_here = sorted(theirs - ours)[:3], sorted(ours - theirs)[:3]
         how = same_but_for_spelling(only_there[0], ours - theirs) if only_there else ""
         raise ConfigError(
-            f"{saved.path} knows other classes ({saved.num_classes}, such as "
+            f"{saved.path} has other classes ({saved.num_classes}, such as "
             f"{', '.join(only_there) or saved.class_names[0]}) than the data have ({len(names)}, "
             f"such as {', '.join(only_here) or names[0]})" + (how and f": {how}")
         )
     where = {name: output for output, name in enumerate(saved.class_names)}
     if len(where) < len(names):
         raise ConfigError(
-            f"{saved.path} has several classes of one name and the data have them in another "
-            "order: which is which cannot be known"
+            f"{saved.path} has several classes with the same name, and the data have them in "
+            "another order, so they cannot be told apart: rename them"
         )
     return [where[name] for name in names]
 
 
 def _warn_of_numbers_as_text(saved: SavedNet, names: Sequence[str]) -> None:
-    """Folders 0, 1, 10, 2 are in the order of torchvision's ImageFolder, which may not be theirs.
+    """Warn of folders sorted as text (0, 1, 10, 2), for a network that does not name its classes.
 
-    Only for a network that does not name its classes.
+    Its outputs may be in the order of numbers instead.
     """
     if not all(name.isdecimal() for name in names):
         return
     numbers = [int(name) for name in names]
     if numbers != sorted(numbers):
         log.warning(
-            "%s does not name its classes, and those of the data are numbers in the order of text, "
-            "%s, ...: if its outputs are in the order of numbers, its errors here are wrong. Then "
-            "give the folders names of equal length: 00, 01, 02, ...",
+            "%s does not name its classes, and those of the data are numbers sorted as text, %s, "
+            "...: if its outputs are in the order of numbers, its errors here are wrong. In that "
+            "case give the folders names of equal length: 00, 01, 02, ...",
             saved.path, ", ".join(names[:3]),
         )  # fmt: skip

@@ -31,10 +31,10 @@ PREDICTED, QUERIES, NEIGHBOURS = 8, 5, 6  # images in the paper's Figure 4, left
 
 
 def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
-    """Predict, count, and write what was asked for.
+    """Predict, count errors, and write the requested files.
 
-    Returns what is wrong with files that should have been images. Raises ConfigError before
-    anything is predicted if what was asked for cannot be had.
+    Returns what is wrong with each file that should have been an image. Raises ConfigError, before
+    anything is predicted, if the request is impossible.
     """
     check_places(config)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -84,7 +84,7 @@ def _announce(
 ) -> None:
     for each, member in zip(saved, members, strict=True):
         if each.class_names is None and config.images is None:
-            log.info("%s does not name its classes: taken to be in the data's order", each.path)
+            log.info("%s does not name its classes: the data's order is assumed", each.path)
         steps = f", after {each.steps:,} steps" if each.steps is not None else ""
         weight = f", weight {member.weight:g}" if len(members) > 1 else ""
         log.info("%s%s%s", each.path, steps, weight)
@@ -98,7 +98,7 @@ def _announce(
 
 
 def _with_progress(batches: Iterable[T], *, total: int) -> Iterator[T]:
-    """The same, with a bar on a terminal."""
+    """Yield the batches, and show a progress bar on a terminal."""
     console = Console(stderr=True)
     yield from track(
         batches, "evaluating", total=total, console=console, transient=True,
@@ -114,7 +114,7 @@ def _draw(
     neighbours: ImageModule | None,
     device: torch.device,
 ) -> None:
-    """Figures 3 and 4, the latter of the rows that are shown."""
+    """Draw Figure 3, and Figure 4 for the rows in `shown`."""
     assert config.figures is not None
     folder, names = Path(config.figures), data.class_names
     _draw_kernels([member.net for member in members], folder)
@@ -137,7 +137,7 @@ def _draw(
 
     among = spread(config.neighbours_among, np.arange(neighbours.size_of("train")))
     loader = neighbours.evaluation_loader("train", rows=among)
-    log.info("the nearest of %s training images", f"{len(among):,}")
+    log.info("searching the nearest of %s training images", f"{len(among):,}")
     batches = _with_progress((features(views) for views, _ in loader), total=len(loader))
     distances, numbers = nearest(features(images[:QUERIES]), batches, count=NEIGHBOURS)
     rows = among[numbers.cpu().numpy()]  # (queries, neighbours)
@@ -157,7 +157,7 @@ def _draw(
 
 
 def _draw_kernels(nets: Sequence[nn.Module], folder: Path) -> None:
-    """Figure 3; of several networks in folders of their own, with what they have in common."""
+    """Draw Figure 3; for several networks in separate folders, with a summary over networks."""
     reports = []
     for number, net in enumerate(nets, start=1):
         kernels = net.get_parameter("conv1.weight").detach().cpu().numpy()

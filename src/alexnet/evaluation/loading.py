@@ -20,13 +20,13 @@ from alexnet.sources.photograph import PIXELS, BadImage, view
 log = logging.getLogger(__name__)
 
 AnyImage = Path | str | Image.Image | np.ndarray | Tensor
-"""A file, a picture of Pillow's, or uint8 pixels, (h, w, 3) or (3, h, w), of any size."""
+"""A file, a Pillow image, or uint8 pixels, (h, w, 3) or (3, h, w), of any size."""
 
 _OF_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")  # modes that a PNG can hold
 
 
 class TrainedNet(nn.Module):
-    """A trained network in evaluation mode, with the preprocessing that it was trained on.
+    """A trained network in evaluation mode, with its preprocessing.
 
         net = alexnet.load("outputs/.../nonlinearity-relu_seed-0")
         best = net(net.preprocess("cat.jpg")).argmax()
@@ -59,7 +59,7 @@ class TrainedNet(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "net":  # not there yet
+            if name == "net":  # not set yet
                 raise
             return getattr(super().__getattr__("net"), name)
 
@@ -99,14 +99,15 @@ def load(path: Path | str, *, allow: Collection[str] = ()) -> TrainedNet:
 
 
 class _OneImage(ImageModule):
-    """A data set of the image that is asked about, which is viewed like any test image."""
+    """A data set of one image, which is preprocessed like any test image."""
 
     def __init__(self, saved: SavedNet) -> None:
         pixels = saved.mean_image.shape[-1]
         augmentation: Any = saved.augmentation or "none"
         if augmentation not in get_args(Augmentation):
             raise ValueError(
-                f"{saved.path} was trained on views that are unknown here: {augmentation}"
+                f"{saved.path} was trained with data.augmentation={augmentation}, which is unknown "
+                "here: update the project"
             )
         super().__init__(
             class_names=(),
@@ -119,7 +120,7 @@ class _OneImage(ImageModule):
 
     @override
     def load_train_and_val(self) -> tuple[ImageStore, ImageStore]:
-        raise AssertionError("there is one image to look at, and none to learn from")
+        raise AssertionError("this data set has only a test image")
 
     @override
     def load_test(self) -> ImageStore:
@@ -136,7 +137,7 @@ class _OneImage(ImageModule):
 
 
 class _Single:
-    """A store (data.batches.ImageStore) of one image, whatever row is asked for."""
+    """An ImageStore (data.batches) that returns the same image for any row."""
 
     def __init__(self, pixels: np.ndarray) -> None:
         self.pixels = pixels
@@ -150,7 +151,7 @@ class _Single:
 
 
 def _content(image: AnyImage) -> bytes:
-    """An image file of these pixels."""
+    """Return the content of an image file, or make one from pixels."""
     if not isinstance(image, Path | str):
         return _as_file(_as_picture(image))
     path = Path(image).expanduser()
@@ -174,14 +175,14 @@ def _as_picture(image: Image.Image | np.ndarray | Tensor) -> Image.Image:
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or pixels.size == 0:
         raise ValueError(
-            f"an image is of shape {tuple(image.shape)}: give (height, width, 3) or "
+            f"an image has shape {tuple(image.shape)}: give (height, width, 3) or "
             "(3, height, width), one image at a time"
         )
     return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 def _as_file(picture: Image.Image) -> bytes:
-    """A file whose pixels are those of the picture."""
+    """Encode a picture as a PNG file, without loss."""
     file = io.BytesIO()
     (picture if picture.mode in _OF_PNG else picture.convert("RGB")).save(file, "PNG")
     return file.getvalue()

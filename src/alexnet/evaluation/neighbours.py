@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def last_hidden(net: nn.Module, images: Tensor) -> Tensor:
-    """What the last layer sees of each image: of AlexNet fc7 after its nonlinearity (section 6.1).
+    """Return the input of the last layer: for AlexNet, fc7 after its nonlinearity (section 6.1).
 
-    In evaluation mode, that is times the probability with which dropout keeps a unit.
+    In evaluation mode it includes the factor of dropout, the probability of keeping a unit.
 
-    Shape: (N, 3, h, w), a network's input -> (N, units).
+    Shape: network input (N, 3, h, w) -> (N, units).
     """
     seen: list[Tensor] = []
     last = net.get_submodule(_layers(net)[-1])
@@ -24,22 +24,22 @@ def last_hidden(net: nn.Module, images: Tensor) -> Tensor:
 
 
 def last_hidden_layer(net: nn.Module) -> str:
-    """The name of the last layer but one: fc7."""
+    """Return the name of the last layer but one, such as fc7."""
     return _layers(net)[-2]
 
 
 def nearest(queries: Tensor, batches: Iterable[Tensor], *, count: int) -> tuple[Tensor, Tensor]:
-    """For each query (Q, units) the nearest of all vectors, which come in batches (N, units).
+    """Find the nearest vectors to each query (Q, units), in batches (N, units) of vectors.
 
-    Exact, by Euclidean distance, and of all batches together only the best so far are kept. Returns
-    distances and numbers of vectors, in the order in which they came, both (Q, count), nearest
-    first; fewer if there are fewer.
+    The search is exact, by Euclidean distance, and keeps only the nearest so far. Returns the
+    distances and the indices of the vectors (in order of arrival), both (Q, count), nearest first;
+    there are fewer columns if there are fewer vectors.
     """
     distances = queries.new_empty((len(queries), 0))
     numbers = torch.empty((len(queries), 0), dtype=torch.long, device=queries.device)
     seen = 0
     for batch in batches:
-        # By multiplying matrices it would be quicker and, for near vectors, wrong.
+        # Matrix products would be faster, but wrong for near vectors.
         new = torch.cdist(queries, batch, compute_mode="donot_use_mm_for_euclid_dist")
         arriving = torch.arange(seen, seen + len(batch), device=queries.device)
         seen += len(batch)
@@ -51,10 +51,10 @@ def nearest(queries: Tensor, batches: Iterable[Tensor], *, count: int) -> tuple[
 
 
 def spread(count: int, rows: np.ndarray) -> np.ndarray:
-    """At most `count` of the rows, evenly spread: where they are in order of class, over all."""
+    """Return at most `count` of the rows, evenly spread, so that they cover rows sorted by class."""
     return rows if count >= len(rows) else rows[np.arange(count) * len(rows) // count]
 
 
 def _layers(net: nn.Module) -> list[str]:
-    """Names of all layers that have parameters."""
+    """Return the names of all layers with parameters."""
     return list(dict.fromkeys(name.rpartition(".")[0] for name, _ in net.named_parameters()))

@@ -15,7 +15,7 @@ from alexnet.model import SavedNet
 
 
 def check_places(config: EvaluationConfig) -> None:
-    """Where results go must be able to take them; nothing is lost after hours."""
+    """Raise ConfigError if a requested file cannot be written, before hours of work."""
     files = {"predictions": config.predictions, "out": config.out}
     for key, file in files.items():
         if file is not None and Path(file).is_dir():
@@ -27,10 +27,10 @@ def check_places(config: EvaluationConfig) -> None:
         made = [each for each in (folder, *folder.parents) if not each.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for each in made:  # what follows may still be refused
+            for each in made:  # removed again, because the request may still be refused
                 each.rmdir()
         except OSError as error:
-            raise ConfigError(f"{key}: {folder} cannot be made: {error.strerror}") from error
+            raise ConfigError(f"{key}: {folder} cannot be created: {error.strerror}") from error
 
 
 Write = Callable[[Iterable[Any], Tensor, Tensor | None], None]
@@ -38,7 +38,7 @@ Write = Callable[[Iterable[Any], Tensor, Tensor | None], None]
 
 @contextmanager
 def predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
-    """A function that writes a batch: which images, probabilities, labels if there are any.
+    """Give the block a function that writes a batch: images, probabilities, and labels if known.
 
     The file appears when it is complete.
     """
@@ -48,7 +48,7 @@ def predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
     path = Path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
     count = min(TOP, len(names))
-    # Names of files need not be Unicode.
+    # File names need not be valid Unicode.
     with replacing(path, newline="", encoding="utf-8", errors="surrogateescape") as opened:
         writer = csv.writer(opened, lineterminator="\n")
         best = itertools.chain(*((f"class_{i + 1}", f"probability_{i + 1}") for i in range(count)))
@@ -72,7 +72,7 @@ def predictions_file(file: str | None, names: Sequence[str]) -> Iterator[Write]:
 
 
 def as_table(config: EvaluationConfig, tally: Tally) -> str:
-    """Errors with their intervals, a line for each."""
+    """Format the errors with their intervals, a line for each."""
     lines = []
     for name, wrong in (("top-1", tally.wrong), ("top-5", tally.wrong_top5)):
         low, high = interval(wrong, tally.images)
@@ -85,14 +85,14 @@ def as_table(config: EvaluationConfig, tally: Tally) -> str:
 
 
 def _count(wrong: float) -> str:
-    """1,234, or where classes tie 1,234.50."""
+    """Format a count: 1,234, or 1,234.50 if classes tie."""
     return f"{wrong:,.0f}" if wrong == round(wrong) else f"{wrong:,.2f}"
 
 
 def describe(
     config: EvaluationConfig, saved: Sequence[SavedNet], members: Sequence[Member], tally: Tally
 ) -> dict[str, Any]:
-    """The JSON file: errors under the names that runs give them, and what they are of."""
+    """Return the content of the JSON file: errors by metric, and what was evaluated."""
     errors = {f"{config.split}/error": tally.wrong, f"{config.split}/error_top5": tally.wrong_top5}
     return {
         "metrics": {

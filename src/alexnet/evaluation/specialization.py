@@ -1,4 +1,4 @@
-"""Whether the columns divide the work: one colour-agnostic, the other colour-specific (6.1)."""
+"""Specialization of the columns: one colour-agnostic, the other colour-specific (section 6.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNTRAINED = 2 / 3
-"""The colour specificity to expect of a kernel of independent, equally spread weights."""
+"""Expected colour specificity of a kernel of independent weights with equal variance."""
 
 CHANCE = 0.05
-"""Columns differ beyond chance if at most this share of the shuffles sets them as far apart, and a
-kernel is colour-specific, or colour-agnostic, beyond chance if so few random ones are more so."""
+"""Columns differ beyond chance if at most this share of the shuffles gives as large a difference. A
+kernel is specific (agnostic) if at most this share of random kernels score higher (lower)."""
 
 _SHUFFLES = 9_999
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnReport:
-    """The kernels of one column: the score of each, their mean, and how random ones compare.
+    """The kernels of one column: their scores, the mean, and a comparison with random kernels.
 
-    `specific` kernels score higher than 95 % of random kernels of their size, `agnostic` ones lower
-    than 95 %. `p_specific` is the share of columns of as many random kernels whose mean is at least
-    as high, `p_agnostic` of those whose mean is at most as high.
+    `specific` kernels score higher than 95 % of random kernels of their size, `agnostic` kernels
+    lower than 95 %. `p_specific` is the share of columns of random kernels whose mean is at least
+    as high, `p_agnostic` the share whose mean is at most as high.
     """
 
     scores: tuple[float, ...]
@@ -48,9 +48,9 @@ class ColumnReport:
 class KernelReport:
     """Colour specificity of the kernels of conv1, column by column.
 
-    `difference` is the highest mean of a column less the lowest: which column is which changes
-    from run to run. `p_value` is the share of random divisions of the same kernels among the
-    columns in which it is at least as large. Both are None with one column.
+    `difference` is the highest mean of a column less the lowest, because which column specializes
+    changes from run to run. `p_value` is the share of random divisions of the same kernels into
+    columns in which the difference is at least as large. Both are None with one column.
     """
 
     shape: tuple[int, ...]
@@ -76,17 +76,18 @@ class KernelReport:
 
     @property
     def is_as_in_the_paper(self) -> bool:
-        """Whether they do, one largely colour-specific and another largely colour-agnostic."""
+        """Whether they differ, one largely colour-specific and one largely colour-agnostic."""
         most, least = self.most_specific, self.least_specific
         return self.differs and most.is_largely_specific and least.is_largely_agnostic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Specialization:
-    """What several trained networks say together; `runs` are those with several columns.
+    """A summary over several trained networks; `runs` is the number with several columns.
 
-    `highest` and `lowest` are the means over runs of their most and least specific column. By
-    chance alone the columns would differ in one run of twenty.
+    `differing` is the number whose columns differ beyond chance, which would happen by chance alone
+    in one run of twenty; `as_in_the_paper` is the number that agree with section 6.1. `highest` and
+    `lowest` are the means over runs of the most and the least specific column.
     """
 
     runs: int
@@ -113,20 +114,20 @@ class Specialization:
 
 
 def color_specificity(kernels: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The fraction of a kernel's energy that is not along the grey axis, (K, 3, h, w) -> (K,).
+    """Return the share of a kernel's energy that is not along the grey axis, (K, 3, h, w) -> (K,).
 
         1 - sum of ((r + g + b) / sqrt(3))**2 / sum of (r**2 + g**2 + b**2), both over all pixels
 
-    0 for a kernel that sees brightness only (r = g = b everywhere), 1 for one that sees colour only
-    (r + g + b = 0 everywhere: red against green, blue against yellow). It does not change with the
-    kernel's scale or sign, nor if its pixels are moved or its channels exchanged.
+    It is 0 for a kernel that sees only brightness (r = g = b everywhere) and 1 for one that sees
+    only colour (r + g + b = 0 everywhere: red against green, blue against yellow). It does not
+    depend on the kernel's scale and sign, on the order of its pixels, or on that of its channels.
 
-    A half is where colour and brightness have equal parts, and is not what chance gives: weights
-    drawn independently have a third of their energy along each of the three axes, and only one
-    of these is grey. An untrained kernel therefore has 2/3 on average (11x11x3 Gaussian
-    weights: 0.67 with a standard deviation of 0.035), and so have dead kernels and those that one
-    channel alone feeds. A column near 2/3 has learned nothing about colour yet: what counts as
-    colour-specific is measured against random kernels. A kernel of zeros has no colour: 0.
+    At 1/2, colour and brightness have equal parts, but chance gives another value: independent
+    weights have a third of their energy along each of the three axes, and only one of these is
+    grey. So an untrained kernel has 2/3 on average (11x11x3 Gaussian weights: 0.67 with a standard
+    deviation of 0.035), and so do kernels that use a single channel. A column near 2/3 has learned
+    nothing about colour yet, and kernels are therefore compared with random ones. A kernel of zeros
+    has the value 0.
     """
     kernels = np.asarray(kernels, dtype=np.float64)
     grey = (kernels.sum(axis=1) ** 2).sum(axis=(1, 2)) / 3
@@ -138,9 +139,9 @@ def color_specificity(kernels: NDArray[np.floating]) -> NDArray[np.float64]:
 def report_kernels(kernels: NDArray[np.floating], *, columns: int) -> KernelReport:
     """Score the kernels of conv1, (K, 3, h, w); column c has the c-th of equal parts.
 
-    A column's mean is over kernels, each of which counts once: the paper's sentence is about
-    kernels, and weighted by energy it would be about the few strongest of them.
-    Raises ValueError if these are no kernels over red, green and blue, or not finite.
+    In a column's mean every kernel counts once, because the paper's sentence is about kernels;
+    weighted by energy it would be about the few strongest. Raises ValueError if these are not
+    kernels over red, green and blue, or not finite.
     """
     shape = np.shape(kernels)
     if len(shape) != 4 or shape[1] != 3 or 0 in shape:
@@ -165,7 +166,7 @@ def report_kernels(kernels: NDArray[np.floating], *, columns: int) -> KernelRepo
 
 
 def specialization(reports: Sequence[KernelReport]) -> Specialization:
-    """Whether one column specializes in colour run after run, whichever it is (section 6.1)."""
+    """Summarize whether one column, whichever, specializes in colour in every run (section 6.1)."""
     compared = [report for report in reports if report.difference is not None]
     return Specialization(
         runs=len(compared),
@@ -179,10 +180,10 @@ def specialization(reports: Sequence[KernelReport]) -> Specialization:
 def _against_random_kernels(
     scores: NDArray[np.float64], *, pixels: int
 ) -> tuple[ColumnReport, ...]:
-    """Each column, compared with what kernels of independent Gaussian weights would score.
+    """Compare each column with kernels of independent Gaussian weights.
 
-    Their energy along the grey axis is a chi-squared number of `pixels` degrees of freedom, that
-    beside it one of twice as many: the score has the distribution Beta(pixels, pixels / 2).
+    The energy of such a kernel along the grey axis is chi-squared with `pixels` degrees of freedom,
+    and the rest is chi-squared with twice as many, so the score is Beta(pixels, pixels / 2).
     """
     from scipy.special import betaincinv
 
@@ -203,12 +204,12 @@ def _against_random_kernels(
 
 
 def _spread(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., columns, kernels) -> (...): the highest mean of a column less the lowest."""
+    """Return the highest mean of a column less the lowest: (..., columns, kernels) -> (...)."""
     return np.ptp(scores.mean(axis=-1), axis=-1)
 
 
 def _share_of_shuffles_as_far_apart(scores: NDArray[np.float64]) -> float:
-    """Permutation test by Monte Carlo; the division that was found counts as one of them."""
+    """Return the p-value of a Monte Carlo permutation test, which counts the observed division."""
     generator = np.random.default_rng(0)  # the same kernels, the same p-value
     shuffled = generator.permuted(np.tile(scores.ravel(), (_SHUFFLES, 1)), axis=1)
     spreads = _spread(shuffled.reshape(_SHUFFLES, *scores.shape))

@@ -1,4 +1,4 @@
-"""Trained networks for other programs: files, model cards, and a page in which they run."""
+"""Export of trained networks: files for other programs, model cards, and a live page."""
 
 from alexnet.export.write import write_network
 

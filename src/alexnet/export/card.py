@@ -1,4 +1,4 @@
-"""A model card as the Hugging Face Hub expects it: YAML, then Markdown. Nothing is uploaded."""
+"""Model cards in the Hugging Face Hub's layout: YAML, then Markdown. Nothing is uploaded."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -40,13 +40,13 @@ _SOFTWARE = f"""\
   url     = {{https://github.com/alexnet-lab/alexnet-lab}}
 }}"""
 
-# By the data module's class: the name on the Hub, what it is, and what follows for its use.
+# By the data module's class: the name on the Hub, a description, and a limit of use.
 _DATA = {
     "CIFAR10": (
         "uoft-cs/cifar10",
         "60,000 photographs of 32 x 32 pixels in 10 classes, 10,000 of them for the test.",
-        "Photographs of other sizes are reduced to 32 x 32 pixels. Anything that is none of the "
-        "ten classes gets one of them all the same.",
+        "Photographs of other sizes are reduced to 32 x 32 pixels. The network assigns one of the "
+        "ten classes to any image, including images of something else.",
     ),
     "ImageNet": (
         "ILSVRC/imagenet-1k",
@@ -61,7 +61,7 @@ _DATA = {
         "validation, 500 for the test. The paper does not use them.",
         "500 test images: the interval of the error is wide.",
     ),
-    "Synthetic": (None, "Random images, for trying the program.", "It has learnt nothing of use."),
+    "Synthetic": (None, "Generated images, for trial runs.", "It has learned nothing useful."),
 }
 _MOST_NAMED = 20
 _PLACES = ("outputs=", "data.root=")
@@ -79,7 +79,7 @@ def write_card(source: Path, dest: Path, *, allow: set[str]) -> None:
     if run is None or not run.is_finished:
         raise ValueError(
             f"{source} is {'not the folder of a run' if run is None else 'not finished'}: a model "
-            "card says what a finished run has measured. Give the folder of one"
+            "card reports what a finished run has measured. Give the folder of a finished run"
         )
     saved = read_checkpoint(checkpoint, allow=allow)
     text = _card(run, saved)
@@ -124,7 +124,7 @@ def _card(run: RunDir, saved: SavedNet) -> str:
 def _front_matter(
     title: str, network: str, data: str, hub_name: str | None, result: Mapping[str, Any]
 ) -> str:
-    """The Hub's metadata. Its metric is accuracy, where the text below speaks of errors."""
+    """Return the Hub's metadata, whose metric is accuracy; the text below it reports errors."""
     content: dict[str, Any] = {
         "license": "mit",
         "library_name": "alexnet-lab",
@@ -152,7 +152,7 @@ def _front_matter(
 def _use() -> Iterator[str]:
     yield (
         "```python\nimport alexnet\n\nnet = alexnet.load(PATH)  # a run folder, a checkpoint or a "
-        "file of safetensors\nlogits = net(net.preprocess(image))  # a picture of Pillow's\n```"
+        "safetensors file\nlogits = net(net.preprocess(image))  # a file or a Pillow image\n```"
     )
 
 
@@ -172,7 +172,7 @@ def _data_facts(run: RunDir, config: Mapping[str, Any], saved: SavedNet) -> Iter
 def _recipe(run: RunDir, config: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
     provenance = run.read_provenance()
     if words := str(provenance.get("command") or "").split():
-        # Where files lay is nobody else's concern.
+        # Paths on the author's machine are of no use to others.
         yield f"```\n{' '.join(word for word in words if not word.startswith(_PLACES))}\n```"
     flat = flatten({key: config.get(key, {}) for key in ("model", "data", "learning", "trainer")})
     lines = []
@@ -206,9 +206,9 @@ def _results(run: RunDir, result: Mapping[str, Any]) -> Iterator[str]:
     rows = list(_rows(run, result))
     yield str(Table(("measured", "value", "95 % interval", "over"), rows))
     yield (
-        "Errors are fractions of images, in per cent. An interval over images (Clopper and "
-        "Pearson) says nothing of other seeds; an interval over seeds is a t-interval of their "
-        "mean. The test images were used once, after training."
+        "Errors are per cent of the images. An interval over images (Clopper and Pearson) says "
+        "nothing about other seeds; an interval over seeds is a t-interval of their mean. The test "
+        "images were used once, after training."
     )
     verdict = read_json(SweepDir(run.path.parent).report / "verdict.json")
     for claim in verdict.get("claims", []):
@@ -253,7 +253,7 @@ def _rows(run: RunDir, result: Mapping[str, Any]) -> Iterator[tuple[str, str, st
 
 
 def _over_seeds(run: RunDir, result: Mapping[str, Any]) -> dict[str, list[float]]:
-    """Errors of all finished runs of the same arm in its sweep."""
+    """Return the errors of all finished runs of the same arm in the sweep."""
     found: dict[str, list[float]] = {}
     for other in SweepDir(run.path.parent).runs():
         if not other.is_finished:
@@ -280,7 +280,7 @@ def _limits(
         if trainer.get(key) is not None
     ]
     if cut:
-        yield f"A trial run on a few batches of each epoch ({', '.join(cut)}): no evidence."
+        yield f"This was a trial run on a few batches per epoch ({', '.join(cut)}), not evidence."
     yield "Trained for research into the paper's claims, not for use in a product."
     if limit:
         yield limit
@@ -292,10 +292,8 @@ def _limits(
     elif data != "ImageNet":
         yield "The paper's network on other data than the paper's: its errors are not the paper's."
     if "test_images" not in result:
-        yield (
-            "This run did not record the number of its test images: there is no interval over them."
-        )
-    yield "Other seeds give other weights and errors; one run is a sample of one."
+        yield ("This run did not record the number of its test images, so there is no interval.")
+    yield "Other seeds give other weights and errors; this is a single run."
 
 
 def _class_name(section: Mapping[str, Any]) -> str:

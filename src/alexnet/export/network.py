@@ -10,10 +10,10 @@ from alexnet.model import SavedNet
 
 
 class Preprocessing(nn.Module):
-    """What a network sees of the central view of an image (section 2).
+    """The preprocessing of the central view of an image as a module (section 2).
 
-    The mean image is subtracted, then the difference is brought to the network's size. That is a
-    linear map with constant coefficients: a matrix for the rows and the same for the columns.
+    The mean image is subtracted, and the difference is scaled to the network's size. Scaling is a
+    linear map with constant coefficients: the same matrix for the rows and the columns.
 
     Shape: (N, 3, h, w) uint8, RGB -> (N, 3, image_size, image_size) float32.
     """
@@ -28,7 +28,7 @@ class Preprocessing(nn.Module):
         self.register_buffer("mean", mean.float().contiguous())
         matrix = None
         if pixels != size:
-            # The columns of the matrix are what becomes of single bright rows.
+            # Column i of the matrix is the scaled image of a single bright row i.
             rows = torch.eye(pixels)[:, None, :, None].expand(-1, 1, -1, pixels)
             matrix = F.interpolate(rows, (size, size), mode="bilinear", antialias=True)
             matrix = matrix[:, 0, :, 0].T.contiguous()
@@ -36,7 +36,7 @@ class Preprocessing(nn.Module):
 
     @property
     def pixels(self) -> int:
-        """The side of the view."""
+        """Side of the view in pixels."""
         return self.mean.shape[-1]
 
     @override
@@ -46,10 +46,10 @@ class Preprocessing(nn.Module):
 
 
 def exported_network(saved: SavedNet, *, preprocess: bool) -> tuple[nn.Module, Tensor]:
-    """What a file will hold, and two images for which it is traced.
+    """Return the network to export, and two images to trace it with.
 
-    With preprocessing images are uint8 (N, 3, h, w), the view's pixels; without, float32 of the
-    network's size, less the mean.
+    With `preprocess`, images are uint8 (N, 3, h, w) of the view's size; without it, they are
+    float32 of the network's size, less the mean.
     """
     net, view = saved.build(), Preprocessing(saved)
     random = torch.Generator().manual_seed(0)
@@ -62,7 +62,7 @@ def exported_network(saved: SavedNet, *, preprocess: bool) -> tuple[nn.Module, T
 
 
 def description(saved: SavedNet, *, preprocess: bool) -> dict[str, Any]:
-    """What a file says of its network, as plain data."""
+    """Describe the network as plain data, for the exported file."""
     pixels = saved.view_mean.shape[-1] if preprocess else saved.image_size
     values = (
         "uint8 RGB in 0..255, the central view of an image"

@@ -1,4 +1,4 @@
-"""ONNX, with nodes of local response normalization (section 3.3)."""
+"""Export to ONNX, with LRN nodes for local response normalization (section 3.3)."""
 
 import json
 import logging
@@ -17,18 +17,18 @@ from alexnet.files import replacing
 from alexnet.model import LocalResponseNorm
 
 OPSET = 18
-"""Of ONNX: the one that torch's exporter writes without a conversion."""
+"""ONNX operator set: the one that torch's exporter writes without a conversion."""
 
 TOLERANCE = 1e-5
-"""Between onnxruntime and torch, relative to the largest logit."""
+"""Largest difference between onnxruntime and torch, relative to the largest logit."""
 
 
 def write_onnx(net: nn.Module, images: Tensor, path: Path, about: Mapping[str, Any]) -> str:
-    """Write the network for batches of any size; returns how far onnxruntime is from torch.
+    """Write the network for batches of any size; return a text on the difference from torch.
 
-    Every LocalResponseNorm becomes a node LRN. `images` are what it is traced and compared with.
-    Raises ValueError, and writes nothing, if a package is missing or the two differ by more than
-    TOLERANCE.
+    Every LocalResponseNorm becomes an LRN node. `images` are used to trace the network and to
+    compare onnxruntime with torch. Raises ValueError, and writes nothing, if a package is missing
+    or the two differ by more than TOLERANCE.
     """
     need("onnx", "onnxscript", "onnxruntime")
     import onnxruntime
@@ -65,8 +65,8 @@ def write_onnx(net: nn.Module, images: Tensor, path: Path, about: Mapping[str, A
     if not difference <= TOLERANCE:
         raise ValueError(
             f"onnxruntime {onnxruntime.__version__} and torch differ by {difference:.1e} of the "
-            f"largest logit, more than {TOLERANCE:g}: nothing was written. If the network has "
-            "levels of yours, see what torch.onnx makes of them; try format=torch_export"
+            f"largest logit, more than {TOLERANCE:g}: nothing was written. If the network has your "
+            "own levels, check how torch.onnx exports them, or try format=torch_export"
         )
     with replacing(path, "wb") as file:
         file.write(written)
@@ -77,7 +77,7 @@ def write_onnx(net: nn.Module, images: Tensor, path: Path, about: Mapping[str, A
 
 
 class _Node(nn.Module):
-    """The norm as one operator, which the exporter finds in the graph."""
+    """The norm as a single operator, which the exporter translates."""
 
     def __init__(self, norm: LocalResponseNorm) -> None:
         super().__init__()
@@ -90,9 +90,10 @@ class _Node(nn.Module):
 
 
 def _lrn(x: Any, columns: int, size: int, alpha: float, beta: float, k: float) -> Any:
-    """ONNX: y = x / (bias + alpha / size * sum of squares) ** beta, clipped at the edges, as ours.
+    """Translate the norm to ONNX's y = x / (bias + alpha / size * sum of squares) ** beta.
 
-    A column is a row of the batch meanwhile, so that windows stay within it.
+    Its window is clipped at the edges, as ours is. Each column temporarily becomes a row of the
+    batch, so that windows stay within it.
     """
     from onnxscript import opset18 as op
 
@@ -119,7 +120,7 @@ def _nodes(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on its own parts, which nobody can act on."""
+    """Silence the exporter's messages about itself, on which a user cannot act."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

@@ -4,7 +4,7 @@ from alexnet.paths import install_command
 
 
 def need(*packages: str) -> None:
-    """Raises ValueError that says what to install, if one of them is missing."""
+    """Raise ValueError that says what to install, if one of these packages is missing."""
     if missing := [name for name in packages if find_spec(name) is None]:
         raise ValueError(
             f"this needs the package{'s' if len(missing) > 1 else ''} {', '.join(missing)}: "

@@ -12,12 +12,12 @@ DESCRIPTION = "alexnet_lab.json"
 
 
 def write_program(net: nn.Module, images: Tensor, path: Path, about: Mapping[str, Any]) -> str:
-    """Write a program of torch.export, for batches of any size, which needs torch alone.
+    """Write a program of torch.export for batches of any size, which needs only torch.
 
         network = torch.export.load(path).module()
 
-    What it is lies in the file as alexnet_lab.json (`extra_files` of torch.export.load). Returns
-    how far the program is from the network.
+    The file contains a description as alexnet_lab.json (see `extra_files` of torch.export.load).
+    Returns a text on the difference between the program and the network.
     """
     with torch.no_grad():
         expected = net(images)

@@ -18,16 +18,16 @@ Format = Literal["onnx", "torch_export", "safetensors"]
 def write_network(saved: SavedNet, dest: Path, *, format: Format, preprocess: bool = True) -> None:
     """Write a trained network for other programs, and log what was written.
 
-    With `preprocess` the programs of onnx and torch_export take images, uint8 RGB of the view's
-    size. Without, they take images less the mean image, which is then written beside them as
-    FILE.mean_image.npy. A file of safetensors holds the mean image in any case.
+    With `preprocess`, onnx and torch_export programs take images, uint8 RGB of the view's size.
+    Without it, they take images less the mean image, which is written beside them as
+    FILE.mean_image.npy. A safetensors file always contains the mean image.
 
-    Raises ValueError if a package is missing, if torch cannot export the network, or if the program
-    would not equal it.
+    Raises ValueError if a package is missing, if torch cannot export the network, or if the
+    exported program gives different logits.
     """
     dest.parent.mkdir(parents=True, exist_ok=True)
     if format == "safetensors":
-        saved.build()  # which refuses parameters that do not fit
+        saved.build()  # refuses parameters that do not fit
         saved.write_safetensors(dest)
         how = "safetensors, all parameters and the mean image"
     else:
@@ -38,7 +38,7 @@ def write_network(saved: SavedNet, dest: Path, *, format: Format, preprocess: bo
             done = write(net, images, dest, about)
         except (ValueError, OSError):
             raise
-        # Networks of users: whatever torch's exporter, or the network itself, cannot do.
+        # For users' networks, torch's exporter or the network itself can raise anything.
         except Exception as error:
             first: BaseException = error
             while first.__cause__ is not None:
@@ -56,7 +56,7 @@ def write_network(saved: SavedNet, dest: Path, *, format: Format, preprocess: bo
 
 
 def _write_mean(saved: SavedNet, dest: Path) -> Path:
-    """What the program wants to have subtracted, at the network's size."""
+    """Write the mean image that the program needs subtracted, at the network's size."""
     view = Preprocessing(saved)
     black = view.mean.new_zeros(1, *view.mean.shape)
     path = dest.with_name(f"{dest.name}.mean_image.npy")

@@ -1,1 +1,1 @@
-"""The files of a run and of a sweep: the only contract between training and reporting."""
+"""The files of runs and sweeps: the only interface between training and reporting."""

@@ -1,6 +1,6 @@
-"""What a run will cost, told before most of it is spent. Standard library only.
+"""The cost of a run in time, memory and disk, known early in the run. Standard library only.
 
-The process of the run measures it and keeps it in status.json; the launcher tells it of a sweep.
+The process of the run measures it and writes it into status.json; the launcher prints it.
 """
 
 import logging
@@ -13,25 +13,25 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
-# Checkpoints that may be there at once: last, the one before it, best, and the one being written.
+# Checkpoints that may exist at once: last, the one before it, best, and the one being written.
 MOST_CHECKPOINTS = 4
-# Without one that is whole beside the one being written, a run that is killed is lost.
+# A run that is killed is lost unless there is a complete checkpoint beside the one being written.
 LEAST_CHECKPOINTS = 2
-# Of a finished run: last and best.
+# A finished run keeps last and best.
 KEPT_CHECKPOINTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disk:
-    """Room for the checkpoints of a run, in bytes."""
+    """Disk space for the checkpoints of a run, in bytes."""
 
-    checkpoint: int  # one of them
-    there: int  # all that the run has already
+    checkpoint: int  # size of one
+    there: int  # size of those that exist
     free: int
 
     @classmethod
     def of(cls, folder: Path, *, checkpoint: int) -> Self:
-        """Of the folder of a run's checkpoints, which need not exist yet."""
+        """Measure the folder of a run's checkpoints, which need not exist yet."""
         files = {file.stat().st_ino: file.stat().st_size for file in folder.glob("*.ckpt")}
         root = next(each for each in (folder, *folder.parents) if each.exists())
         free = shutil.disk_usage(root).free
@@ -39,53 +39,53 @@ class Disk:
 
     @property
     def most(self) -> int:
-        """All that the checkpoints will take at once."""
+        """The most that the checkpoints will take at once."""
         return MOST_CHECKPOINTS * self.checkpoint
 
     def holds(self, checkpoints: int) -> bool:
-        """Whether so many fit beside each other, one of which must still be written."""
+        """Whether this many checkpoints fit at once, one of which is still to be written."""
         return self.free >= max(self.checkpoint, checkpoints * self.checkpoint - self.there)
 
     def check(self, run: Path) -> None:
-        """Warn if they will not all fit; OSError if a run could not even be kept alive."""
+        """Warn if not all checkpoints fit; raise OSError if not even LEAST_CHECKPOINTS do."""
         if not self.holds(LEAST_CHECKPOINTS):
             raise OSError(
                 f"the disk of {run} is too full: a checkpoint takes {space(self.checkpoint)}, "
-                f"{LEAST_CHECKPOINTS} must fit beside each other, and {space(self.free)} are free. "
+                f"{LEAST_CHECKPOINTS} must fit at the same time, and {space(self.free)} are free. "
                 "Free some space, or set outputs=FOLDER on another disk"
             )
         if not self.holds(MOST_CHECKPOINTS):
             log.warning("the disk of %s may fill up: %s", run, self.describe())
 
     def describe(self) -> str:
-        """What the checkpoints will take, and what is left."""
+        """Say how much the checkpoints will take, and how much is free."""
         text = f"checkpoints take up to {space(self.most)} of disk, {space(self.free)} are free"
         return text if self.holds(MOST_CHECKPOINTS) else f"{text}: NOT ENOUGH"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one run will take: time, memory and disk."""
+    """The time, memory and disk that one run will take."""
 
     images_per_second: float
-    seconds: float  # to go
-    seconds_in_all: float  # more, if it goes on from a checkpoint
+    seconds: float  # remaining
+    seconds_in_all: float  # with the time before a checkpoint that the run continues from
     may_end_earlier: bool
-    memory_bytes: float  # of each process
+    memory_bytes: float  # per process
     processes: int
     disk: Disk
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Self:
-        """From what `plain` has made."""
+        """Read back the output of `plain`."""
         return cls(**{**plain, "disk": Disk(**plain["disk"])})
 
     def plain(self) -> dict[str, Any]:
-        """As nested dictionaries, for status.json."""
+        """Return nested dictionaries for status.json."""
         return asdict(self)
 
     def describe(self) -> str:
-        """The cost of the run in one line."""
+        """Describe the cost of the run in a line."""
         each = f" in each of {self.processes} processes" if self.processes > 1 else ""
         return (
             f"{self.images_per_second:,.0f} images/s, {self._about} {duration(self.seconds)} to "
@@ -93,7 +93,7 @@ class Cost:
         )
 
     def describe_sweep(self, *, running: int, waiting: int) -> str:
-        """In one line, of all runs that are left, `running` at once, if they are like this one."""
+        """Describe the cost of all remaining runs, `running` at once, if all are like this one."""
         rounds = math.ceil(waiting / running)
         seconds = self.seconds + rounds * self.seconds_in_all
         kept = (running + waiting) * KEPT_CHECKPOINTS * self.disk.checkpoint
@@ -110,7 +110,7 @@ class Cost:
 
 
 def duration(seconds: float) -> str:
-    """For people, in seconds, minutes, hours or days."""
+    """Format a duration in seconds, minutes, hours or days."""
     if seconds < 90:
         return "1 second" if round(seconds) == 1 else f"{seconds:.0f} seconds"
     hours = seconds / 3600
@@ -120,5 +120,5 @@ def duration(seconds: float) -> str:
 
 
 def space(size: float) -> str:
-    """For people, in MB or GB."""
+    """Format a number of bytes in MB or GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -20,15 +20,15 @@ _REMEDY = "Restore it, or remove the folder of the run to train it again"
 
 
 class FolderInUse(RuntimeError):
-    """Another process is writing there."""
+    """Another process is using the folder."""
 
 
 class DamagedFile(ValueError):
-    """A file of a run or a sweep cannot be read: somebody else has written there."""
+    """A file of a run or a sweep is not as this program wrote it."""
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace the file; a reader sees the old content or the new."""
+    """Write a JSON file; a reader sees the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         json.dump(content, file, indent=2)
@@ -36,7 +36,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether every part of the file has its CRC-32: torch writes a zip archive."""
+    """Whether a checkpoint is complete: torch writes a zip archive, whose CRC-32 are checked."""
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             return archive.testzip() is None
@@ -45,10 +45,10 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def read_json(path: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Any]:
-    """Content of a file, {} if there is none.
+    """Read a JSON object; {} if the file does not exist.
 
-    `kinds` say of keys what values they may have. Raises DamagedFile if the file is not a JSON
-    object, or one of its values is of another kind.
+    `kinds` maps keys to checks of their values. Raises DamagedFile if the file is not a JSON
+    object, or if a value does not pass its check.
     """
     try:
         content = json.loads(path.read_text())
@@ -57,7 +57,7 @@ def read_json(path: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, 
     except (ValueError, RecursionError, IsADirectoryError) as error:
         raise DamagedFile(f"{path} is damaged ({error})") from error
     if not isinstance(content, dict):
-        raise DamagedFile(f"{path} is not what a run has written")
+        raise DamagedFile(f"{path} is damaged: it is not a JSON object")
     for key, is_possible in (kinds or {}).items():
         if key in content and not is_possible(content[key]):
             raise DamagedFile(f"{path} is damaged: {key} is {str(content[key])[:60]}")
@@ -65,30 +65,30 @@ def read_json(path: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, 
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value of a JSON file is one; infinity and NaN are, too."""
+    """Whether a JSON value is a number, including infinity and NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_count(value: Any) -> bool:
-    """Whether it is a whole number from 0 that a machine can hold."""
+    """Whether a JSON value is a whole number from 0 below 2**63."""
     return is_number(value) and isinstance(value, int) and 0 <= value < 2**63
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a text."""
+    """Whether a JSON value is a text."""
     return isinstance(value, str)
 
 
 def is_mapping(value: Any) -> bool:
-    """Whether it is a JSON object."""
+    """Whether a JSON value is an object."""
     return isinstance(value, dict)
 
 
 def append_row(path: Path, columns: Sequence[str], row: Mapping[str, float]) -> None:
-    """Add a row to a CSV file, below a header; what the row does not have is left blank.
+    """Append a row to a CSV file with a header; missing values are left blank.
 
-    A file that exists keeps its columns. Those that the row has and the file does not are added to
-    it first, blank in all rows before: the file is replaced at once.
+    An existing file keeps its columns. If the row has further columns, the file is first replaced
+    by one that has these columns, blank in all earlier rows.
     """
     there = _header(path)
     known = [
@@ -99,13 +99,13 @@ def append_row(path: Path, columns: Sequence[str], row: Mapping[str, float]) -> 
         _widen(path, known)
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, known, lineterminator="\n")
-        if not there:  # new, or a run that goes on has taken all rows back
+        if not there:  # a new file, or one from which all rows were removed on resume
             writer.writeheader()
         writer.writerow(row)
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until the file would outlive a power failure, if there is one."""
+    """Wait until a file is on the disk, if it exists, so that it survives a power failure."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -126,12 +126,12 @@ def _widen(path: Path, columns: Sequence[str]) -> None:
 
 
 def keep_rows(path: Path, column: str, most: float) -> None:
-    """Remove the rows from the first on whose column exceeds `most`, or that is cut short.
+    """Remove all rows from the first whose column exceeds `most`, or that is incomplete.
 
-    The last of the others must have reached it: raises DamagedFile if rows are missing, and leaves
-    the file as it is then.
+    The last row that is kept must have reached `most`. Raises DamagedFile if it has not, because
+    rows are missing, and leaves the file unchanged.
     """
-    # Until 0.1 long numbers were written with seven digits, perhaps rounded up.
+    # Version 0.1 wrote long numbers with seven digits, perhaps rounded up.
     most, reached, kept = max(most, float(f"{most:.7g}")), 0.0, 0
     try:
         place = header.index(column) if (header := _header(path)) else 0
@@ -152,7 +152,7 @@ def keep_rows(path: Path, column: str, most: float) -> None:
         raise DamagedFile(f"{path} is damaged ({error}): {_REMEDY}") from error
     if float(f"{reached:.7g}") != float(f"{most:.7g}"):
         raise DamagedFile(
-            f"{path} has lost rows: the checkpoint counts {column} {most:g}, the file goes up to "
+            f"{path} has lost rows: the checkpoint is at {column} {most:g}, but the file ends at "
             f"{reached:g}. {_REMEDY}"
         )
     if lines:
@@ -160,7 +160,7 @@ def keep_rows(path: Path, column: str, most: float) -> None:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Those that are whole: the file may be appended to meanwhile. Raises DamagedFile."""
+    """Read the complete rows; another process may be appending. Raises DamagedFile."""
     try:
         whole = path.read_text().rpartition("\n")[0]
         return [
@@ -175,9 +175,9 @@ def read_rows(path: Path) -> list[Row]:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep the folder for this process alone, until the block ends or the process dies.
+    """Lock the folder for this process, until the block ends or the process dies.
 
-    Raises FolderInUse if another process has it, OSError if its `.lock` is a link.
+    Raises FolderInUse if another process has the lock, OSError if `.lock` is a link.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 
 class ProcessState(NamedTuple):
-    """A letter (R, S, Z, ...), and when the process started, which no other of its number did.
+    """State letter (R, S, Z, ...) and start time of a process, which identify it with its pid.
 
-    `ticks` count from the start of the machine, whatever the clock says; `began` is the same in
-    seconds since 1970.
+    `ticks` count from the start of the machine and do not depend on the clock; `began` is the same
+    time in seconds since 1970.
     """
 
     letter: str
@@ -16,10 +16,11 @@ class ProcessState(NamedTuple):
 
 
 def process_state(pid: int) -> ProcessState | None:
-    """From /proc; None on a system without it. Raises OSError if there is no such process.
+    """Read the state of a process from /proc; None on a system without it.
 
-    The second field is the command's name in parentheses, and may itself hold spaces and
-    parentheses; so fields are counted from the last one.
+    The second field is the command's name in parentheses and may itself contain spaces and
+    parentheses, so fields are counted from the last parenthesis. Raises OSError if there is no such
+    process.
     """
     if not Path("/proc/self/stat").exists():
         return None

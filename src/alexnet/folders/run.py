@@ -1,6 +1,6 @@
-"""The files of a run and of a sweep: the only contract between training and reporting.
+"""The files of a run.
 
-A sweep folder holds one folder per run, `sweep.json` (what was planned) and `report/`.
+A sweep folder contains one folder per run, `sweep.json` (the plan) and `report/`.
 Standard library only, so that listing and reporting start at once.
 """
 
@@ -72,66 +72,69 @@ PROGRESS_COLUMNS = ("epoch", "images", vocabulary.TRAIN_LOSS, vocabulary.TRAIN_E
 
 
 def metrics_columns() -> tuple[str, ...]:
-    """Of metrics.csv: every metric of the table but those of the test, which has no epochs."""
+    """Return the columns of metrics.csv: all metrics except those of the test, and more."""
     keys = (each.key for each in vocabulary.METRICS.values() if each.stage in ("train", "val"))
     return ("epoch", *keys, "lr", "seconds", "images_per_second")
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """One run: an arm with a seed. Files are written whole or not at all; rows are appended."""
+    """The folder of one run: an arm with a seed.
+
+    Files are written completely or not at all; rows are appended to CSV files.
+    """
 
     path: Path
 
     @property
     def name(self) -> str:
-        """For example nonlinearity-relu_seed-0."""
+        """Name of the run, such as nonlinearity-relu_seed-0."""
         return self.path.name
 
     @property
     def config(self) -> Path:
-        """The resolved configuration, complete: a run can be started from it alone."""
+        """File of the resolved configuration, from which alone a run can be started."""
         return self.path / ".hydra" / "config.yaml"
 
     @property
     def log(self) -> Path:
-        """All that the run printed."""
+        """File with the output of the run."""
         return self.path / "train.log"
 
     @property
     def status(self) -> Path:
-        """How it is doing, or how it ended."""
+        """File with the state of the run, or how it ended."""
         return self.path / "status.json"
 
     @property
     def metrics(self) -> Path:
-        """One row per epoch."""
+        """CSV file with one row per epoch."""
         return self.path / "metrics.csv"
 
     @property
     def progress(self) -> Path:
-        """Several rows per epoch."""
+        """CSV file with several rows per epoch."""
         return self.path / "progress.csv"
 
     @property
     def evaluation(self) -> Path:
-        """The errors of the last checkpoint on the run's own test images, ten views of each."""
+        """File with the ten-view errors of the last checkpoint on the run's own test images."""
         return self.path / "evaluation.json"
 
     @property
     def last_checkpoint(self) -> Path:
-        """The very end of training."""
+        """Checkpoint from the end of training, or the latest so far."""
         return self.path / "checkpoints" / "last.ckpt"
 
     @property
     def best_checkpoint(self) -> Path:
-        """The lowest validation error so far."""
+        """Checkpoint with the lowest validation error so far."""
         return self.path / "checkpoints" / "best.ckpt"
 
     def accept_checkpoint(self, partial: Path, *, is_best: bool = False) -> None:
-        """Make a file that is completely written last.ckpt, and best.ckpt if it is.
+        """Make a completely written file last.ckpt, and best.ckpt too if `is_best`.
 
-        The last.ckpt before it stays as previous.ckpt, so that there is a whole one at any instant.
+        The former last.ckpt stays as previous.ckpt, so that a complete one exists at any instant.
         """
         for file in (
             self.metrics,
@@ -158,22 +161,22 @@ class RunDir:
                 file.unlink()
 
     def whole_checkpoint(self) -> Path | None:
-        """The newest checkpoint that is whole, by the sums in the file; None if there is none.
+        """Return the newest checkpoint whose checksums are right; None if there is none.
 
-        A damaged one is passed over with a warning.
+        A damaged checkpoint is skipped with a warning.
         """
         for checkpoint in (self.last_checkpoint, self._previous_checkpoint):
             if is_whole(checkpoint):
                 return checkpoint
             if checkpoint.exists():
-                log.warning("%s is damaged: going on from the one before it", checkpoint)
+                log.warning("%s is damaged: using the one before it", checkpoint)
         return None
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The files that training has written there; none if the folder is a link.
+        """The checkpoint files that training has written; none if the folder is a link.
 
-        Whatever else lies in the folder is somebody else's.
+        Other files in the folder belong to the user and are not listed.
         """
         folder = self.last_checkpoint.parent
         if any(each.is_symlink() for each in (self.path, folder)):
@@ -186,12 +189,12 @@ class RunDir:
 
     @property
     def is_finished(self) -> bool:
-        """Whether result.json exists, which is written last of all."""
+        """Whether result.json exists, which is written last."""
         return (self.path / "result.json").exists()
 
     @property
     def has_diverged(self) -> bool:
-        """Whether it ended with a loss that is no number: a result, which would come again."""
+        """Whether the run ended with a loss that is not finite: a result, as it would recur."""
         try:
             status = self.read_status()
         except (DamagedFile, OSError):
@@ -200,30 +203,30 @@ class RunDir:
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is nothing left to try."""
+        """Whether the run has finished or diverged, so that there is nothing left to do."""
         return self.is_finished or self.has_diverged
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is something to go on from, or a result."""
+        """Whether the run has a checkpoint or a result."""
         checkpoints = (self.last_checkpoint, self._previous_checkpoint)
         return self.is_finished or any(each.exists() for each in checkpoints)
 
     def rank_log(self, rank: int) -> Path:
-        """What another process of the run printed: rank-1.log."""
+        """File with the output of another process of the run, such as rank-1.log."""
         return self.path / f"rank-{rank}.log"
 
     def rank_end(self, rank: int) -> Path:
-        """How another process of the run failed: rank-1.json."""
+        """File that says how another process of the run failed, such as rank-1.json."""
         return self.path / f"rank-{rank}.json"
 
     @property
     def state(self) -> str:
-        """In a word: finished, running, stopped, failed; dead; or not started.
+        """State in a word: finished, running, stopped, failed, dead or not started.
 
-        What status.json says, except that a run whose process is gone without a word is dead, and
-        that one whose result.json was taken away is stopped. A finished run that is being trained
-        on is running, whatever result.json it still has.
+        It is the state in status.json with two exceptions. A run is dead if its process is gone and
+        left no state, and stopped if its result.json was removed. A finished run whose training is
+        being continued is running, even while it still has its old result.json.
         """
         status = self.read_status()
         state = status.get("state", "finished" if self.is_finished else "not started")
@@ -235,12 +238,12 @@ class RunDir:
 
     @property
     def is_alive(self) -> bool | None:
-        """Whether the process that status.json names is still there; None: on another host.
+        """Whether the process in status.json still exists; None if it is on another host.
 
-        A process of the same number is another one if it started at another time. Of runs of 0.1,
-        which did not record that: if it started after the run did, unless its command names this
-        folder, because a clock that was set forward makes old processes look young.
-        Without /proc (macOS) the number alone decides.
+        A process with the same pid is another one if it started at another time. Runs of version
+        0.1 did not record the time: there it is another one if it started after the run did, unless
+        its command names this folder (after the clock was set forward, old processes look newer).
+        Without /proc (macOS) only the pid is compared.
         """
         status = self.read_status()
         if "pid" not in status:
@@ -253,16 +256,16 @@ class RunDir:
         except ProcessLookupError:
             return False
         except PermissionError:
-            pass  # somebody else's: it exists
+            pass  # it exists, and belongs to another user
         try:
             process = process_state(pid)
             if process is None:
                 return True
-            if process.letter in "ZX":  # over, and nobody has asked how it ended
+            if process.letter in "ZX":  # ended, but not yet reaped
                 return False
             if "ticks" in status:
                 return process.ticks == status["ticks"]
-            # A second: the kernel gives the time of its own start in whole seconds.
+            # One second of tolerance: the kernel gives its own start time in whole seconds.
             if process.began <= status.get("started", math.inf) + 1:
                 return True
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
@@ -271,79 +274,78 @@ class RunDir:
         return os.fsencode(self.path.absolute()) in command
 
     def append_metrics(self, row: Mapping[str, float]) -> None:
-        """Add the row of one epoch to metrics.csv; metrics that were not measured stay blank."""
+        """Append the row of one epoch to metrics.csv; metrics not measured stay blank."""
         append_row(self.metrics, metrics_columns(), row)
 
     def append_progress(self, row: Mapping[str, float]) -> None:
-        """Add a row to progress.csv: fractional epoch, error over the images since the last row."""
+        """Append a row to progress.csv: fractional epoch, error over the images since the last."""
         append_row(self.progress, PROGRESS_COLUMNS, row)
 
     def take_back(self, *, epochs: int, images: int) -> None:
-        """Remove the rows that were written after so many whole epochs and images of progress.
+        """Remove the rows after this number of epochs in metrics.csv and images in progress.csv.
 
-        Raises DamagedFile if there are fewer, before anything is removed of that file.
+        Raises DamagedFile if a file has fewer, and leaves that file unchanged.
         """
         keep_rows(self.metrics, "epoch", epochs)
         keep_rows(self.progress, "images", images)
 
     def read_metrics(self) -> list[Row]:
-        """Rows of metrics.csv, [] if there is none yet."""
+        """Read the rows of metrics.csv; [] if there are none yet. Raises DamagedFile."""
         return read_rows(self.metrics)
 
     def read_progress(self) -> list[Row]:
-        """Rows of progress.csv, [] if there is none yet."""
+        """Read the rows of progress.csv; [] if there are none yet. Raises DamagedFile."""
         return read_rows(self.progress)
 
     def write_status(self, status: Mapping[str, Any]) -> None:
-        """Replace status.json: state is running, stopped, finished or failed."""
+        """Write status.json: state is running, stopped, finished or failed."""
         write_json(self.status, status)
 
     def read_status(self) -> dict[str, Any]:
-        """Content of status.json, {} if the run has not started. Raises DamagedFile."""
+        """Read status.json; {} if the run has not started. Raises DamagedFile."""
         return read_json(self.status, _STATUS)
 
     def write_rank_end(self, rank: int, end: Mapping[str, Any]) -> None:
-        """Replace rank-K.json: as status.json at the end of a failed run, and the time."""
+        """Write rank-K.json: the entries of status.json for a failed run, and the time."""
         write_json(self.rank_end(rank), end)
 
     def read_rank_end(self, rank: int) -> dict[str, Any]:
-        """Content of rank-K.json, {} unless that process has failed."""
+        """Read rank-K.json; {} unless that process has failed."""
         return read_json(self.rank_end(rank))
 
     def write_provenance(self, provenance: Mapping[str, Any]) -> None:
-        """Replace provenance.json: commit, versions, hardware, threads, command, data."""
+        """Write provenance.json: commit, versions, hardware, threads, command, data."""
         write_json(self.path / "provenance.json", provenance)
 
     def read_provenance(self) -> dict[str, Any]:
-        """Content of provenance.json, {} if the run has not started. Raises DamagedFile."""
+        """Read provenance.json; {} if the run has not started. Raises DamagedFile."""
         return read_json(self.path / "provenance.json", _PROVENANCE)
 
     def write_acts(self, acts: Mapping[str, Any]) -> None:
-        """Replace acts.json: what the norms do at the start and at the end of training."""
+        """Write acts.json: the effect of the norms at the start and at the end of training."""
         write_json(self.path / "acts.json", acts)
 
     def read_acts(self) -> dict[str, Any]:
-        """Content of acts.json, {} if nothing was measured yet. Raises DamagedFile."""
+        """Read acts.json; {} if nothing was measured yet. Raises DamagedFile."""
         return read_json(self.path / "acts.json", _ACTS)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
-        """Write result.json, which declares the run finished; previous.ckpt has served.
+        """Write result.json, which marks the run as finished, and remove previous.ckpt.
 
-        An evaluation is of other weights, if there is one.
+        An existing evaluation.json is removed, too, because it is about other weights.
         """
         self.evaluation.unlink(missing_ok=True)
         write_json(self.path / "result.json", result)
         self._previous_checkpoint.unlink(missing_ok=True)
 
     def read_evaluation(self) -> dict[str, Any]:
-        """Content of evaluation.json, {} if there is none. Raises DamagedFile."""
+        """Read evaluation.json; {} if there is none. Raises DamagedFile."""
         return read_json(self.evaluation, _EVALUATION)
 
     def read_result(self, *, planned: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Content of result.json, {} unless the run is finished.
+        """Read result.json; {} unless the run is finished.
 
-        Raises DamagedFile if it is not what a run has written, or is of another arm or seed than
-        the sweep has planned.
+        Raises DamagedFile if the file is damaged, or belongs to another arm or seed than planned.
         """
         path = self.path / "result.json"
         result = read_json(path, _RESULT)
@@ -352,7 +354,7 @@ class RunDir:
         for key in ("seed", "arm"):
             if planned and key in result and result[key] != planned[key]:
                 raise DamagedFile(
-                    f"{path} is damaged: its {key} is {result[key]}, that of the run "
+                    f"{path} is damaged: its {key} is {result[key]}, but the run has "
                     f"{planned[key]}. Remove the file to test the run again"
                 )
         return result

@@ -30,7 +30,7 @@ _PLAN = {
 
 @dataclass(frozen=True)
 class SweepDir:
-    """All runs of one experiment under one configuration."""
+    """The folder of a sweep: all runs of one experiment under one configuration."""
 
     path: Path
 
@@ -40,28 +40,28 @@ class SweepDir:
         return self.path / "report"
 
     def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Replace sweep.json: `experiment` (claim, measure) and `runs` by name (arm, seed)."""
+        """Write sweep.json: `experiment` (claim, measure) and `runs` by name (arm, seed)."""
         write_json(self.path / "sweep.json", plan)
 
     def read_plan(self) -> dict[str, Any]:
-        """Content of sweep.json, {} if the folder is no sweep.
+        """Read sweep.json; {} if the folder is not a sweep.
 
-        Raises DamagedFile if it is not what a command has written; no run lies outside the folder.
+        Raises DamagedFile if the file is damaged, or names a run outside the folder.
         """
         return read_json(self.path / "sweep.json", _PLAN)
 
     def run(self, name: str) -> RunDir:
-        """The run of that name, whether or not it exists yet."""
+        """Return the run of this name, which need not exist yet."""
         return RunDir(self.path / name)
 
     def runs(self) -> Iterator[RunDir]:
-        """Every planned run, in the order of the plan."""
+        """Yield every planned run, in the order of the plan."""
         for name in self.read_plan().get("runs", {}):
             yield self.run(name)
 
 
 def find_sweeps(folder: Path) -> list[SweepDir]:
-    """The folder itself if it is a sweep, else the sweeps in it, one or two levels down."""
+    """Return the folder itself if it is a sweep, else the sweeps one or two levels below it."""
     if (folder / "sweep.json").is_file():
         return [SweepDir(folder)]
     found = (*folder.glob("*/sweep.json"), *folder.glob("*/*/sweep.json"))
@@ -69,15 +69,16 @@ def find_sweeps(folder: Path) -> list[SweepDir]:
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The file itself, or the last checkpoint of a run folder, whose errors result.json has.
+    """Return the path of a checkpoint: the file itself, or the last checkpoint of a run folder.
 
-    Raises FileNotFoundError if there is none, with a run's folder if there are some below it.
+    Raises FileNotFoundError if there is none; the message suggests a run if the folder contains
+    some.
     """
     path = path.expanduser()
     if not path.is_dir():
         if path.is_file():
             return path
-        raise FileNotFoundError(f"{path} does not exist: give a checkpoint, or the folder of a run")
+        raise FileNotFoundError(f"{path} does not exist: give a checkpoint or a run folder")
     if (checkpoint := RunDir(path).last_checkpoint).is_file():
         return checkpoint
     if sweeps := find_sweeps(path):
@@ -85,21 +86,20 @@ def find_checkpoint(path: Path) -> Path:
         runs = (run for sweep in sweeps for run in sweep.runs())
         if trained := next((run for run in runs if run.last_checkpoint.is_file()), None):
             raise FileNotFoundError(f"{path} {what}: give one run, such as {trained.path}")
-        raise FileNotFoundError(f"{path} {what}, and no run in it has checkpoints/last.ckpt")
+        raise FileNotFoundError(f"{path} {what}, but no run in it has checkpoints/last.ckpt")
     run = RunDir(path)
     if run.config.is_file() or run.status.is_file():
         raise FileNotFoundError(
-            f"{path} is a run without a checkpoint ({how_far(run)}): run its command again, which "
-            "trains it, or give another run"
+            f"{path} is a run without a checkpoint ({how_far(run)}): run its command again to "
+            "train it, or give another run"
         )
     raise FileNotFoundError(
-        f"{path} is a folder without checkpoints/last.ckpt: give a checkpoint, or the folder of a "
-        "run"
+        f"{path} is a folder without checkpoints/last.ckpt: give a checkpoint or a run folder"
     )
 
 
 def how_far(run: RunDir) -> str:
-    """The state of a run, with its epoch and its cause if status.json has them."""
+    """Describe the state of a run, with the epoch and the cause in status.json, if known."""
     try:
         state, status = run.state, run.read_status()
     except DamagedFile as error:
@@ -111,7 +111,7 @@ def how_far(run: RunDir) -> str:
 
 
 def run_of(checkpoint: Path) -> RunDir | None:
-    """The run whose checkpoint this is, if it lies where the run has written it."""
+    """Return the run that a checkpoint belongs to, if it is in a run's checkpoint folder."""
     run = RunDir(checkpoint.absolute().parent.parent)
     return (
         run

@@ -1,4 +1,4 @@
-"""Section 5, details of learning: task, update rule, schedule, record; columns as processes."""
+"""Learning (section 5): task, update rule, schedules, recorder, and columns as processes."""
 
 from alexnet.learning.acts import NormRecorder
 from alexnet.learning.columns.strategy import ColumnParallelStrategy

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from alexnet.data.image_module import ImageModule
 
 IMAGES = 8
-"""Of the validation part, evenly spread over it."""
+"""Number of validation images that norms are measured on, evenly spread over the part."""
 
 
 class NormRecorder(pl.Callback):
-    """Writes acts.json: how much each normalization layer changes what it acts on (section 3.3).
+    """Writes acts.json: how much each normalization layer changes its input (section 3.3).
 
-    Measured on a few validation images before the first step and after the last, because a norm
-    whose constants do not fit the size of the activities is nearly the identity: arms with and
+    It is measured on a few validation images before the first step and after the last. A norm whose
+    constants do not fit the size of the activities is nearly the identity, and arms with and
     without it would compare equal networks. See `norm_effects` for what is measured.
 
-    Neither weights, running statistics nor random numbers of the run change. A run that goes on
-    keeps what was measured at its start. Runs of several processes, compiled networks and data
-    modules other than ImageModule are not measured, and the file says why.
+    The measurement changes neither weights, running statistics nor random numbers of the run. A
+    resumed run keeps the measurement from its start. Runs with several processes, compiled networks
+    and data modules other than ImageModule are not measured, and the file says why.
     """
 
     def __init__(self, run: RunDir, *, is_new: bool) -> None:
@@ -55,14 +55,14 @@ class NormRecorder(pl.Callback):
         if getattr(task.net, "_compiled_call_impl", None) is not None:
             return {"not_measured": "the network is compiled"}
         if not hasattr(data, "evaluation_loader"):
-            return {"not_measured": f"{type(data).__name__} is no ImageModule"}
+            return {"not_measured": f"{type(data).__name__} is not an ImageModule"}
         with torch.random.fork_rng(), trainer.precision_plugin.forward_context():
             images = _few_images(data).to(task.device)
             return {when: norm_effects(task.net, images)}
 
 
 def norms_of(net: nn.Module) -> dict[str, nn.Module]:
-    """Normalization layers by name: PyTorch's, and modules that are named norm1 and the like."""
+    """Return the normalization layers: modules whose class or own name contains "norm"."""
     return {
         name: module
         for name, module in net.named_modules()
@@ -74,16 +74,16 @@ def norms_of(net: nn.Module) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def norm_effects(net: nn.Module, images: Tensor) -> dict[str, dict[str, float]]:
-    """What each norm does to the activities a that these images give, by the layer's name.
+    """Measure what each norm does to its input a on these images, by the layer's name.
 
-        factor      mean of |b| over mean of |a|, b = norm(a)
+        factor      mean of |b| divided by mean of |a|, with b = norm(a)
         reshaping   the part of b that is not a constant multiple of a: |b - c a| / |b| in Euclidean
-                    norms, for the best c; 0 if the norm only scales, and so does nothing that the
-                    next layer's weights could not do
+                    norms, for the best c. It is 0 if the norm only scales, which the weights of the
+                    next layer could do as well
 
-    Batch normalization is taken with the statistics of the batch, as in training. The images go
-    through the network in evaluation mode, and the network is left as it was.
-    Shape: (N, 3, h, w), as the network takes them.
+    Batch normalization uses the statistics of the batch, as in training. The images pass through
+    the network in evaluation mode, and the network is unchanged afterwards.
+    Shape: images (N, 3, h, w), as the network takes them.
     """
     found: dict[str, dict[str, float]] = {}
 
@@ -114,7 +114,7 @@ def norm_effects(net: nn.Module, images: Tensor) -> dict[str, dict[str, float]]:
 
 
 def _few_images(data: "ImageModule") -> Tensor:
-    """As the network sees them in the validation. Read here: workers would have to be started."""
+    """Return a few validation inputs, read in this process because workers start slowly."""
     rows = np.unique(np.linspace(0, data.size_of("val") - 1, IMAGES).astype(int))
     images, labels = data.evaluation_loader("val", rows=rows).dataset[0]  # (N, 1, C, h, w)
     return data.on_after_batch_transfer((images[:, 0], labels), 0)[0]

@@ -14,26 +14,26 @@ from alexnet.folders.run import RunDir
 
 log = logging.getLogger(__name__)
 
-# While memory is allocated, algorithms are chosen and the loader has batches in store.
+# Skipped while memory is allocated, algorithms are chosen and the loader has prefetched batches.
 SKIPPED_STEPS = 5
-# Long enough for the loader to show its pace, whatever it had in store.
+# Long enough to show the loader's pace, however many batches it had prefetched.
 MEASURED_SECONDS = 10.0
 MEASURED_STEPS = 5
-LONG_SECONDS = 120.0  # what takes less is not worth a line
-# A batch goes forward once to be validated; to be learned from, back as well, which takes twice as
+LONG_SECONDS = 120.0  # shorter runs are not worth a line
+# Validation needs only the forward pass of a batch; the backward pass of training takes twice as
 # long.
 VALIDATION_STEP = 1 / 3
 
 
 class Forecast(Callback):
-    """Tells early what a long run will cost: one line of the log, and `cost` in status.json.
+    """Reports early what a long run will cost: a line of the log, and `cost` in status.json.
 
-    Measured in the run's own first steps, after a warm-up; nothing is computed for it. Only the
-    first process measures, and waits for its device twice, and at the end of an epoch that comes in
-    between. The validation after every epoch is not measured but reckoned: a step of it takes a
-    third of a step of training.
+    It is measured in the run's own first steps, after a warm-up, without further computation. Only
+    the first process measures. It waits for its device at the beginning and the end of the
+    measurement, and at the end of an epoch in between. The validation after every epoch is
+    estimated: a step takes a third of a training step.
 
-    `memory` says how many bytes the process has had at most.
+    `memory` returns the peak memory of the process in bytes.
     """
 
     skipped_steps = SKIPPED_STEPS
@@ -92,7 +92,7 @@ class Forecast(Callback):
             self._tell(self._cost(trainer))
 
     def _now(self, trainer: pl.Trainer) -> float:
-        """When the device has done all that it was told."""
+        """Return the time when the device has finished all work."""
         device = trainer.strategy.root_device
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
@@ -100,7 +100,7 @@ class Forecast(Callback):
 
     def _cost(self, trainer: pl.Trainer) -> Cost:
         in_epoch = int(trainer.num_training_batches)
-        # In batches; several of them may be one step of the optimizer.
+        # In batches, of which several may make one step of the optimizer.
         ends = [
             (trainer.max_epochs or -1) * in_epoch,
             trainer.max_steps * trainer.accumulate_grad_batches,
@@ -129,7 +129,7 @@ class Forecast(Callback):
 
 
 class WarmUp(Forecast):
-    """The same as soon as it can be had, however short the run: for a run that is made for it."""
+    """Reports the cost as soon as possible, however short the run: for the warm-up of plan=true."""
 
     skipped_steps = 2
     measured_seconds = 3.0
@@ -141,5 +141,5 @@ class WarmUp(Forecast):
 
 
 def checkpoint_bytes(net: nn.Module) -> int:
-    """What a checkpoint of it takes, nearly: every weight with its velocity."""
+    """Estimate the size of a checkpoint: every weight with its velocity."""
     return 2 * sum(weight.nbytes for weight in net.parameters())

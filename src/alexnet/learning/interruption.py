@@ -12,16 +12,16 @@ from alexnet.signals import handle
 
 
 class StopOnSignal(Checkpoint):
-    """On each of SIGNALS_TO_STOP: a checkpoint at the next batch, then Stopped.
+    """On any of SIGNALS_TO_STOP, writes a checkpoint at the next batch and raises Stopped.
 
-    The handler only notes the signal. Processes of one run agree on it between two batches, so that
-    they stop together although only one of them received it. While gradients are accumulated the
-    run goes on until they are applied. Without a checkpoint inside the epoch, because the data
-    module could not go on from there, the run stops at once and goes on from the end of the last
-    epoch. During a validation, which may take long, it stops at once, too, and goes on from the
-    checkpoint before it; during the test at once, for nothing is lost.
+    The handler only records the signal. The processes of a run agree on it between two batches, so
+    they stop together even if only one of them received it. While gradients are accumulated, the
+    run continues until they are applied. If the data module cannot resume within an epoch, the run
+    stops at once and later resumes from the end of the last epoch. During a validation, which may
+    take long, it also stops at once and later resumes from the checkpoint before it. During the
+    test it stops at once, because nothing is lost.
 
-    Must come after its recorder in the list of callbacks.
+    It must come after its recorder in the list of callbacks.
     """
 
     def __init__(self, recorder: RunRecorder) -> None:
@@ -30,7 +30,7 @@ class StopOnSignal(Checkpoint):
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning has registered its own by now, which would exit 0 on SIGTERM.
+        # Replaces Lightning's handler, which would exit with status 0 on SIGTERM.
         handle(self._note)
 
     @override

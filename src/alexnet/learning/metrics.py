@@ -14,7 +14,8 @@ from alexnet import vocabulary
 class TopError(torchmetrics.Metric):
     """Fraction of samples whose true class is not among the `k` highest logits (section 2).
 
-    With fewer classes than `k` it is 0. Counts are summed over batches and processes, then divided.
+    If there are at most `k` classes, it is 0. Counts are summed over batches and processes, then
+    divided.
     """
 
     full_state_update = False
@@ -28,13 +29,13 @@ class TopError(torchmetrics.Metric):
         self.add_state("total", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: logits (N, classes), labels (N,)."""
+        """Add a batch: logits (N, classes), labels (N,)."""
         best = logits.topk(min(self.k, logits.shape[1]), dim=1).indices
         self.wrong += (best != labels[:, None]).all(dim=1).sum()
         self.total += len(labels)
 
     def compute(self) -> Tensor:
-        """The error so far, between 0 and 1."""
+        """Return the error so far, between 0 and 1."""
         return self.wrong / self.total
 
 
@@ -42,7 +43,7 @@ class MeanLoss(torchmetrics.Metric):
     """Mean loss over samples, whatever the sizes of batches and of processes' shares.
 
     torchmetrics' MeanMetric(nan_strategy="disable") ignores its weights (1.9.0), and its other
-    strategies drop the very losses that tell of a divergence.
+    strategies drop the losses that show a divergence.
     """
 
     full_state_update = False
@@ -60,7 +61,7 @@ class MeanLoss(torchmetrics.Metric):
         self.total += count
 
     def compute(self) -> Tensor:
-        """The mean so far."""
+        """Return the mean loss so far."""
         return self.sum / self.total
 
 
@@ -69,16 +70,15 @@ _OURS: dict[str, Callable[[], torchmetrics.Metric]] = {
     "error": partial(TopError, 1),
     "error_top5": partial(TopError, 5),
 }
-"""Metrics of the table without a factory, by name."""
+"""The built-in metrics, which have no factory in the table, by name."""
 
 
 class Evaluation(nn.Module):
-    """Every metric that the table has for a stage, each sample counted once.
+    """All metrics of a stage, with each sample counted once.
 
-    The loss is cross-entropy, whatever loss the network is trained with: arms that are trained with
-    different losses stay comparable.
+    The loss is always cross-entropy, so that arms trained with different losses can be compared.
 
-    Raises ValueError if a factory of the table makes something else than a torchmetrics.Metric.
+    Raises ValueError if a factory returns something other than a torchmetrics.Metric.
     """
 
     def __init__(self, stage: vocabulary.Stage) -> None:
@@ -88,7 +88,7 @@ class Evaluation(nn.Module):
         self.metrics = nn.ModuleList(map(_made, described))
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: logits (N, classes), labels (N,)."""
+        """Add a batch: logits (N, classes), labels (N,)."""
         for metric in self._each():
             if isinstance(metric, MeanLoss):
                 metric.update(functional.cross_entropy(logits, labels), len(labels))
@@ -96,9 +96,9 @@ class Evaluation(nn.Module):
                 metric.update(logits, labels)
 
     def results(self) -> dict[str, Tensor]:
-        """The metrics as stage/name; counting starts again.
+        """Return the metrics by stage/name, and reset them.
 
-        Raises ValueError for a metric that does not compute one number.
+        Raises ValueError for a metric that does not compute a single number.
         """
         results = {}
         for key, metric in zip(self.keys, self._each(), strict=True):
@@ -124,7 +124,7 @@ def _made(described: vocabulary.Metric) -> torchmetrics.Metric:
     if not isinstance(metric, torchmetrics.Metric):
         raise ValueError(
             f"the metric {described.key} is made by {described.factory}, which returns a "
-            f"{type(metric).__name__}: give a class of torchmetrics.Metric, or a function that "
-            "returns one"
+            f"{type(metric).__name__}: give a subclass of torchmetrics.Metric, or a function that "
+            "returns such a metric"
         )
     return metric

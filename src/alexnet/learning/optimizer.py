@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-_PART = 2**16  # numbers for each thread; three times 256 KiB
+_PART = 2**16  # numbers per thread, in three tensors of 256 KiB
 
-KINDS = ("weights", "biases")  # of parameters, each with a rate and a decay
+KINDS = ("weights", "biases")  # kinds of parameters, each with a rate and a decay
 
 
 class PaperSGD(Optimizer):
@@ -17,11 +17,11 @@ class PaperSGD(Optimizer):
         v <- momentum * v - weight_decay * lr * w - lr * dL/dw
         w <- w + v
 
-    torch.optim.SGD keeps the rate outside: the same while the rate is constant, but when it drops,
-    torch shrinks the whole step at once, whereas here the old velocity dies away over some ten
-    steps. A group whose rate is 0 is left alone entirely, without decay and without momentum, as
-    the 2012 program froze its layers. It loses its velocity: were it to learn again, it would start
-    from rest and not where it was heading when it froze.
+    torch.optim.SGD keeps the rate outside the velocity. Both are the same while the rate is
+    constant. When it drops, torch's whole step shrinks at once, whereas here the old velocity
+    decays over about ten steps. A group whose rate is 0 is frozen, without decay and without
+    momentum, as in the program of 2012. It loses its velocity, so that it would start from rest if
+    it were trained again.
 
     Raises ValueError for a negative rate or decay, or a momentum outside [0, 1).
     """
@@ -42,7 +42,7 @@ class PaperSGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update every parameter that has a gradient; `closure` recomputes the loss first."""
+        """Update every parameter that has a gradient; `closure` first recomputes the loss."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -65,7 +65,7 @@ class PaperSGD(Optimizer):
 
 
 def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Rows of them that stay in the processor's cache while they are updated; on a GPU, all."""
+    """Divide tensors into rows that fit into the processor's cache; on a GPU, return them whole."""
     first = tensors[0]
     part = _PART * torch.get_num_threads()
     if not first.is_cpu or first.numel() <= part:
@@ -75,9 +75,9 @@ def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
 
 
 def arguments_of(optimizer: Callable[..., Optimizer]) -> tuple[str, set[str]]:
-    """Name and arguments of an optimizer's class, or of a functools.partial of it.
+    """Return the name and the arguments of an optimizer's class, or of a functools.partial of it.
 
-    A class that takes any keyword has **NAME among its arguments.
+    If the class accepts any keyword, **NAME is among the arguments.
     """
     made = getattr(optimizer, "func", optimizer)
     parameters = inspect.signature(optimizer).parameters.values()
@@ -96,10 +96,11 @@ def parameter_groups(
     apart: Collection[str] = (),
     layer_weight_decay: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """Groups by name: weights and biases, and LAYER_weights or LAYER_biases of single layers.
+    """Make the parameter groups weights and biases, and LAYER_weights or LAYER_biases of layers.
 
-    A layer has groups of its own for what `apart` names, and for its weights if it has a weight
-    decay of its own, which is never for its biases. A decay of None is the optimizer's default.
+    A layer has separate groups if `apart` names them, and a separate group of weights if it has a
+    weight decay in `layer_weight_decay`, which does not apply to biases. A decay of None means the
+    optimizer's default.
 
     Raises ValueError for a group or a layer that the network does not have.
     """
@@ -108,8 +109,8 @@ def parameter_groups(
     possible = [*KINDS, *(f"{layer}_{kind}" for layer in layers for kind in KINDS)]
     if unknown := [name for name in (*apart, *decays) if name not in possible]:
         raise ValueError(
-            f"learning.drops or learning.layer_weight_decay asks for {', '.join(unknown)}, but "
-            "this network has weights, biases, and LAYER_weights and LAYER_biases of the layers "
+            f"learning.drops or learning.layer_weight_decay names {', '.join(unknown)}, but this "
+            "network has weights, biases, and LAYER_weights and LAYER_biases of the layers "
             f"{', '.join(layers)}"
         )
     groups: dict[str, dict[str, Any]] = {}

@@ -30,22 +30,22 @@ PROGRESS_ROWS_PER_EPOCH = 10
 
 
 class Diverged(RuntimeError):
-    """The loss is no longer finite: nothing that follows would mean anything."""
+    """The loss or the weights are no longer finite, so that training cannot continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """How far a run has come: what the recorder must know to go on as if nothing had happened."""
+    """The position of a run, and all else that the recorder needs to resume it exactly."""
 
-    epoch: int = 0  # whole epochs
-    step: int = 0  # batches of the epoch begun
+    epoch: int = 0  # completed epochs
+    step: int = 0  # batches of the current epoch
     images: int = 0
     seconds: float = 0.0
     best_error: float = math.inf
-    has_crossed: bool = False  # the training error fell to where the run was to stop, an epoch ago
-    fit: crossing.Fit = ()  # of the training error, of a run that stops there
+    has_crossed: bool = False  # the training error crossed stop_at_train_error, an epoch ago
+    fit: crossing.Fit = ()  # of the training error, with stop_at_train_error
     is_over: bool = False  # it has crossed, or a callback such as EarlyStopping ended the run
-    # Of the epoch begun, up to the last row of progress.csv
+    # Sums over the current epoch, up to the last row of progress.csv
     epoch_loss: float = 0.0
     epoch_wrong: float = 0.0
     epoch_images: int = 0
@@ -53,16 +53,16 @@ class Position:
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> "Position":
-        """From a checkpoint, which may be one of an older or a newer version."""
+        """Read a position from a checkpoint, which may be from an older or a newer version."""
         known = {each.name for each in fields(cls)}
         position = cls(**{key: value for key, value in state.items() if key in known})
         return replace(position, is_over=position.is_over or position.has_crossed)
 
 
 class _WrittenInPlace(TorchCheckpointIO):
-    """Writes a checkpoint where it is to lie; none is left if that fails.
+    """Writes a checkpoint directly to its place, and removes it if that fails.
 
-    Lightning's own writes it into $TMPDIR first, which may be small, and is not cleared after a
+    Lightning's class writes it into $TMPDIR first, which may be small and is not cleared after a
     kill.
     """
 
@@ -77,32 +77,32 @@ class _WrittenInPlace(TorchCheckpointIO):
         except BaseException as error:
             Path(path).unlink(missing_ok=True)  # the disk may be full
             if isinstance(cause := error.__context__, OSError):
-                raise cause from None  # torch's writer hides it behind a RuntimeError
+                raise cause from None  # torch's writer replaces it by a RuntimeError
             raise
 
 
 class RunRecorder(Checkpoint):
-    """Writes a run's folder: progress.csv, metrics.csv, status.json and checkpoints.
+    """Writes the files of a run: progress.csv, metrics.csv, status.json and checkpoints.
 
-    progress.csv has ten equal rows an epoch, so that the crossing of an error can be read off more
-    finely than by epochs. With `stop_at_train_error` a run ends one epoch after its training error
-    has fallen so far, as alexnet.crossing defines it: then it has all rows that the measure needs.
-    A run that ends inside an epoch, so or by max_steps, still ends with a validation, a row of
-    metrics and checkpoints.
+    progress.csv has ten equal rows per epoch, so that the crossing of a threshold can be read off
+    more finely than by epochs. With `stop_at_train_error`, a run ends one epoch after its training
+    error has fallen to this value, as alexnet.crossing defines it, so that it has all rows that the
+    measure needs. A run that ends within an epoch, by this rule or by max_steps, still ends with a
+    validation, a row of metrics and checkpoints.
 
-    A checkpoint is written at the end of every epoch, and inside one when `checkpoint_minutes` have
-    passed since the last, where no gradients are accumulated; before the last batch of an epoch, a
-    minute is enough. A run that goes on from it ends in the same files and weights, bit for bit, as
-    one that never stopped: what the dead process wrote after the checkpoint is taken back. A data
-    module without `start_at` cannot go on inside an epoch, so that checkpoints are written at the
-    ends of epochs only.
+    A checkpoint is written at the end of every epoch, and within an epoch when `checkpoint_minutes`
+    have passed since the last one, unless gradients are being accumulated; before the last batch of
+    an epoch, one minute is enough. A run that resumes from it ends with the same files and
+    bit-identical weights as one that never stopped: rows that were written after the checkpoint
+    are removed. A data module without `start_at` cannot resume within an epoch, so checkpoints are
+    then written only at the ends of epochs.
 
-    As a Checkpoint it comes after every other callback (Trainer(enable_checkpointing=False) refuses
+    As a Checkpoint it comes after all other callbacks (Trainer(enable_checkpointing=False) refuses
     it), so that the state of callbacks such as EarlyStopping is saved as it is after the epoch. A
-    run that a callback has ended trains no further when it goes on; one that max_steps or max_time
-    ended does if it is given more.
+    run that a callback has ended does not train further when it is resumed; one that max_steps or
+    max_time ended does if they are raised.
 
-    Raises Diverged when the loss is not finite.
+    Raises Diverged if the loss or the weights are not finite.
     """
 
     def __init__(
@@ -116,19 +116,19 @@ class RunRecorder(Checkpoint):
         self.checkpoint_minutes = checkpoint_minutes
         self.stop_at_train_error = stop_at_train_error
         self.at = Position()
-        self._counts: dict[str, Any] = {}  # of the metrics, since the last row
+        self._counts: dict[str, Any] = {}  # states of the metrics since the last row
         self._is_resuming = False
-        self._lr = math.nan  # of the weights, as trained with: after the validation it may be lower
-        self._validated: dict[str, float] = {}  # of this epoch
-        # What to go on from if the run ends inside an epoch but is given more epochs later: the
-        # states of all callbacks, and of the loop.
+        self._lr = math.nan  # rate of the weights in training: after validation it may be lower
+        self._validated: dict[str, float] = {}  # validation metrics of this epoch
+        # States of all callbacks and of the loop, to resume from if the run ends within an epoch
+        # and later continues with more epochs.
         self._inside_epoch: tuple[dict[str, Any], dict[str, Any]] | None = None
 
     @override
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         trainer.strategy.checkpoint_io = _WrittenInPlace()
 
-    # --- what a checkpoint holds of this
+    # --- the state in a checkpoint
 
     @override
     def state_dict(self) -> dict[str, Any]:
@@ -167,18 +167,18 @@ class RunRecorder(Checkpoint):
     @override
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.at.is_over:
-            trainer.should_stop = True  # there is nothing left to train
+            trainer.should_stop = True  # nothing is left to train
         if not self._is_resuming:
             return
         if self.can_save_inside_epochs(trainer):
             trainer.datamodule.start_at(self.at.epoch, self.at.step)  # type: ignore[attr-defined]
         elif self.at.step and not self.at.is_over:
             log.warning(
-                "the data module has no start_at: the rest of epoch %d sees other images than it "
-                "would have seen", self.at.epoch + 1,
+                "the data module has no start_at: the rest of epoch %d has other images than "
+                "without the interruption", self.at.epoch + 1,
             )  # fmt: skip
         if not self.at.step:
-            self._restore_random()  # before the loader is asked for the epoch, and draws its order
+            self._restore_random()  # before the loader draws the order of the epoch
 
     @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -187,12 +187,12 @@ class RunRecorder(Checkpoint):
         if self._is_resuming:
             task = _task(pl_module)
             split = trainer.distributed_sampler_kwargs
-            is_first = split is None or split["rank"] == 0  # counts are added up over replicas
+            is_first = split is None or split["rank"] == 0  # counts are summed over replicas
             for name, metric in _training_metrics(task).items():
                 for state, value in self._counts[name].items():
                     setattr(metric, state, (value * is_first).to(task.device))
             if self.at.step:
-                self._restore_random()  # after the loader, which drew its order long ago
+                self._restore_random()  # after the loader has drawn the order of the epoch
             else:
                 _begin_next_epoch(trainer)
             if trainer.is_global_zero:
@@ -202,7 +202,7 @@ class RunRecorder(Checkpoint):
         torch.set_rng_state(self._random["cpu"])
         torch.cuda.set_rng_state_all(self._random["cuda"])
 
-    # --- while it trains
+    # --- during training
 
     @override
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -212,7 +212,7 @@ class RunRecorder(Checkpoint):
         data, epoch = trainer.datamodule, trainer.current_epoch  # type: ignore[attr-defined]
         has_noise = getattr(data, "color_noise", 0) and trainer.is_global_zero
         if has_noise and data.color_noise_epochs == epoch:
-            log.info("from epoch %d on: no colour noise", epoch + 1)
+            log.info("no colour noise from epoch %d on", epoch + 1)
 
     @override
     def on_train_batch_end(
@@ -227,7 +227,7 @@ class RunRecorder(Checkpoint):
         batches, done = int(trainer.num_training_batches), batch_idx + 1
         self._lr = trainer.optimizers[0].param_groups[0]["lr"]
         self._move(step=done, epoch_seconds=time.monotonic() - self._epoch_began)
-        # Rows of equal length: the error of a short one would cross by chance.
+        # Rows of equal length, because the error of a short one could cross by chance.
         if (
             done * PROGRESS_ROWS_PER_EPOCH // batches
             > batch_idx * PROGRESS_ROWS_PER_EPOCH // batches
@@ -242,7 +242,7 @@ class RunRecorder(Checkpoint):
         if trainer.should_stop and trainer.fit_loop._can_stop_early:
             self._end_inside_epoch(trainer, task)
         elif self.can_save_after(trainer, batch_idx):
-            # A run that is stopped in the validation goes on from the checkpoint before it.
+            # A run that is stopped during validation resumes from the checkpoint before it.
             is_before_the_last = done == batches - 1
             minutes = min(self.checkpoint_minutes, 1.0) if is_before_the_last else None
             if self._is_due(trainer, minutes or self.checkpoint_minutes):
@@ -274,7 +274,7 @@ class RunRecorder(Checkpoint):
         self._refuse_weights_that_are_not_finite(trainer, task)
         if self._inside_epoch is None:
             self._notice_end(trainer)
-            if self.at.step < batches:  # by what a validation inside the epoch has shown
+            if self.at.step < batches:  # stopped after a validation within the epoch
                 self._end_inside_epoch(trainer, task)
         at = self.at
         row = {
@@ -310,7 +310,7 @@ class RunRecorder(Checkpoint):
     def _refuse_weights_that_are_not_finite(
         self, trainer: pl.Trainer, task: pl.LightningModule
     ) -> None:
-        """The loss of the last batch was finite, but it is from before the last update."""
+        """Raise Diverged for weights that are not finite: the last update may have caused it."""
         tensors = (*task.parameters(), *task.buffers())
         is_finite = all(bool(each.isfinite().all()) for each in tensors)
         if not trainer.strategy.reduce_boolean_decision(is_finite, all=True):
@@ -320,7 +320,7 @@ class RunRecorder(Checkpoint):
             )
 
     def save(self, trainer: pl.Trainer, task: pl.LightningModule, *, is_best: bool = False) -> None:
-        """Replace last.ckpt, and best.ckpt if told; the one before is kept until this is whole."""
+        """Write last.ckpt, and best.ckpt if `is_best`; the old one stays until it is complete."""
         if self._inside_epoch is None:
             self._count(_task(task))
         partial = self.run.last_checkpoint.with_name("partial.ckpt")
@@ -332,14 +332,15 @@ class RunRecorder(Checkpoint):
             self.run.accept_checkpoint(partial, is_best=is_best)
 
     def can_save_inside_epochs(self, trainer: pl.Trainer) -> bool:
-        """Whether the data module can go on from there."""
+        """Whether the data module can resume within an epoch."""
         return hasattr(trainer.datamodule, "start_at")  # type: ignore[attr-defined]
 
     def can_save_after(self, trainer: pl.Trainer, batch_idx: int) -> bool:
-        """Whether a run that goes on from a checkpoint after this batch would be the same run.
+        """Whether a run could resume exactly from a checkpoint after this batch.
 
-        Not if the data module cannot start there, while gradients are accumulated, which are in no
-        checkpoint, or before a validation inside the epoch, which Lightning would leave out.
+        It could not if the data module cannot start there, while gradients are accumulated (they
+        are not in the checkpoint), and before a validation within the epoch, which Lightning would
+        omit.
         """
         done = batch_idx + 1
         is_validated = trainer.val_check_batch is None or done % trainer.val_check_batch == 0
@@ -355,7 +356,7 @@ class RunRecorder(Checkpoint):
         return trainer.strategy.reduce_boolean_decision(is_due, all=False)
 
     def _count(self, task: ClassificationTask) -> None:
-        """Note what the metrics have counted since the last row, in all processes."""
+        """Keep what the metrics have counted since the last row, in all processes."""
         self._counts = {}
         for name, metric in _training_metrics(task).items():
             with metric.sync_context():
@@ -408,10 +409,10 @@ class RunRecorder(Checkpoint):
 
 
 def _begin_next_epoch(trainer: pl.Trainer) -> None:
-    """After the checkpoint at the end of an epoch, begin the next one.
+    """Begin the next epoch when resuming from a checkpoint at the end of an epoch.
 
-    Where max_steps is set, Lightning takes every checkpoint for one inside an epoch: it would end
-    the epoch a second time, and count it twice.
+    If max_steps is set, Lightning treats every checkpoint as one within an epoch: it would end the
+    epoch again and count it twice.
     """
     loop = trainer.fit_loop
     for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
@@ -422,7 +423,7 @@ def _begin_next_epoch(trainer: pl.Trainer) -> None:
 
 
 def _is_out_of_time(trainer: pl.Trainer) -> bool:
-    """Whether max_time has passed: a run may be given more."""
+    """Whether max_time has passed; the run can be resumed with more time."""
     timers = (each for each in trainer.callbacks if isinstance(each, Timer))  # type: ignore[attr-defined]
     return any((left := each.time_remaining()) is not None and left <= 0 for each in timers)
 
@@ -441,9 +442,9 @@ def _training_metrics(task: ClassificationTask) -> Mapping[str, Metric]:
 
 
 def _rounded(row: Row) -> Row:
-    """To the digits that float32 has, so that 0.3 does not read 0.30000001192092896.
+    """Round to the digits of float32, so that 0.3 is not written as 0.30000001192092896.
 
-    Not counts of images: a run that goes on finds its place by them.
+    Counts of images are not rounded, because a resumed run finds its place by them.
     """
     return {
         name: value if isinstance(value, int) else float(f"{value:.7g}")

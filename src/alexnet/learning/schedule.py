@@ -11,11 +11,11 @@ from alexnet.vocabulary import Count, Positive, Rate
 REDUCTIONS = 3  # "reduced three times prior to termination", section 5
 
 Drops = Mapping[str, Mapping[int, float]]
-"""The factor of a group's first rate from an epoch on: {"weights": {23: 0.1, 51: 0.01}}."""
+"""By group and epoch, the factor of the first rate from then on: {"weights": {23: 0.1}}."""
 
 
 def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
-    """Divide every rate by 10 when validation error stops improving, at most 3 times (section 5).
+    """Divide all rates by 10 when the validation error stops improving, up to 3 times (section 5).
 
     The authors judged by eye. Here the error has stopped improving after `patience` epochs without
     a new minimum.
@@ -29,20 +29,20 @@ def plateau(optimizer: Optimizer, *, patience: int) -> ReduceLROnPlateau:
 def cosine_with_warmup(
     optimizer: Optimizer, *, total: Positive, warmup: Count = 0, final: Rate = 0.0
 ) -> LambdaLR:
-    """Rise to the first rate along a line, then fall along half a cosine.
+    """Make a schedule that rises linearly to the first rate and then falls along half a cosine.
 
         t < warmup:  factor = (t + 1) / (warmup + 1)
         otherwise:   factor = final + (1 - final) * (1 + cos(pi * s)) / 2
                      with s = (t - warmup) / (total - warmup)
 
-    t counts whole epochs or steps, as scheduler_interval says; the factor multiplies the first
-    rate of each group. From t = total on it is `final`.
+    t counts completed epochs or steps, depending on scheduler_interval. The factor multiplies the
+    first rate of each group and stays at `final` from t = total on.
 
-    Raises ValueError if the rise leaves nothing of the total.
+    Raises ValueError unless warmup is less than total.
     """
     if warmup >= total:
         raise ValueError(
-            f"learning.scheduler.warmup={warmup} leaves nothing of learning.scheduler.total="
+            f"learning.scheduler.warmup={warmup} must be less than learning.scheduler.total="
             f"{total}: choose a smaller warmup"
         )
 
@@ -56,10 +56,10 @@ def cosine_with_warmup(
 
 
 class AtPosition:
-    """A scheduler of torch, moved to where training is instead of one step further.
+    """A scheduler of torch that is moved to a position in training instead of by one step.
 
-    Its position is the number of whole epochs or of steps done. Moving to the same position twice
-    changes nothing, so that a run that goes on may ask again.
+    Its position is the number of completed epochs or steps. Moving to the same position again has
+    no effect, which a resumed run relies on.
     """
 
     def __init__(self, scheduler: LRScheduler) -> None:
@@ -67,31 +67,31 @@ class AtPosition:
         self._position = 0
 
     def move_to(self, position: int) -> None:
-        """Step until so many epochs, or steps, are done."""
+        """Step the scheduler until it is at this number of epochs or steps."""
         while self._position < position:
             with warnings.catch_warnings():
-                # A run that goes on has not yet stepped its optimizer in this process.
+                # A resumed run has not yet stepped its optimizer in this process.
                 warnings.filterwarnings("ignore", message=".*before `optimizer.step.*")
                 self._scheduler.step()
             self._position += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data. Functions, as those of LambdaLR, are not in it."""
+        """Return the state as plain data, without functions such as those of LambdaLR."""
         return {"position": self._position, "scheduler": self._scheduler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; the rates themselves are the optimizer's state."""
+        """Restore the position; the rates themselves are part of the optimizer's state."""
         self._position = state["position"]
         self._scheduler.load_state_dict(state["scheduler"])
 
 
 def rates_of(optimizer: Optimizer) -> dict[str, float]:
-    """The learning rate of each parameter group, by its name."""
+    """Return the learning rate of each parameter group, by its name."""
     return {group["name"]: group["lr"] for group in optimizer.param_groups}
 
 
 def changes(before: Mapping[str, float], now: Mapping[str, float]) -> str:
-    """What has become of the rates, in words; "" if they are what they were."""
+    """Describe how the rates have changed; "" if they have not."""
     told, frozen = [], set()
     for name, rate in now.items():
         if rate == before[name]:
@@ -107,25 +107,25 @@ def changes(before: Mapping[str, float], now: Mapping[str, float]) -> str:
 
 
 class ByEpoch:
-    """Rates that fall at given epochs, each group's at its own: as the 2012 program was run.
+    """Rates that fall at given epochs, separately for each group, as in the runs of 2012.
 
     Drops of a single layer (conv1_weights) replace those of its kind (weights) for that layer. The
-    rates are a function of the epoch alone: there is nothing to save and restore.
+    rates are a function of the epoch alone, so there is no state to save.
     """
 
     def __init__(self, optimizer: Optimizer, drops: Drops) -> None:
-        """`optimizer` has its first rates; its groups have names."""
+        """Take an optimizer that has its first rates and named groups."""
         self._optimizer = optimizer
         self._first = [group["lr"] for group in optimizer.param_groups]
         self._drops = drops
 
     def set_rates(self, epoch: int) -> None:
-        """Set what holds after so many whole epochs."""
+        """Set the rates that apply after this number of completed epochs."""
         for group, first in zip(self._optimizer.param_groups, self._first, strict=True):
             group["lr"] = first * self._factor(group["name"], epoch)
 
     def not_before(self, epochs: float) -> str:
-        """The drops that do not come within so many epochs, in words; "" if all do."""
+        """Describe the drops that come after this number of epochs; "" if there are none."""
         late = {
             name: ", ".join(str(each) for each in drops if each >= epochs)
             for name, drops in self._drops.items()

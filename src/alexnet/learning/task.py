@@ -28,28 +28,27 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class ClassificationTask(pl.LightningModule):
-    """A network that learns to classify: loss, optimizer, schedule, errors by counting (section 5).
+    """A network that learns to classify: loss, optimizer, schedule and errors (section 5).
 
-    `optimizer` makes the optimizer of parameter groups (None: PaperSGD). It is given lr, momentum
-    and weight_decay where they are not None and it has such arguments, and takes its own defaults
-    for what is None. What is not None and not among its arguments is refused, except a decay of 0.
-    `scheduler` makes a scheduler of torch.optim.lr_scheduler of the optimizer, whose unit is
-    `scheduler_interval`: whole epochs or steps of the optimizer. ReduceLROnPlateau is stepped after
-    every whole epoch, with the validation error.
+    `optimizer` makes the optimizer from parameter groups (None: PaperSGD). lr, momentum and
+    weight_decay are passed to it if they are not None and it has such arguments; for None it uses
+    its own defaults. A setting that is not None and not among its arguments is refused, except a
+    decay of 0. `scheduler` makes a scheduler of torch.optim.lr_scheduler from the optimizer; it is
+    stepped after every completed epoch or step of the optimizer (`scheduler_interval`).
+    ReduceLROnPlateau is stepped after every completed epoch, with the validation error.
 
     `loss` (None: cross-entropy) takes logits (N, classes) and labels (N,). The network is trained
-    with it and train/loss is its mean. val/loss and test/loss are plain cross-entropy in any case,
-    so that arms that are trained with different losses can be compared. A loss has no parameters
-    that are learned.
+    with it, and train/loss is its mean. val/loss and test/loss are always plain cross-entropy, so
+    that arms trained with different losses can be compared. A loss must not have parameters.
 
-    Knows neither files nor screens; callbacks read `train_loss` and `train_error`, which run from
-    one reading to the next, and the validation and test metrics that Lightning collects.
-    Checkpoints hold, beside the weights under `net.`, whatever plain data `about` names, so that
-    they can be used without the configuration.
+    The task writes no files and prints nothing. Callbacks read `train_loss` and `train_error`,
+    which accumulate until the callback resets them, and the validation and test metrics that
+    Lightning collects. Checkpoints contain the weights under `net.` and the plain data in `about`,
+    so that they can be used without the configuration.
 
-    Raises ValueError for settings that the optimizer does not have, for a scheduler beside another
-    schedule than constant, and if `drops` or `layer_weight_decay` name what the network does not
-    have.
+    Raises ValueError for settings that the optimizer does not have, for a scheduler with a schedule
+    other than constant, and if `drops` or `layer_weight_decay` name groups or layers that the
+    network does not have.
     """
 
     loss: Loss
@@ -74,7 +73,7 @@ class ClassificationTask(pl.LightningModule):
         about: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        # The same weights in another order in memory, faster: benchmarks/memory_format.py.
+        # Another order of the weights in memory, which is faster: benchmarks/memory_format.py.
         self.net = net.to(memory_format=torch.channels_last)
         self.lr = lr
         self.bias_lr_factor = bias_lr_factor
@@ -88,7 +87,7 @@ class ClassificationTask(pl.LightningModule):
         self.drops = drops or {}
         self.scheduler = scheduler
         self.scheduler_interval = scheduler_interval
-        # Not as a submodule: a checkpoint's state_dict is the network's.
+        # Not a submodule, so that a checkpoint's state_dict is that of the network.
         object.__setattr__(self, "loss", loss or functional.cross_entropy)
         self.about = dict(about or {})
         self._plateau: ReduceLROnPlateau | None = None
@@ -96,13 +95,13 @@ class ClassificationTask(pl.LightningModule):
         self._saved_schedule: dict[str, Any] = {}
         self._by_epoch: ByEpoch | None = None
         self._refuse_what_cannot_be()
-        # From the generator that the initial weights came from: the same in every process of a run.
+        # From the generator of the initial weights: the same number in every process of a run.
         self.dropout_seed = int(torch.randint(2**32, (), device="cpu"))
         self.train_loss, self.train_error = MeanLoss(), TopError(1)
         self.val, self.test = Evaluation("val"), Evaluation("test")
 
     def _refuse_what_cannot_be(self) -> None:
-        """What is wrong must be found out here and not in the middle of fit."""
+        """Raise ValueError for invalid settings, before training begins."""
         name, parameters = arguments_of(self.optimizer)
         settings = (
             "lr", "momentum", "weight_decay", "bias_weight_decay", "layer_weight_decay",
@@ -113,14 +112,14 @@ class ClassificationTask(pl.LightningModule):
         own = self.optimizer.keywords if isinstance(self.optimizer, partial) else {}
         problems += [
             f"learning.optimizer.{key}={own[key]} contradicts learning.{key}={asked[key]}: "
-            f"set learning.{key} alone"
+            f"set only learning.{key}"
             for key in ("lr", "momentum", "weight_decay")
             if key in own and asked[key] is not None
         ]
         if isinstance(self.loss, nn.Module) and any(True for _ in self.loss.parameters()):
             problems.append(
                 f"the loss {type(self.loss).__name__} has parameters, which would not be learned: "
-                "choose a loss without"
+                "choose a loss without parameters"
             )
         if problems:
             raise ValueError("\n".join(problems))
@@ -133,11 +132,11 @@ class ClassificationTask(pl.LightningModule):
             )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, (N, classes)."""
+        """Return logits, (N, classes)."""
         return self.net(images)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The rates of the epoch or step: at every batch, for a run may go on inside an epoch."""
+        """Set the rates of the epoch or step at every batch: a run may resume within an epoch."""
         if self._by_epoch is not None:
             with self._changes_told(self.current_epoch):
                 self._by_epoch.set_rates(self.current_epoch)
@@ -146,9 +145,9 @@ class ClassificationTask(pl.LightningModule):
             self._scheduler.move_to(self.current_epoch if is_by_epoch else self.global_step)
 
     def on_train_start(self) -> None:
-        """Warn of what the run ends too early for."""
+        """Warn of drops that come after the end of the run."""
         if isinstance(self.loss, nn.Module):
-            # Weights of classes, for example.
+            # Moves buffers, such as weights of classes.
             self.loss.to(self.device, next(self.net.parameters()).dtype)
         if self._by_epoch is None or not self.trainer.is_global_zero:
             return
@@ -163,7 +162,7 @@ class ClassificationTask(pl.LightningModule):
 
     @contextmanager
     def _changes_told(self, epoch: int) -> Iterator[None]:
-        """A line of the log if the rates have become others for this epoch, counted from 0."""
+        """Log the rates that the block has changed for this epoch, counted from 0."""
         [optimizer] = self.trainer.optimizers
         before = rates_of(optimizer)
         yield
@@ -172,10 +171,10 @@ class ClassificationTask(pl.LightningModule):
             log.info("from epoch %d on: %s", epoch + 1, changed)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean loss of the batch."""
+        """Return the mean loss of the batch."""
         images, labels = batch
-        # Batches since the beginning, and not steps of the optimizer: those of one step drop
-        # different units.
+        # The number of batches, not of optimizer steps: with accumulated gradients, the batches of
+        # a step drop different units.
         seed_dropout(self.net, seed=self.dropout_seed, step=self.trainer.fit_loop.total_batch_idx)
         logits = self.net(images)
         loss = self.loss(logits, labels)
@@ -184,32 +183,32 @@ class ClassificationTask(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of the validation part in the validation metrics."""
+        """Add a batch to the validation metrics."""
         images, labels = batch
         self.val.update(self.net(images), labels)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of the test part in the test metrics."""
+        """Add a batch to the test metrics."""
         images, labels = batch
         self.test.update(self.net(images), labels)
 
     def on_validation_epoch_end(self) -> None:
-        """Hand the validation metrics to Lightning; after a whole epoch, the plateau rule."""
+        """Pass the validation metrics to Lightning; after an epoch, apply the plateau rule."""
         results = self.val.results()
         self.log_dict(results, logger=False)
-        # Stepped here and not by Lightning, which forgets the step if a run goes on from the
-        # checkpoint at the end of this epoch. (trainer.training is False while fit validates.)
+        # Stepped here, because Lightning loses the step if a run resumes from the checkpoint at the
+        # end of this epoch. (trainer.training is False while fit validates.)
         is_fitting = self.trainer.state.fn == TrainerFn.FITTING
         if self._plateau is not None and is_fitting and self.trainer.is_last_batch:
             with self._changes_told(self.current_epoch + 1):
                 self._plateau.step(results[vocabulary.VAL_ERROR].item())
 
     def on_test_epoch_end(self) -> None:
-        """Hand the test metrics to Lightning."""
+        """Pass the test metrics to Lightning."""
         self.log_dict(self.test.results(), logger=False)
 
     def configure_optimizers(self) -> Any:
-        """The optimizer over weights, biases, and what has a rate or a decay of its own."""
+        """Make the optimizer of weights, biases, and groups with their own rate or decay."""
         _, parameters = arguments_of(self.optimizer)
         takes_all = any(each.startswith("**") for each in parameters)
         asked = {"lr": self.lr, "momentum": self.momentum, "weight_decay": self.weight_decay}
@@ -243,18 +242,18 @@ class ClassificationTask(pl.LightningModule):
                 self._plateau = made
             else:
                 self._scheduler = AtPosition(made)
-        # From a checkpoint, if the run goes on.
+        # From a checkpoint, if the run is resumed.
         if self._plateau is not None and (state := self._saved_schedule.get("plateau")):
             self._plateau.load_state_dict(state)
         if self._scheduler is not None and (state := self._saved_schedule.get("scheduler")):
             self._scheduler.load_state_dict(state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a reader needs to use the weights, and where the schedule stands."""
+        """Add `about`, which a reader of the weights needs, and the state of the schedule."""
         checkpoint.update(self.about)
         checkpoint["plateau"] = self._plateau.state_dict() if self._plateau else None
         checkpoint["scheduler"] = self._scheduler.state_dict() if self._scheduler else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep where the schedule stood until there is an optimizer."""
+        """Keep the state of the schedule until the optimizer exists."""
         self._saved_schedule = {key: checkpoint.get(key) for key in ("plateau", "scheduler")}

@@ -1,4 +1,4 @@
-"""The networks (section 3), one file per subsection."""
+"""The networks (section 3), with a file for each subsection."""
 
 from alexnet.model.alexnet import AlexNet
 from alexnet.model.batch_norm import BatchNorm

@@ -31,14 +31,14 @@ _KERNEL_PIXELS, _STRIDE = 11, 4  # of conv1
 
 # Padding of (conv2, conv5), which the paper leaves out. With overlapping windows all convolutions
 # but conv1 keep their size: 55 -> 27, 27 -> 13, 13 -> 6. The 2012 program's net without overlap
-# (#147) pads less and so has the same maps before fc6: 55 -> 28, 26 -> 13, 11 -> 6. Poolings that
-# are not listed, average and those that users add, are taken to be overlapping.
+# (#147) pads less and so has the same maps before fc6: 55 -> 28, 26 -> 13, 11 -> 6. Other poolings
+# (average, and those that users add) get the padding of overlapping ones.
 _PADDING: dict[str, tuple[int, int]] = {"overlapping": (2, 1), "non_overlapping": (1, 0)}
 
 _CONVOLUTIONS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6")
 _PAPER_STD = dict.fromkeys((*_CONVOLUTIONS, "fc6", "fc7", "fc8"), 0.01)
-# Bias 1 puts ReLUs in their active half from the first step. The same for every nonlinearity:
-# arms of an ablation must start equal.
+# Bias 1 puts ReLUs in their active half from the first step (section 5). It is the same for every
+# nonlinearity, because arms of an ablation must start equal.
 _PAPER_BIAS = dict.fromkeys(("conv2", "conv4", "conv5", "conv6", "fc6", "fc7"), 1.0)
 _INITIAL_WEIGHTS: dict[str, InitialWeights] = {
     "paper": InitialWeights(std=_PAPER_STD, bias=_PAPER_BIAS),
@@ -53,35 +53,35 @@ _INITIAL_WEIGHTS: dict[str, InitialWeights] = {
 class AlexNet(nn.Module):
     """Five convolutional and three fully connected layers in two columns (sections 3.5 and 4.2).
 
-    Column c of a layer's output is chunk(columns, 1)[c]. Convolutions 2, 4 and 5 see their own
-    column only (grouped convolution), normalization stays within a column, and the columns meet at
-    the inputs of `crossings`. `columns=1` connects all maps, which makes a larger network; the
-    one-GPU control of section 3.2 is `channels=(48, 128, 192, 192, 256), columns=1`.
+    Column c of a layer's output is chunk(columns, 1)[c]. Convolutions 2, 4 and 5 see only their own
+    column (grouped convolution), normalization stays within a column, and the columns meet at the
+    inputs of `crossings`. `columns=1` connects all maps, which makes a larger network; the one-GPU
+    control of section 3.2 is `channels=(48, 128, 192, 192, 256), columns=1`.
 
-    `channels` are the maps of conv1 to conv5, `hidden` the neurons of fc6 and of fc7. `init` names
+    `channels` are the maps of conv1 to conv5, `hidden` the neurons of fc6 and fc7. `init` chooses
     the initial weights: paper (section 5), source_2012 (the program of 2012: std 0.03 in conv3 and
     above) or he (std by fan-in, biases 0, pixels divided by 64). The four constants of local
-    response normalization are named `lrn_`; `normalization="none"` leaves every norm out, and any
-    other takes the places of both.
+    response normalization begin with `lrn_`. `normalization="none"` removes every norm; any other
+    level replaces both local response normalizations.
 
-    `nonlinearity`, `normalization` and `pooling` are levels of vocabulary.LEVELS. Each layer has a
-    module of its own. A level that acts across channels takes `columns`, into how many equal blocks
-    the channels are divided, and keeps it in an attribute of that name.
+    `nonlinearity`, `normalization` and `pooling` are levels of vocabulary.LEVELS. Each layer has
+    its own module. A level that acts across channels accepts `columns`, the number of equal blocks
+    of channels, and keeps it in an attribute of that name.
 
-    Other networks of the paper: `removed` convolutions are left out (section 7), and then the
-    columns meet at the first that remains of conv3 to conv5; `sixth_convolution` follows the last
-    pooling, sees both columns and has as many maps as conv5 (section 6).
+    Other networks of the paper: `removed` lists convolutions to leave out (section 7); the columns
+    then meet at the first of conv3 to conv5 that remains. `sixth_convolution` adds a convolution
+    after the last pooling, which sees both columns and has as many maps as conv5 (section 6).
 
-    The program of 2012 differed: `norm1_before_nonlinearity` normalizes and pools conv1's output
-    before its nonlinearity, `same_map_norm` follows the normalization of conv2 with SameMapNorm,
-    and `lrn_alpha_is_divided_by_size` is how it read alpha, see LocalResponseNorm. With
-    `columns_cross=False` (its net #150) the columns meet at fc8 only. Not of 2012:
-    `dropout_is_inverted`, see Dropout.
+    Differences of the program of 2012: `norm1_before_nonlinearity` normalizes and pools conv1's
+    output before its nonlinearity, `same_map_norm` adds SameMapNorm after the normalization of
+    conv2, and `lrn_alpha_is_divided_by_size` divides alpha as that program did (see
+    LocalResponseNorm). With `columns_cross=False` (its net #150) the columns meet only at fc8.
+    `dropout_is_inverted` is newer, see Dropout.
 
     Shape: (N, 3, image_size, image_size), RGB 0..255 less the mean -> (N, num_classes) logits.
 
     Raises ValueError for an unknown level of a factor or an unknown layer in `removed`, if columns
-    do not divide every layer but fc8, for one column that must not cross, for dropout outside
+    do not divide every layer but fc8, for columns_cross=False with one column, for dropout outside
     [0, 1), for constants that LocalResponseNorm refuses, and for images too small for the layers.
     """
 
@@ -120,13 +120,13 @@ class AlexNet(nn.Module):
         _refuse_impossible(channels, hidden, columns, columns_cross, removed)
         initial_weights = choose("init", init, _INITIAL_WEIGHTS)
         self.columns = columns
-        # The layers whose input is both columns, joined along dimension 1 (section 3.2, figure 2).
+        # The layers whose input is both columns, joined along dimension 1 (section 3.2, Figure 2).
         self.crossings = _crossings(columns_cross, removed, sixth_convolution)
         self.image_size = image_size
         self.norm1_before_nonlinearity = norm1_before_nonlinearity
         self.pixel_scale = initial_weights.pixel_scale
-        # 55 windows of 11 pixels, 4 apart, reach 3 pixels over an image of 224. As in 2012, these
-        # pixels are on the right and at the bottom only, and zero, which is the mean.
+        # 55 windows of 11 pixels, 4 apart, extend 3 pixels beyond an image of 224. As in 2012,
+        # these pixels are on the right and at the bottom only, and zero, which is the mean.
         self.overhang = (_KERNEL_PIXELS - image_size) % _STRIDE
 
         lrn = partial(
@@ -138,7 +138,7 @@ class AlexNet(nn.Module):
             alpha_is_divided_by_size=lrn_alpha_is_divided_by_size,
         )
         maps1, maps2, maps3, maps4, maps5 = channels
-        # A layer that is left out hands on the maps of the one before.
+        # A layer that is left out passes on the maps of the layer before it.
         maps3 = maps2 if "conv3" in removed else maps3
         maps4 = maps3 if "conv4" in removed else maps4
         last_maps = maps4 if "conv5" in removed else maps5
@@ -162,7 +162,7 @@ class AlexNet(nn.Module):
             return make("pooling", pooling, channels=maps, columns=columns)
 
         with torch.device("meta"):  # no memory and no random numbers before the weights are drawn
-            # One for each layer, because it may have parameters.
+            # A module for each layer, because it may have parameters.
             self.nonlinearity = nn.ModuleDict(
                 {
                     layer: make_nonlinearity(nonlinearity, channels=width, columns=columns)
@@ -195,7 +195,7 @@ class AlexNet(nn.Module):
         initial_weights.draw(self)
 
     def _size_before_fc6(self, pad2: int, pad5: int) -> int:
-        """The side of the maps; a conv5 that is left out keeps their size, as padding 1 does."""
+        """Return the side of the maps before fc6; without conv5 they keep their size."""
         pooled = partial(pooled_size, image_size=self.image_size)
         size = 1 + math.ceil((self.image_size - _KERNEL_PIXELS) / _STRIDE)  # 55
         size = pooled(size, self.pool1, channels=self.conv1.out_channels)  # 27
@@ -208,7 +208,7 @@ class AlexNet(nn.Module):
         return self.fc8(self.fully_connected(self.convolutional(images)))
 
     def convolutional(self, images: Tensor) -> Tensor:
-        """What fc6 sees: the maps after the last pooling, (N, 3, 224, 224) -> (N, 256, 6, 6)."""
+        """Return the maps that enter fc6: (N, 3, 224, 224) -> (N, 256, 6, 6)."""
         f = self.nonlinearity
         x = F.pad(images * self.pixel_scale, (0, self.overhang, 0, self.overhang))
         x = self.conv1(x)  # (N, 96, 55, 55), two columns of 48
@@ -230,7 +230,7 @@ class AlexNet(nn.Module):
         return x
 
     def fully_connected(self, maps: Tensor) -> Tensor:
-        """What fc8 sees: (N, 256, 6, 6) -> (N, 4096)."""
+        """Return the activities that enter fc8: (N, 256, 6, 6) -> (N, 4096)."""
         f = self.nonlinearity
         x = maps.flatten(1)  # (N, 9216), column after column
         x = self.dropout6(f["fc6"](self.fc6(x)))  # (N, 4096), from both columns
@@ -254,10 +254,10 @@ def _refuse_impossible(
             f"{tuple(channels)} and hidden are {tuple(hidden)}"
         )
     if columns == 1 and not columns_cross:
-        raise ValueError("columns_cross=False needs columns that could, but columns is 1")
+        raise ValueError("columns_cross=False needs several columns, but columns is 1")
     if unknown := [layer for layer in removed if layer not in get_args(MiddleLayer)]:
         raise ValueError(
-            f"cannot remove {', '.join(unknown)}: choose of {', '.join(get_args(MiddleLayer))}"
+            f"cannot remove {', '.join(unknown)}: choose from {', '.join(get_args(MiddleLayer))}"
         )
 
 

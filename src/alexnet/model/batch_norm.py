@@ -20,8 +20,8 @@ class BatchNorm(nn.BatchNorm2d):
     is multiplied by n / (n - 1) for this, as in torch.nn.BatchNorm2d. A channel belongs to one
     column, so columns do not see each other's activities, whatever `columns` is.
 
-    If `process_group` is set, its processes hold parts of one batch, and a batch is all of it: the
-    statistics and their gradients are those of one process. The gradients assume that each process
+    If `process_group` is set, its processes have parts of one batch: the statistics and their
+    gradients are those of the whole batch in one process. The gradients assume that each process
     backpropagates its mean loss and that parameter gradients are averaged by rows afterwards.
 
     Shape: (N, C, H, W) -> (N, C, H, W). Computed in float32 at least, float64 stays float64, and
@@ -52,7 +52,7 @@ class BatchNorm(nn.BatchNorm2d):
     @override
     def forward(self, activities: Tensor) -> Tensor:
         if isinstance(activities, torch.fx.Proxy):
-            # Being traced (torchvision's create_feature_extractor): dtypes and shapes are unknown.
+            # Traced by torchvision's create_feature_extractor: dtypes and shapes are unknown.
             return F.batch_norm(
                 activities, self.running_mean, self.running_var, self.weight, self.bias,
                 self.training, self.momentum or 0.0, self.eps,
@@ -62,7 +62,7 @@ class BatchNorm(nn.BatchNorm2d):
         running = self.running_mean.to(a.dtype), self.running_var.to(a.dtype)
         weight, bias = self.weight.to(a.dtype), self.bias.to(a.dtype)
         group, momentum = self.process_group, self.momentum
-        assert momentum is not None  # which torch's allows, for averages over all batches
+        assert momentum is not None  # torch's class allows None, for averages over all batches
         if self.training and group is not None and dist.get_world_size(group) > 1:
             b = self._normalized_by_all(a, running, weight, bias, momentum, group)
         else:
@@ -86,7 +86,7 @@ class BatchNorm(nn.BatchNorm2d):
         count = torch.tensor(a[:, 0].numel(), device=a.device)
         dist.all_reduce(count, group=group)
         rows, n = len(a), int(count)
-        # In two passes: the mean of squares less the square of the mean loses digits.
+        # Two passes, because the mean of squares less the square of the mean loses digits.
         mean = _SumOverProcesses.apply(a.sum((0, 2, 3)), rows, group) / n
         centred = a - mean[:, None, None]
         var = _SumOverProcesses.apply(centred.square().sum((0, 2, 3)), rows, group) / n
@@ -104,10 +104,11 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """The sum of all processes' tensors, which each process goes on with.
+    """The sum of all processes' tensors, which each process receives.
 
-    The gradients that arrive are of each process's mean loss. That of the global batch is their
-    average by rows; it is given back as the process's own share of it will be weighted again.
+    The incoming gradients are of each process's mean loss. The gradient of the global batch is
+    their average weighted by rows. It is divided by this process's rows, because the gradients of
+    the parameters will be weighted by them once more.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Trained networks as files hold them: ours, and AlexNets under torchvision's or Caffe's names."""
+"""Reading trained networks: our checkpoints, and AlexNets of torchvision and Caffe."""
 
 import inspect
 import logging
@@ -29,9 +29,9 @@ Layout = Literal["alexnet_lab", "torchvision", "caffe"]
 Model = dict[str, Any]
 
 CHECKPOINT_FORMAT = 2
-"""Of checkpoints that are written now, their entry `format`; files of version 0.1 have none."""
+"""The entry `format` of checkpoints written now; those of version 0.1 have none."""
 
-# A file cannot name any other class, unless the caller allows it.
+# A file may name no other class, unless the caller allows it.
 _NETWORKS: dict[str, type[nn.Module]] = {
     f"alexnet.model.{network.__name__}": network for network in (AlexNet, CifarNet, CifarLocalNet)
 }
@@ -53,23 +53,22 @@ _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _TORCHVISION_PIXELS = 224
 _TORCHVISION_PADDING = 2
 
-# Both have learnt from crops of 256 pixels (Caffe's of 227).
+# Both were trained on 224 x 224 crops of 256 x 256 pixels (Caffe's on 227 x 227).
 _VIEWS = "crop224"
 
-# The mean colour that Caffe's ImageNet examples subtract, here as RGB.
+# The mean colour that Caffe's ImageNet examples subtract, as RGB.
 _CAFFE_MEAN = (122.679, 116.669, 104.007)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedNet:
-    """A trained network: what it is, its parameters, and what it expects of images.
+    """A trained network: its class, its parameters, and the images that it expects.
 
-    `model` is the class (`_target_`) and its arguments, `state` the parameters by their names
-    (conv1.weight), `image_size` the height and width that go in. `mean_image` is what the network
-    has learnt to have subtracted: (3, h, w), or (3, 1, 1) if that is one colour. `class_names` are
-    None if the file does not hold them, and so are `steps`, how long it was trained, and
-    `augmentation`, of whose views it has learnt. `allow` are the classes that `build` may import
-    and call beside those of this project.
+    `model` contains the class (`_target_`) and its arguments, `state` the parameters by name
+    (conv1.weight). `image_size` is the height and width of the input, and `mean_image` the mean to
+    subtract: (3, h, w), or (3, 1, 1) for one colour. `class_names`, `steps` (of training) and
+    `augmentation` (the kind of training views) are None if the file does not contain them. `build`
+    may import and call the classes in `allow` in addition to those of this project.
     """
 
     path: Path
@@ -81,19 +80,19 @@ class SavedNet:
     class_names: tuple[str, ...] | None
     steps: int | None = None
     augmentation: str | None = None
-    padding: int = 0  # zeros on the left and on top, before the network
+    padding: int = 0  # zeros on the left and on top of the input
     allow: frozenset[str] = frozenset()
 
     @property
     def num_classes(self) -> int:
-        """Outputs of the last layer."""
+        """Number of outputs of the last layer."""
         return int(self.model["num_classes"])
 
     @property
     def view_mean(self) -> Tensor:
-        """What is subtracted from the central view of an image: (3, h, w), of the view's size.
+        """The mean to subtract from the central view of an image: (3, h, w), of the view's size.
 
-        A view is a crop if the network has learnt from crops (section 4.1), else the whole image.
+        A view is a crop if the network was trained on crops (section 4.1), else the whole image.
         """
         crop = re.fullmatch(r"crop(\d+)", self.augmentation or "")
         pixels = self.mean_image.shape[-1]
@@ -107,15 +106,15 @@ class SavedNet:
         return self.mean_image[:, first : first + side, first : first + side]
 
     def build(self) -> nn.Module:
-        """The network with these parameters, in evaluation mode; takes no random numbers.
+        """Build the network with these parameters, in evaluation mode, without random numbers.
 
         Raises ValueError if the class is not allowed, cannot be imported or cannot be called with
-        its arguments, and one that names every parameter whose shape does not fit.
+        its arguments, and ValueError that names every parameter that does not fit.
         """
         _refuse_targets(self.path, self.model, self.allow)
         with torch.random.fork_rng(devices=[]):
             if self.model[_TARGET] in _NETWORKS:
-                # Without memory for parameters, which a file can say to be of any size.
+                # First without memory for parameters, because a file may state any sizes.
                 with torch.device("meta"):
                     self._refuse_misfits(_called(self.path, self.model))
             net = self._refuse_misfits(_called(self.path, self.model))
@@ -126,15 +125,15 @@ class SavedNet:
         return net.eval()
 
     def write_safetensors(self, path: Path) -> None:
-        """Write a file that read_checkpoint reads again, and any reader of safetensors.
+        """Write a file that read_checkpoint, and any reader of safetensors, can read.
 
-        Its tensors are the parameters and `mean_image`; its metadata say what the network is.
-        Raises ValueError for a network with zeros in front of it, which no file of ours can say.
+        Its tensors are the parameters and `mean_image`; its metadata describe the network. Raises
+        ValueError for a network with `padding`, which our format cannot store.
         """
         if self.padding:
             raise ValueError(
-                f"{self.path} has the padding of layout={self.layout}, which a file of ours cannot "
-                "say: give a checkpoint of this project"
+                f"{self.path} has the padding of layout={self.layout}, which this format cannot "
+                "store: give a checkpoint of this project"
             )
         write_safetensors(
             path,
@@ -153,7 +152,7 @@ class SavedNet:
     def _refuse_misfits(self, net: Any) -> nn.Module:
         if not isinstance(net, nn.Module):
             raise ValueError(
-                f"{self.path}: {self.model[_TARGET]} returns {type(net).__name__}, and not a "
+                f"{self.path}: {self.model[_TARGET]} returns {type(net).__name__} instead of a "
                 "torch.nn.Module"
             )
         if problems := _misfits(self.state, net):
@@ -168,24 +167,24 @@ def read_checkpoint(
     model: Mapping[str, Any] | None = None,
     allow: Collection[str] = (),
 ) -> SavedNet:
-    """A network from a file that torch.save or safetensors wrote. Nothing in the file is run.
+    """Read a network from a file written by torch.save or safetensors. No code in it is run.
 
-    The file names the class of its network. Only AlexNet, CifarNet and CifarLocalNet are built, and
-    what the caller names in `allow`, such as "my_lab.nets.SmallResNet", also for classes in the
+    The file names the class of its network. Only AlexNet, CifarNet, CifarLocalNet and the classes
+    in `allow`, such as "my_lab.nets.SmallResNet", may be built; this includes classes in the
     arguments of the network.
 
-    alexnet_lab: a checkpoint of this project, which says all about itself.
+    layout="alexnet_lab": a checkpoint of this project, which describes its own network.
 
-    torchvision: parameters of torchvision.models.alexnet, of any widths and number of classes. The
-    network computes what torchvision's does, exactly: its pixels' standard deviation goes into the
-    weights of conv1, and its padding of 2 in front of the network.
+    layout="torchvision": parameters of torchvision.models.alexnet, with any widths and number of
+    classes. The network computes exactly what torchvision's does: the scaling of its pixels is put
+    into the weights of conv1, and its padding of 2 before the network.
 
-    caffe: parameters named conv1 ... conv5, fc6, fc7, fc8 as converters of Caffe models write them,
-    whose conv1 sees BGR. The names do not say which network they belong to; `model` does, as
+    layout="caffe": parameters named conv1 ... conv5, fc6, fc7, fc8 as converters of Caffe models
+    write them, with a conv1 that takes BGR. Their names do not determine the network; `model` does:
     {"_target_": "alexnet.model.AlexNet", "columns": 2, ...} without num_classes.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is damaged, something else,
-    written by a newer version, or of a class that is not allowed.
+    Raises FileNotFoundError if the file does not exist; ValueError if it is damaged, is not a
+    checkpoint, was written by a newer version, or names a class that is not allowed.
     """
     content = read_safetensors(path) if path.suffix == SUFFIX else read_file(path)
     if layout == "alexnet_lab":
@@ -197,18 +196,18 @@ def read_checkpoint(
 
 
 def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> None:
-    """Copy every layer but the last, by name, for fine-tuning: the last has other classes.
+    """Copy every layer but the last, by name, for fine-tuning: the last is for other classes.
 
-    The initial weights of the last are shuffled, as the saved parameters say. With the same seed
-    they are those that the saved network began with, and its features have been trained to be told
-    apart by them: the first images of a new class i would be taken for the old class i, or, of the
-    same data, be recognized before they have been seen.
+    The initial weights of the last layer are shuffled, with a seed derived from the saved weights.
+    With the same run seed they would equal those that the saved network began with, and its
+    features were trained to be separated by these: the first images of a new class i would be
+    taken for the old class i, or with the same data be recognized before they have been seen.
 
     The networks may be of any class. The last layer is the last with a matrix of weights. Layers
-    that the saved network lacks keep their initial weights; one line of the log tells which.
-    `model` is what `net` was built from: where the saved network was built otherwise, a warning
-    says so. Raises ValueError, and changes nothing, if a layer has another shape there, if no layer
-    has the name of one there, or if the other network scales its pixels differently.
+    that the saved network lacks keep their initial weights; a line of the log names them. `model`
+    describes how `net` was built; if the saved network was built differently, a warning says so.
+    Raises ValueError, and changes nothing, if a layer has another shape in the saved network, if no
+    layer has the same name there, or if the two networks scale pixels differently.
     """
     source = saved.build()
     theirs, ours = source.state_dict(), net.state_dict()
@@ -220,16 +219,16 @@ def start_from(net: nn.Module, saved: SavedNet, *, model: Mapping[str, Any]) -> 
         if theirs[name].shape != ours[name].shape
     ]
     if not shared:
-        problems = ["no layer but the last has the name of one of its layers"]
+        problems = ["except for the last, no layer has the name of one of its layers"]
     else:
         scale, our_scale = (getattr(each, "pixel_scale", 1.0) for each in (source, net))
         if scale != our_scale:
             remedy = f": set model.init={saved.model['init']}" if "init" in saved.model else ""
             problems.append(f"it multiplies pixels by {scale}, this network by {our_scale}{remedy}")
     if broken := [name for name in shared if not theirs[name].isfinite().all()]:
-        problems.append(f"it has values that are no numbers in {', '.join(broken)}")
+        problems.append(f"it has values that are not finite in {', '.join(broken)}")
     if problems:
-        raise ValueError(f"{saved.path} is no start for this network: {'; '.join(problems)}")
+        raise ValueError(f"{saved.path} does not fit this network: {'; '.join(problems)}")
     with torch.no_grad():
         for name in shared:
             ours[name].copy_(theirs[name])
@@ -260,7 +259,7 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     needed = ("state_dict", "model", "mean_image", "class_names")
     if not isinstance(content, dict) or not all(key in content for key in needed):
         raise ValueError(
-            f"{path} is no checkpoint of this project, which has {', '.join(needed)}: give "
+            f"{path} is not a checkpoint of this project, which has {', '.join(needed)}: give "
             "layout=torchvision or layout=caffe for parameters under their names (init_layout for "
             "init_from)"
         )
@@ -275,12 +274,12 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     model, mean, names = content["model"], content["mean_image"], content["class_names"]
     steps, augmentation = content.get("global_step"), content.get("augmentation")
     if not _is_by_name(model):
-        raise _odd(path, "model must be a table: the class of the network and its arguments")
+        raise _odd(path, "model must be a dictionary: the class of the network and its arguments")
     _refuse_targets(path, model, allow)
     num_classes = model.get("num_classes")
     image_size = content.get("image_size") or model.get("image_size")
     if not _is_by_name(content["state_dict"]):
-        raise _odd(path, "state_dict must be a table of parameters by name")
+        raise _odd(path, "state_dict must be a dictionary of parameters by name")
     state = {
         name.removeprefix("net."): value
         for name, value in content["state_dict"].items()
@@ -289,7 +288,7 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
     for must, is_so in {
         "model.num_classes must be a positive integer": _is_count(num_classes),
         "image_size must be a positive integer": _is_count(image_size),
-        f"image_size is {short(image_size)} and must be that of its model": (
+        f"image_size is {short(image_size)} and must equal that of its model": (
             model[_TARGET] not in _NETWORKS or image_size == model.get("image_size", image_size)
         ),
         "state_dict must hold tensors": all(has_values(each) for each in state.values()),
@@ -316,7 +315,7 @@ def _read_ours(path: Path, content: Any, allow: frozenset[str]) -> SavedNet:
 
 
 def _odd(path: Path, must: str) -> ValueError:
-    return ValueError(f"{path} is damaged or no checkpoint of this project: its {must}")
+    return ValueError(f"{path} is damaged or not a checkpoint of this project: its {must}")
 
 
 def _is_by_name(value: Any) -> bool:
@@ -343,22 +342,22 @@ def _is_picture(value: Any) -> bool:
 
 
 def _refuse_targets(path: Path, model: Model, allow: Collection[str]) -> None:
-    """See that every class in the model's description may be built; imports nothing."""
+    """Check that every class in the model's description may be built; imports nothing."""
     if _TARGET not in model:
-        raise ValueError(f"{path} does not say which class its network is (model._target_)")
+        raise ValueError(f"{path} does not name the class of its network (model._target_)")
     for target in _targets(path, model):
         if not isinstance(target, str):
             raise _odd(path, f"_target_ must be a text, but is {short(target)}")
         if target not in _NETWORKS and target not in allow:
             raise ValueError(
-                f"{path} names the class {target}, which is not built: a file can name any "
-                f"function, and only {', '.join(_NETWORKS)} are known. If you know this class and "
-                f"trust the file: allow={target}"
+                f"{path} names the class {target}, which is not built, because a file can name any "
+                f"function: only {', '.join(_NETWORKS)} are allowed. If you know this class and "
+                f"trust the file, add allow={target}"
             )
 
 
 def _targets(path: Path, model: Model) -> list[Any]:
-    """Every `_target_` in a description, the outermost first."""
+    """Return every `_target_` in a description, the outermost first."""
     try:
         found = containers(model)
     except ValueError as error:
@@ -367,7 +366,7 @@ def _targets(path: Path, model: Model) -> list[Any]:
 
 
 def _called(path: Path, description: Model) -> Any:
-    """What a description with `_target_` stands for, and those in its arguments: all allowed."""
+    """Build what a description with `_target_` names, and those in its arguments; all allowed."""
     target = description[_TARGET]
     arguments = {
         name: _value(path, value)
@@ -381,11 +380,11 @@ def _called(path: Path, description: Model) -> Any:
         inspect.signature(function).bind(**arguments)
     except TypeError as error:
         raise ValueError(
-            f"{path} does not fit {target}, and may be of another version of it: {error}"
+            f"{path} does not fit {target}, and may be from another version of it: {error}"
         ) from error
     try:
         return function(**arguments)
-    except Exception as error:  # whatever a constructor does with arguments that it cannot use
+    except Exception as error:  # a constructor can raise anything for invalid arguments
         raise ValueError(
             f"{path}: {target} cannot be built with the arguments in the file: "
             f"{type(error).__name__}: {error}"
@@ -407,11 +406,11 @@ def _imported(path: Path, target: str) -> Callable[..., Any]:
         function = pkgutil.resolve_name(target)
     except Exception as error:  # importing a module runs it
         raise ValueError(
-            f"{path} is of the class {target}, which cannot be imported: "
+            f"{path} names the class {target}, which cannot be imported: "
             f"{type(error).__name__}: {error}. Its module must be on Python's path (PYTHONPATH)"
         ) from error
     if not callable(function):
-        raise ValueError(f"{path} is of {target}, which is not a class or a function")
+        raise ValueError(f"{path} names {target}, which is not a class or a function")
     return function
 
 
@@ -426,13 +425,13 @@ def _read_torchvision(path: Path, theirs: dict[str, Tensor]) -> SavedNet:
             "_target_": "alexnet.model.AlexNet",
             "num_classes": len(state["fc8.bias"]),
             "normalization": "none",
-            "dropout": 0.0,  # theirs does nothing outside training
+            "dropout": 0.0,  # torchvision's dropout has no effect outside training
             "columns": 1,
             "init": "paper",
             "channels": tuple(len(state[f"conv{i}.bias"]) for i in range(1, 6)),
             "hidden": tuple(len(state[f"fc{i}.bias"]) for i in (6, 7)),
-            # Their 55 windows begin 2 pixels before the image, and end 1 behind it: ours do the
-            # same in the image with 2 zeros in front.
+            # Torchvision's 55 windows begin 2 pixels before the image and end 1 after it. Ours do
+            # the same on an image with 2 zeros in front.
             "image_size": _TORCHVISION_PIXELS + _TORCHVISION_PADDING,
         },
         state=state,
@@ -447,7 +446,7 @@ def _read_torchvision(path: Path, theirs: dict[str, Tensor]) -> SavedNet:
 def _read_caffe(path: Path, theirs: dict[str, Tensor], model: Mapping[str, Any] | None) -> SavedNet:
     if model is None or model["_target_"] != "alexnet.model.AlexNet":
         raise ValueError(
-            "layout=caffe names layers and not the network: add model=alexnet, with its options"
+            "layout=caffe does not determine the network: add model=alexnet with its options"
         )
     names = {name.partition(".")[0] for name in theirs if name.startswith(("conv", "fc"))}
     state = _renamed(path, theirs, {name: name for name in [*_TORCHVISION_LAYERS, *names]}, "Caffe")
@@ -473,22 +472,22 @@ def _renamed(
         for kind in ("weight", "bias")
     }
     problems = [f"has no {name}" for name in names.values() if name not in theirs]
-    problems += [f"has {name} besides" for name in theirs if name not in names.values()]
+    problems += [f"also has {name}" for name in theirs if name not in names.values()]
     if problems:
         raise ValueError(
-            f"{path} has not the parameters of {layout}'s AlexNet: it {problems[0]}; it holds "
-            f"{some(theirs)}"
+            f"{path} does not have the parameters of {layout}'s AlexNet: it {problems[0]}; it "
+            f"contains {some(theirs)}"
         )
     state = {ours: theirs[name] for ours, name in names.items()}
     for ours, name in names.items():
         layer = ours.partition(".")[0]
         outputs, shape = len(state[f"{layer}.bias"].flatten()), state[ours].shape
         expected = 1 if ours.endswith("bias") else 4 if layer.startswith("conv") else 2
-        # Nothing may be stretched to what it is divided by or added to.
+        # Refuse shapes that would be broadcast to another size.
         is_of_colours = ours != "conv1.weight" or tuple(shape[1:2]) == (3,)
         if len(shape) != expected or shape[0] != outputs or not is_of_colours:
             raise ValueError(
-                f"{path} has not the parameters of {layout}'s AlexNet: {name} is "
+                f"{path} does not have the parameters of {layout}'s AlexNet: {name} is "
                 f"{_shape(state[ours])}"
             )
     return state
@@ -500,19 +499,19 @@ def _misfits(state: Mapping[str, Tensor], net: nn.Module) -> list[str]:
     problems += [f"the network has no {name}" for name in state if name not in expected]
     shared = [name for name in expected if name in state]
     problems += [
-        f"{name} is {_shape(state[name])}, the network takes {_shape(expected[name])}"
+        f"{name} is {_shape(state[name])}, but the network needs {_shape(expected[name])}"
         for name in shared
         if state[name].shape != expected[name].shape
     ]
     return problems + [
-        f"{name} is of {state[name].dtype}, the network takes {expected[name].dtype}"
+        f"{name} has dtype {state[name].dtype}, but the network needs {expected[name].dtype}"
         for name in shared
         if state[name].is_floating_point() != expected[name].is_floating_point()
     ]
 
 
 def _layers(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of layers with parameters, in the order of the network."""
+    """Return the names of layers with parameters, in the order of the network."""
     return list(dict.fromkeys(map(_layer, state)))
 
 
@@ -522,7 +521,7 @@ def _last_layer(state: Mapping[str, Tensor]) -> str:
 
 
 def _layer(parameter: str) -> str:
-    """conv1.weight -> conv1."""
+    """Return the layer of a parameter: conv1.weight -> conv1."""
     return parameter.rpartition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""What the two networks for CIFAR-10 have in common."""
+"""Parts that the two networks for CIFAR-10 share."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,19 +16,22 @@ _LRN = partial(LocalResponseNorm, size=5, alpha=1e-3, k=1.0, alpha_is_divided_by
 
 
 def make_norm(normalization: Normalization, *, channels: int) -> nn.Module:
-    """Section 3.3, with the constants of the network of 11 % error."""
+    """Make a normalization layer (section 3.3), with the constants of the 11 % net for LRN."""
     return make("normalization", normalization, own={"lrn": _LRN}, channels=channels)
 
 
 def make_nonlinearities(name: Nonlinearity, **channels: int) -> nn.ModuleDict:
-    """One for each layer, of so many maps, because it may have parameters (section 3.1)."""
+    """Make the nonlinearity of each layer (section 3.1), given its number of maps.
+
+    Each layer has its own module, because it may have parameters.
+    """
     return nn.ModuleDict(
         {layer: make_nonlinearity(name, channels=maps) for layer, maps in channels.items()}
     )
 
 
 def initial_weights(std_2012: Mapping[str, float]) -> dict[str, InitialWeights]:
-    """By name: as in the program's file, or by fan-in; biases start at 0 in both."""
+    """Return the choices of `init`: as in the program's file, or by fan-in; all biases are 0."""
     return {
         "source_2012": InitialWeights(std=std_2012),
         "he": InitialWeights.he(*std_2012),

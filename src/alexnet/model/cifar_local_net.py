@@ -18,20 +18,20 @@ _INITIAL_WEIGHTS = initial_weights(_STD_2012)
 class CifarLocalNet(nn.Module):
     """Two convolutional, two locally connected layers and a fully connected one (section 3.3).
 
-    The program's nets for CIFAR-10 that its files call 13pct (normalization="none") and, of March
-    2012, 11pct ("lrn"). Probably those with which section 3.3 went from 13 to 11 % error: it speaks
-    of a four-layer network, and these have four below the classifier. The locally connected layers
-    are convolutions of 3x3 whose every place has its own weights and biases.
+    The nets for CIFAR-10 that the program's files call 13pct (normalization="none") and 11pct of
+    March 2012 ("lrn"). Probably these are the nets with which section 3.3 went from 13 to 11 %
+    error: it describes a four-layer network, and these have four layers below the classifier. The
+    locally connected layers are 3x3 convolutions with separate weights and biases at every place.
 
     `init` is source_2012 (std 1e-4, 0.01, 0.04, 0.04, 0.01) or he (std by fan-in, pixels divided by
     64); biases start at 0 in both. Dropout acts on the input of fc5; the program had none.
 
     Shape: (N, 3, image_size, image_size), RGB 0..255 less the mean -> (N, num_classes) logits. The
-    program saw random pieces of 24 x 24 pixels.
+    program used random crops of 24 x 24 pixels.
 
-    Raises ValueError for an unknown level of a factor (init="paper" is one: the paper gives no
-    initial weights for this network), for dropout outside [0, 1), and for images too small for the
-    layers.
+    Raises ValueError for an unknown level of a factor (including init="paper", because the paper
+    gives no initial weights for this network), for dropout outside [0, 1), and for images too small
+    for the layers.
     """
 
     def __init__(

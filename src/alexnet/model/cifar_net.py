@@ -15,26 +15,26 @@ _INITIAL_WEIGHTS = initial_weights(_STD_2012)
 
 
 class CifarNet(nn.Module):
-    """A four-layer network for CIFAR-10, as in figure 1 (section 3.1).
+    """A four-layer network for CIFAR-10, as in Figure 1 (section 3.1).
 
     The paper does not say which network it used. Our guess is layers-19pct of cuda-convnet, the
-    library it refers to: three convolutions of 5x5 and one fully connected layer, a max pool and
-    two average pools; with pooling="average" all three take the mean, and with one that users add
-    all three are that one. That file takes the maximum before the nonlinearity: the same function
-    for the nonlinearities of the paper, which are monotone (gelu and silu are not).
+    library it refers to: three 5x5 convolutions and one fully connected layer, with a max pool and
+    two average pools. With pooling="average", or a pooling that users add, all three are of that
+    kind. The file pools by maximum before the nonlinearity, which is the same function for the
+    nonlinearities of the paper, because they are monotone (gelu and silu are not).
 
     With normalization="lrn", normalization follows the first two nonlinearities, as in section 3.3.
-    Its constants are those of CifarLocalNet, probably the net with which section 3.3 went from 13
-    to 11 % error.
+    Its constants are those of CifarLocalNet, probably the net of section 3.3 that went from 13 to
+    11 % error.
 
     `init` is source_2012 (std 1e-4 in conv1, 0.01 elsewhere) or he (std by fan-in, pixels divided
     by 64); biases start at 0 in both. Dropout acts on the input of fc4.
 
     Shape: (N, 3, image_size, image_size), RGB 0..255 less the mean -> (N, num_classes) logits.
 
-    Raises ValueError for an unknown level of a factor (init="paper" is one: the paper gives no
-    initial weights for this network), for dropout outside [0, 1), and for images too small for the
-    layers.
+    Raises ValueError for an unknown level of a factor (including init="paper", because the paper
+    gives no initial weights for this network), for dropout outside [0, 1), and for images too small
+    for the layers.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One network, several columns (section 3.2): which part of it is a column, and where they meet."""
+"""The columns of one network (section 3.2): the part that belongs to each, and where they meet."""
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +10,24 @@ from alexnet.model.grouped_linear import GroupedLinear
 
 
 def rows_of(column: int, columns: int, rows: int) -> slice:
-    """The rows of a parameter, or the classes, that fall to a column: chunk(columns, 0)[column].
+    """Return the rows of a parameter that belong to a column: chunk(columns, 0)[column].
 
-    Where chunk would return too few parts, the last columns have none.
+    If chunk returns fewer parts than columns, the last columns have no rows.
     """
     height = -(-rows // columns)
     return slice(min(rows, column * height), min(rows, (column + 1) * height))
 
 
 def keep_column(net: AlexNet, column: int, columns: int) -> dict[str, torch.Size]:
-    """Turn the network into one column of itself, in place; returns what is divided, by name.
+    """Reduce a network to one of its columns, in place; return the whole shapes of what was cut.
 
-    What remains is one of `columns` equal parts of every layer's output features, with their
-    weights and running statistics. Its inputs are joined, and its outputs must be, where
-    `crossings` says. A network of four columns can be divided into two parts, of two columns each.
-    The shapes returned are those of the whole tensors.
+    The column keeps one of `columns` equal parts of every layer's output features, with their
+    weights and running statistics. At the inputs of `crossings` the caller must join the columns.
+    A network of four columns can also be divided into two parts of two columns each. The returned
+    shapes are those of the whole tensors, by name.
 
-    Raises ValueError, before anything is changed, unless columns divide those of the network, and
-    for a level with parameters that are not one per channel.
+    Raises ValueError, before anything is changed, if `columns` does not divide the columns of the
+    network, or if a level has parameters that are not one per channel.
     """
     if net.columns % columns:
         raise ValueError(
@@ -51,7 +51,7 @@ def keep_column(net: AlexNet, column: int, columns: int) -> dict[str, torch.Size
         elif isinstance(module, nn.GroupNorm):
             module.num_groups //= columns
             module.num_channels //= columns
-        # LocalResponseNorm, the network itself, and levels of users that act across channels.
+        # LocalResponseNorm, the network itself, and users' levels that act across channels.
         if isinstance(blocks := getattr(module, "columns", None), int):
             module.columns = max(1, blocks // columns)
     for tensor in _of_channels(net).values():
@@ -60,17 +60,17 @@ def keep_column(net: AlexNet, column: int, columns: int) -> dict[str, torch.Size
 
 
 def _of_channels(net: AlexNet) -> dict[str, Tensor]:
-    """Parameters and buffers with a row for each output feature of their layer, by name.
+    """Return the parameters and buffers with a row for each output feature of their layer, by name.
 
-    The other buffers, such as the number of batches, are the same in every column.
+    Other buffers, such as the number of batches, are the same in every column.
     """
     tensors: dict[str, Tensor] = dict(net.named_parameters())
     widths = {len(tensors[name]) for name in tensors if name.startswith(("conv", "fc"))}
     for name, tensor in tensors.items():
         if tensor.dim() == 0 or len(tensor) not in widths:
             raise ValueError(
-                f"{name} cannot be divided into columns: it is of shape {tuple(tensor.shape)}. "
-                "Give it a row for each channel, or set trainer.devices=1"
+                f"{name} of shape {tuple(tensor.shape)} cannot be divided into columns: give it a "
+                "row for each channel, or set trainer.devices=1"
             )
     for name, buffer in net.named_buffers():
         if buffer.dim() > 0 and len(buffer) in widths:
@@ -79,9 +79,9 @@ def _of_channels(net: AlexNet) -> dict[str, Tensor]:
 
 
 def crossing_sizes(net: AlexNet) -> dict[str, int]:
-    """How many activities of an image enter each layer where columns meet, all columns together.
+    """Return the number of activities per image, of all columns, that enter each crossing.
 
-    Found by passing an image without content through the whole network.
+    They are counted by passing an image on the meta device through the whole network.
     """
     sizes: dict[str, int] = {}
 

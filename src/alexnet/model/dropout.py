@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 # splitmix64 (Steele, Lea and Flood 2014): element i of a stream is a hash of start + i * _STEP.
-# int64 wraps around, so that the numbers are those of uint64, on every device.
+# int64 wraps around, so the numbers are those of uint64 on every device.
 _STEP = 0x9E3779B97F4A7C15 - 2**64
 _MIX1, _MIX2 = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
-_BITS = 24  # of each number that are used
+_BITS = 24  # the bits of each number that are used
 
 
 class Dropout(nn.Module):
@@ -18,16 +18,15 @@ class Dropout(nn.Module):
         training:    y = x with probability 1 - p, else 0
         evaluation:  y = (1 - p) * x
 
-    With `is_inverted`, y is divided by 1 - p in both, as torch.nn.Dropout does it: nothing is left
-    to do in evaluation. That is the same function for weights 1 - p times as large, but not the
-    same training: with p = 0.5 it acts on the next layer like 4 times the learning rate and twice
-    the initial weights. The paper's learning rate and initial weights belong to the paper's
-    dropout.
+    With `is_inverted`, y is divided by 1 - p in both, as in torch.nn.Dropout, so that evaluation
+    returns x. This is the same function for weights 1 - p times as large, but not the same
+    training: with p = 0.5 it acts on the next layer like 4 times the learning rate and twice the
+    initial weights. The paper's learning rate and initial weights belong to the paper's dropout.
 
-    After `seed_dropout` the mask is a function of what was said there, of the row and of the unit;
-    otherwise each mask is seeded by one number from torch's global generator. Activities are rows
-    `first_row` and following of the batch, and `column` of equally wide parts of the units: so one
-    process, each of two columns and each of two replicas drop the same.
+    After `seed_dropout`, the mask is a function of that seed, of the row and of the unit; otherwise
+    each mask is seeded by a number from torch's global generator. `first_row` is the place of the
+    activities' first row in the batch, and `column` says which of equally wide parts of the units
+    they are: so one process, two columns and two replicas drop the same units.
 
     Shape: (N, ...) -> (N, ...). Raises ValueError if p is outside [0, 1).
     """
@@ -35,7 +34,7 @@ class Dropout(nn.Module):
     def __init__(self, p: float = 0.5, is_inverted: bool = False) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"dropout is the probability of zero, in [0, 1), but is {p}")
+            raise ValueError(f"dropout is a probability and must be in [0, 1), but is {p}")
         self.p = p
         self.is_inverted = is_inverted
         self.key: int | None = None
@@ -57,8 +56,8 @@ class Dropout(nn.Module):
 def _survivors_of(
     activities: Tensor, p: float, key: int | None, first_row: int, column: int
 ) -> Tensor:
-    """The activities that are kept, the others zero."""
-    # Drawn for p = 0, too, so that arms that differ in p use up equally many random numbers.
+    """Return the activities with the dropped ones set to zero."""
+    # Drawn for p = 0, too, so that arms that differ in p use equally many random numbers.
     if key is None:
         key = int(torch.randint(-(2**63), 2**63 - 1, (), device="cpu"))
     if p == 0:
@@ -75,14 +74,14 @@ def _survivors_of(
     return activities * (x >= round(p * 2**_BITS)).view(activities.shape)
 
 
-# One operation for torch.fx, which would keep the mask of the pass that it traces.
+# A single operation for torch.fx, which would otherwise record the mask of the traced pass.
 torch.fx.wrap("_survivors_of")
 
 
 def seed_dropout(net: nn.Module, *, seed: int, step: int) -> None:
     """Make the masks of the next pass a function of (seed, step, layer, row, unit) alone.
 
-    To be called before every training step; a layer is known by its name in `net`.
+    Call it before every training step. A layer is identified by its name in `net`.
     """
     for name, layer in net.named_modules():
         if isinstance(layer, Dropout):
@@ -91,5 +90,5 @@ def seed_dropout(net: nn.Module, *, seed: int, step: int) -> None:
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """Shifted to the right as uint64; torch's >> copies the sign of int64."""
+    """Shift right as uint64; torch's >> copies the sign of int64."""
     return (x >> bits) & (2 ** (64 - bits) - 1)

@@ -4,11 +4,11 @@ from typing_extensions import override
 
 
 class GroupedLinear(nn.Module):
-    """A fully connected layer for each of several groups of features, which do not see each other.
+    """A fully connected layer in groups of features that do not see each other.
 
-    What a grouped convolution is to a convolution: group g is chunk(groups, 1)[g] of the input and
-    of the output, chunk(groups, 0)[g] of the weight, (out_features, in_features / groups), and of
-    the bias, (out_features,).
+    It corresponds to a grouped convolution: group g is chunk(groups, 1)[g] of the input and of the
+    output, chunk(groups, 0)[g] of the weight, (out_features, in_features / groups), and of the
+    bias, (out_features,).
 
     Shape: (N, in_features) -> (N, out_features); groups must divide both.
     """
@@ -22,7 +22,7 @@ class GroupedLinear(nn.Module):
 
     @override
     def forward(self, features: Tensor) -> Tensor:
-        # Weight times features, not the other way round: so its gradient comes in its own layout.
+        # Weight times features, not the reverse, so that its gradient has the weight's layout.
         x = features.unflatten(1, (self.groups, -1)).permute(1, 2, 0)  # (groups, in / groups, N)
         y = self.weight.unflatten(0, (self.groups, -1)) @ x  # (groups, out / groups, N)
         return y.flatten(0, 1).T + self.bias

@@ -18,40 +18,40 @@ _WithWeights = nn.Conv2d | nn.Linear | GroupedLinear | LocallyConnected
 class InitialWeights:
     """The parameters at step 0, by name of the layer (section 5).
 
-    Weights come from a normal distribution of mean 0 and the layer's std; "he" stands for
-    sqrt(2 / fan-in), which keeps the size of activities through ReLUs. Biases are constants. Layers
-    that a network does not have are passed over. Layers that are not named, such as batch
-    normalization, are reset by their own reset_parameters().
+    Weights are drawn from a normal distribution with mean 0 and the layer's std; "he" stands for
+    sqrt(2 / fan-in), which keeps the size of activities through ReLUs. Biases are constants. Names
+    of layers that a network does not have are ignored. Layers that are not named, such as batch
+    normalization, are set by their own reset_parameters().
     """
 
     std: Mapping[str, float | Literal["he"]]
-    bias: Mapping[str, float] = field(default_factory=dict)  # layers not named: 0
+    bias: Mapping[str, float] = field(default_factory=dict)  # 0 for layers not named
     pixel_scale: float = 1.0  # the network multiplies its input by this
 
     @classmethod
     def he(cls, *layers: str) -> "InitialWeights":
-        """All layers by their fan-in but the last one, with biases 0.
+        """Scale all layers but the last by their fan-in, with biases 0 and pixels divided by 64.
 
-        Pixels less their mean have a std of about 64; He's rule expects about 1. A small last layer
-        makes all classes about equally likely at first.
+        Pixels less their mean have a std of about 64, and He's rule expects about 1. The small
+        weights of the last layer make all classes about equally likely at first.
         """
         *features, last = layers
         return cls(std={**dict.fromkeys(features, "he"), last: 0.01}, pixel_scale=1 / 64)
 
     @torch.no_grad()
     def draw(self, net: nn.Module) -> None:
-        """Give memory to a network made on the meta device, and its layers their parameters.
+        """Allocate a network made on the meta device, and set the parameters of its layers.
 
-        Takes one number from torch's global generator, whatever the network. With the layer's name
-        it seeds the layer's own generator, so equal seeds give equal weights in all layers of equal
+        One number is drawn from torch's global generator, for any network. With the layer's name it
+        seeds the layer's own generator, so equal seeds give equal weights in all layers of equal
         name and shape, however the networks differ elsewhere: arms of an ablation start equal.
 
-        Raises ValueError that names the layers of which a parameter or a buffer remains unset.
+        Raises ValueError that names the layers whose parameters or buffers remain unset.
         """
         seed = int(torch.randint(2**32, (), device="cpu"))
         device = torch.get_default_device()
         if device.type == "meta":
-            return  # the shapes are all that is asked for
+            return  # the caller needs only shapes
         net.to_empty(device=device)
         others: dict[str, nn.Module] = {}
         for name, layer in net.named_modules():
@@ -67,7 +67,7 @@ class InitialWeights:
         std = self.std[name]
         if std == "he":
             std = math.sqrt(2 / _fan_in(layer))
-        # Drawn on the CPU: a GPU's generator would give other weights.
+        # Drawn on the CPU, because a GPU's generator would give other weights.
         generator = torch.Generator("cpu").manual_seed(_seed_of(name, seed))
         weight = torch.empty(layer.weight.shape, dtype=torch.float32, device="cpu")
         layer.weight.copy_(weight.normal_(0, std, generator=generator))
@@ -76,7 +76,7 @@ class InitialWeights:
 
 
 def check_initialized(net: nn.Module, where: str) -> None:
-    """See that a network that someone else has built is ready to be trained; `where` names it.
+    """Check that a network from any source is ready to be trained; `where` names its source.
 
     Raises ValueError that names the parameters and buffers without memory, or the parameters that
     are not finite.
@@ -84,8 +84,8 @@ def check_initialized(net: nn.Module, where: str) -> None:
     tensors = [*net.named_parameters(), *net.named_buffers()]
     if empty := [name for name, tensor in tensors if is_lazy(tensor) or tensor.is_meta]:
         raise ValueError(
-            f"{where} has no values for {_some(empty)}: they are on the meta device, or wait for a "
-            "first batch. Build the network so that its constructor sets all of them"
+            f"{where} has no values for {_some(empty)}, which are on the meta device or wait for a "
+            "first batch: set all parameters in the constructor"
         )
     wrong = [
         name
@@ -95,12 +95,12 @@ def check_initialized(net: nn.Module, where: str) -> None:
     if wrong:
         raise ValueError(
             f"{where} starts with values that are not finite in {_some(wrong)}: initialize them in "
-            "its constructor (torch.empty does not)"
+            "the constructor (torch.empty does not)"
         )
 
 
 def _reset(layers: Mapping[str, nn.Module], seed: int) -> None:
-    """Let the layers set their own tensors, on the CPU, from a generator seeded by their names."""
+    """Let the layers set their own tensors, on the CPU, with a seed for each layer's name."""
     marks: dict[tuple[str, str], tuple[Tensor, int]] = {}
     for name, layer in layers.items():
         layer.to_empty(device="cpu", recurse=False)
@@ -108,7 +108,7 @@ def _reset(layers: Mapping[str, nn.Module], seed: int) -> None:
             if _has_nan(tensor):
                 tensor.fill_(math.nan)
             marks[name, key] = tensor, tensor._version
-    # Parts first, because a module may set the parameters of its parts.
+    # Submodules first, because a module may set the parameters of its submodules.
     for name, layer in reversed(list(layers.items())):
         reset = getattr(layer, "reset_parameters", None)
         if name and callable(reset):
@@ -143,17 +143,17 @@ def _remedy(name: str, layer: nn.Module, keys: list[str]) -> str:
 
 
 def _own_tensors(layer: nn.Module) -> list[tuple[str, Tensor]]:
-    """Parameters and buffers of the module itself, without those of its parts."""
+    """Return the parameters and buffers of a module itself, without those of its submodules."""
     return [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
 
 
 def _has_nan(tensor: Tensor) -> bool:
-    """Whether its type can hold the mark of a value that nobody has set."""
+    """Whether a tensor's type has NaN, which marks values that were not set."""
     return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _some(names: list[str]) -> str:
-    """The first few of the names."""
+    """List the first few names."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -162,5 +162,5 @@ def _seed_of(layer: str, seed: int) -> int:
 
 
 def _fan_in(layer: _WithWeights) -> int:
-    """How many inputs each neuron of the layer sees."""
+    """Return the number of inputs of each neuron of a layer."""
     return layer.fan_in if isinstance(layer, LocallyConnected) else layer.weight[0].numel()

@@ -1,4 +1,4 @@
-"""From the name of a level to what it stands for."""
+"""Modules for the levels of factors, such as nonlinearity=relu."""
 
 import inspect
 import pkgutil
@@ -16,9 +16,9 @@ _NONE: Mapping[str, Factory] = MappingProxyType({})
 
 
 def choose(factor: str, level: str, levels: Mapping[str, T]) -> T:
-    """What a level of a factor stands for.
+    """Look up a level of a factor.
 
-    Raises ValueError naming the levels that exist, if it is none of them.
+    Raises ValueError that lists the levels, if it is not one of them.
     """
     if level not in levels:
         raise ValueError(f"unknown {factor} {level!r}: choose one of {', '.join(levels)}")
@@ -33,15 +33,15 @@ def make(
     columns: int = 1,
     own: Mapping[str, Factory] = _NONE,
 ) -> nn.Module:
-    """A new module for a level of vocabulary.LEVELS.
+    """Make a module for a level of vocabulary.LEVELS.
 
-    Its factory receives those of two arguments that its signature names: `channels`, how many maps
-    or neurons the module acts on, and `columns`, into how many equal blocks they are divided. `own`
-    holds a network's own factories, such as its constants of local response normalization; they
-    take precedence over the table.
+    The level's factory receives two arguments, if its signature names them: `channels`, the number
+    of maps or neurons that the module acts on, and `columns`, the number of equal blocks of them.
+    `own` contains a network's own factories, for example with its constants of local response
+    normalization; they take precedence over the table.
 
     Raises ValueError if there is no such level, or if its factory cannot be imported, cannot be
-    called with these arguments or returns something other than a module.
+    called with these arguments or does not return a module.
     """
     factory = choose(factor, level, {**LEVELS[factor], **own})
     what = f"{factor}={level}"
@@ -49,7 +49,7 @@ def make(
         try:
             function: Any = pkgutil.resolve_name(factory)
         except (ImportError, AttributeError, ValueError) as error:
-            raise ValueError(f"{what} stands for {factory}, which is not found: {error}") from error
+            raise ValueError(f"{what} needs {factory}, which is not found: {error}") from error
     else:
         function = factory
     arguments = _taken(function, {"channels": channels, "columns": columns})
@@ -58,7 +58,7 @@ def make(
     except TypeError as error:
         raise ValueError(
             f"{what}: {factory} cannot be called with {', '.join(arguments) or 'no arguments'} "
-            f"({error}). A factory is given channels and columns if it takes arguments of that name"
+            f"({error}). A factory receives channels and columns if it has arguments of these names"
         ) from error
     if not isinstance(module, nn.Module):
         raise ValueError(
@@ -68,7 +68,7 @@ def make(
 
 
 def _taken(function: Any, offered: Mapping[str, int]) -> dict[str, int]:
-    """Those arguments that the function's signature names."""
+    """Return the offered arguments that the function's signature names."""
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # some builtins have no signature

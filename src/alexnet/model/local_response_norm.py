@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 LRN_KERNEL = "numba" if find_spec("numba") else "torch"
-"""What computes local response normalization on a CPU. Their results differ in the last bits."""
+"""The implementation of local response normalization on a CPU; results differ in the last bits."""
 
 
 class LocalResponseNorm(nn.Module):
@@ -20,14 +20,15 @@ class LocalResponseNorm(nn.Module):
     the window is clipped at the edges of a block: columns do not see each other's activities.
 
     Our alpha is the paper's: it multiplies the plain sum. The program of 2012 divided it by size,
-    as torch.nn.LocalResponseNorm does, so the paper's 1e-4 ran as 2e-5: that is
-    `alpha_is_divided_by_size`. The divisor is size at the edges, too.
+    as torch.nn.LocalResponseNorm does, so the paper's 1e-4 was run as 2e-5;
+    `alpha_is_divided_by_size` does the same. The divisor is size at the edges, too.
 
     Shape: (N, C, H, W) -> (N, C, H, W). The sum is taken in float32 at least, float64 stays
     float64, and the output has the input's dtype.
 
-    On a CPU with Numba it is one pass over memory for each direction, and only the input is kept
-    for the gradient. Elsewhere, and in what is exported, it is the formula in torch's operations.
+    On a CPU with Numba, the forward and the backward pass each go over memory once, and only the
+    input is kept for the gradient. Elsewhere, and in exported networks, the formula is computed by
+    torch's operations.
 
     Raises ValueError if size is even or not positive, if columns is not positive or does not divide
     C, or if k and alpha do not keep the denominator positive.
@@ -87,21 +88,21 @@ def _normalized(x: Tensor, columns: int, size: int, alpha: float, beta: float, k
     return compute(x, columns, size, alpha, beta, k)
 
 
-# One operation for torch.fx, and so for torchvision's create_feature_extractor, which cannot trace
-# what depends on the shape or the device of a tensor.
+# A single operation for torch.fx, and so for torchvision's create_feature_extractor, which cannot
+# trace code that depends on the shape or the device of a tensor.
 torch.fx.wrap("_normalized")
 
 
 def _is_fused(activities: Tensor) -> bool:
-    # What is exported must not need this package to run.
+    # An exported network must run without this package.
     is_exported = torch.compiler.is_exporting() or torch.jit.is_tracing()
     return LRN_KERNEL == "numba" and activities.device.type == "cpu" and not is_exported
 
 
 def _formula(x: Tensor, columns: int, size: int, alpha: float, beta: float, k: float) -> Tensor:
-    """The equation in torch's operations, for every device."""
-    # Activities reach hundreds when pixels are 0..255; their squares overflow float16 and lose
-    # the small neighbours in bfloat16.
+    """Compute the equation with torch's operations, on any device."""
+    # Activities reach hundreds when pixels are 0..255: their squares overflow float16, and small
+    # neighbours are lost in bfloat16.
     a = x.to(torch.promote_types(x.dtype, torch.float32))
     a = a.unflatten(1, (columns, -1))  # (N, columns, C / columns, H, W)
     reach = size // 2
@@ -114,7 +115,7 @@ def _formula(x: Tensor, columns: int, size: int, alpha: float, beta: float, k: f
 
 
 def _like(x: Tensor, *_: Any) -> Tensor:
-    """An empty result: channels last in memory if x is, else channels first."""
+    """Allocate a result: channels last in memory if x is, else channels first."""
     is_last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     order = torch.channels_last if is_last else torch.contiguous_format
     return torch.empty_like(x, memory_format=order)
@@ -152,7 +153,7 @@ def _gradient(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _second_gradient(ctx: Any, ddx: Tensor) -> tuple[Tensor | None, ...]:
-    # Too rare to be worth a kernel.
+    # Used too rarely to be worth a kernel.
     x, dy = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
     with torch.enable_grad():
         y = _formula(x, *_constants(ctx))
@@ -164,7 +165,7 @@ def _constants(ctx: Any) -> tuple[int, int, float, float, float]:
     return ctx.columns, ctx.size, ctx.alpha, ctx.beta, ctx.k
 
 
-_NO_GRADIENTS = (None,) * 5  # of the constants
+_NO_GRADIENTS = (None,) * 5  # for the constants
 
 for _operator, _derivative in ((_fused, _gradient), (_fused_backward, _second_gradient)):
     _operator.register_fake(_like)

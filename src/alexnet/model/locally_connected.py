@@ -5,11 +5,11 @@ from typing_extensions import override
 
 
 class LocallyConnected(nn.Module):
-    """A convolution whose every place has weights and biases of its own.
+    """A convolution with separate weights and biases at every place.
 
-    Windows of pixels x pixels, 1 apart, padded with zeros so that the maps keep their size.
-    `weight` is (size * size, fan_in, out_channels): a matrix for each place, the places row by row.
-    fan_in are the pixels of the window, row by row, each with all channels. `bias` is
+    Windows are pixels x pixels, 1 apart, padded with zeros so that the maps keep their size.
+    `weight` is (size * size, fan_in, out_channels): a matrix for each place, row by row. fan_in
+    counts the pixels of the window, row by row, each with all channels. `bias` is
     (out_channels, size, size).
 
     Shape: (N, in_channels, size, size) -> (N, out_channels, size, size); `pixels` must be odd.
@@ -27,7 +27,7 @@ class LocallyConnected(nn.Module):
     @override
     def forward(self, maps: Tensor) -> Tensor:
         # Places first, then images: a shift of the window is a slice of whole blocks of memory, and
-        # the products need no copies. F.unfold or einsum would make some, and take twice as long.
+        # the products need no copies. F.unfold or einsum would copy, and take twice as long.
         edge, size = self.pixels // 2, self.size
         x = F.pad(maps.permute(2, 3, 0, 1), (0, 0, 0, 0, edge, edge, edge, edge))
         shifts = [(i, j) for i in range(self.pixels) for j in range(self.pixels)]

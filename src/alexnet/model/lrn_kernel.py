@@ -1,22 +1,23 @@
-"""Local response normalization on a CPU as one pass over memory (section 3.3), compiled by Numba.
+"""Local response normalization on a CPU in one pass over memory (section 3.3), compiled by Numba.
 
 Importing this module imports Numba, which takes about half a second.
 
-A tensor is a matrix of blocks here: what one column has at one place (channels last), or in one
-image (channels first). Within a block, neighbouring channels are `step` entries apart: 1, or as
-many as a map has pixels. The forward pass reads x and writes y; the backward pass reads x and the
-gradient of y, computes the denominators again, and writes the gradient of x:
+Here a tensor is a matrix of blocks: the channels of one column at one place (channels last), or in
+one image (channels first). Within a block, neighbouring channels are `step` entries apart: 1, or
+the number of pixels of a map. The forward pass reads x and writes y; the backward pass reads x and
+the gradient of y, computes the denominators again, and writes the gradient of x:
 
     d[i]  = k + alpha * sum of x[j]**2 over the window of i
     y[i]  = x[i] * d[i]**-beta
     dx[i] = dy[i] * d[i]**-beta
             - 2 * alpha * beta * x[i] * sum of dy[j] * x[j] * d[j]**(-beta - 1) over the window of i
 
-Blocks are independent and each is computed by one thread, so the number of threads does not change
-a bit of the result, and neither does the layout.
+Blocks are independent and each is computed by one thread, so neither the number of threads nor the
+layout changes a bit of the result.
 
-Threads are Python's, outside the interpreter's lock. Numba's own would not do: its OpenMP layer
-aborts forked processes, its workqueue layer aborts when two threads of Python call a kernel.
+The threads are Python's, without the interpreter's lock. Numba's own threads cannot be used: its
+OpenMP layer aborts forked processes, and its workqueue layer aborts if two Python threads call a
+kernel.
 """
 
 import logging
@@ -35,15 +36,16 @@ log = logging.getLogger(__name__)
 
 Kernel = Callable[..., None]
 
-# Fewer activities than this are not worth a thread.
+# The fewest activities that are worth a thread.
 _GRAIN = 32_768
 
-_WORTH_A_WORD = 1.0  # seconds of compiling
+_WORTH_A_WORD = 1.0  # seconds of compiling that are worth a line of the log
 
 
-# Of the two makers of kernels. What they are given is a constant in the machine code: a window of
-# known size is unrolled, and the loop over a block uses vectors. So the sums over windows cannot be
-# a function of their own, and indices in them are unsigned: Numba looks for negative ones.
+# About the next two functions, which make kernels. Their arguments become constants in the machine
+# code: a window of known size is unrolled, and the loop over a block uses vector instructions. The
+# sums over windows therefore cannot be a separate function. Their indices are unsigned, because
+# Numba checks signed ones for negative values.
 
 
 def _forward(reach: int, is_three_quarters: bool) -> Kernel:
@@ -112,7 +114,7 @@ def _backward(reach: int, is_three_quarters: bool) -> Kernel:
 def normalize(
     x: Tensor, y: Tensor, *, columns: int, size: int, alpha: float, beta: float, k: float
 ) -> None:
-    """Write the normalized x into y; both are (N, C, H, W), y is dense in either layout.
+    """Write the normalized x into y; both are (N, C, H, W), and y is dense in either layout.
 
     The sum is taken in float32 at least: squares of activities of hundreds overflow float16 and
     lose the small neighbours in bfloat16.
@@ -124,12 +126,12 @@ def differentiate(
     x: Tensor, dy: Tensor, dx: Tensor, *, columns: int, size: int, alpha: float, beta: float,
     k: float,
 ) -> None:  # fmt: skip
-    """Write the gradient of x into dx, given that of y."""
+    """Write the gradient of x into dx, given the gradient of y, dy."""
     _run(_backward, x, dy, out=dx, columns=columns, size=size, constants=(k, alpha, beta))
 
 
 def load_kernels() -> None:
-    """Have the machine code of the paper's norm in float32 ready, without running it."""
+    """Load or compile the kernels for the paper's constants in float32, without running them."""
     for make in (_forward, _backward):
         _compiled(make, 2, True, "float32")
 
@@ -142,7 +144,7 @@ def _run(
     size: int,
     constants: tuple[float, float, float],
 ) -> None:
-    """Let torch's number of threads share the blocks."""
+    """Compute the blocks with as many threads as torch has."""
     images, channels, height, width = out.shape
     pixels, per_column = height * width, channels // columns
     is_last = not out.is_contiguous()
@@ -174,11 +176,11 @@ def _run(
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # Its threads start with the first task, and wait for the next one without using the CPU.
+    # The threads start with the first task, and wait for the next without using the CPU.
     return ThreadPoolExecutor(os.cpu_count(), "lrn")
 
 
-# A forked process has none of its parent's threads.
+# A forked process does not have its parent's threads.
 os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
@@ -189,24 +191,25 @@ def _compiled(
     is_three_quarters: bool,
     dtype: str,
 ) -> Kernel:
-    """The machine code, from the disk if a process has left it there.
+    """Return a kernel's machine code, from Numba's cache on the disk if it is there.
 
-    Beside this file or in the user's cache, wherever Numba can write (NUMBA_CACHE_DIR says
-    otherwise); compiled for this process alone if it can write nowhere.
+    The cache is beside this file or in the user's cache folder, wherever Numba can write
+    (NUMBA_CACHE_DIR overrides this). If it can write nowhere, the code is compiled for this process
+    only.
     """
     number = getattr(numba, dtype)
     matrices = [number[:, ::1]] * (2 if make is _forward else 3)
     signature = numba.void(*matrices, numba.intp, numba.intp, numba.uintp, *[number] * 3)
-    # Divisions as NumPy does them: Python's, which raise, could not be vectorized.
+    # NumPy's divisions: Python's raise errors and cannot be vectorized.
     compiler = numba.njit(signature, nogil=True, error_model="numpy", cache=True)
     began = time.perf_counter()
     try:
         kernel = compiler(make(reach, is_three_quarters))
-        place = "later runs find it on the disk"
-    except (RuntimeError, OSError) as error:  # no place that can be written to; a full disk
+        place = "later runs load it from the disk"
+    except (RuntimeError, OSError) as error:  # no writable folder, or a full disk
         compiler = numba.njit(signature, nogil=True, error_model="numpy")
         kernel = compiler(make(reach, is_three_quarters))
-        place = f"every run has to, because the result cannot be kept: {error}"
+        place = f"every run repeats it, because the result cannot be stored: {error}"
     seconds = time.perf_counter() - began
     if seconds > _WORTH_A_WORD:
         log.info("compiling local response normalization took %.1f s: %s", seconds, place)

@@ -1,4 +1,4 @@
-"""Files that hold parameters, whoever wrote them. Nothing in them is run."""
+"""Reading files of parameters from any source. No code in them is run."""
 
 import logging
 import pickle
@@ -14,22 +14,22 @@ from torch import Tensor
 
 log = logging.getLogger(__name__)
 
-# Where programs put a network's parameters beside other things; those that are preferred first.
+# Keys under which programs store a network's parameters, in order of preference.
 _USUAL_KEYS = (
     "state_dict", "model_state_dict", "model", "net", "network", "module", "weights", "params",
     "state_dict_ema", "model_ema", "ema",
 )  # fmt: skip
-_WRAPPERS = ("module", "_orig_mod")  # which DataParallel and torch.compile put into names
+_WRAPPERS = ("module", "_orig_mod")  # added to names by DataParallel and torch.compile
 _MOST_NAMED = 8
 
 _AS_TENSORS = (
     "write its parameters into a file of PyTorch, by name: "
     'torch.save({"conv1.weight": tensor, ...}, FILE)'
 )
-# By how a file begins, or is called: what it is, and the way out.
+# By a file's beginning, or its suffix: what it is, and what to do.
 _BEGINNINGS = {
     b"version https://git-lfs": (
-        "a pointer of Git LFS, and not the file itself: get that with git lfs pull"
+        "a pointer of Git LFS instead of the file itself: get the file with git lfs pull"
     ),
     b"\x93NUMPY": f"an array of NumPy: {_AS_TENSORS}",
     b"\x89HDF": f"an HDF5 file, as Keras writes it: {_AS_TENSORS}",
@@ -56,9 +56,10 @@ _OBJECTS = {
 
 
 def read_file(path: Path) -> Any:
-    """What torch.save wrote there: tensors and plain data.
+    """Read what torch.save wrote: tensors and plain data.
 
-    Raises FileNotFoundError if there is no such file, ValueError with what it is instead.
+    Raises FileNotFoundError if the file does not exist, and ValueError that says what it is instead
+    if it is not such a file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
@@ -69,17 +70,17 @@ def read_file(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    # What is damaged, or no checkpoint, makes the reader fail anywhere, with any error.
+    # For a damaged file, or another kind of file, the reader can raise anything.
     except Exception as error:
         raise ValueError(f"{path} is {_what_else(path, error)}") from error
 
 
 class _Damaged(Exception):
-    """The text says in which way."""
+    """The file is not a usable checkpoint; the message says why."""
 
 
 def _check_archive(path: Path) -> None:
-    """Compare the sums, as torch does not. Of what was blown up nothing is read."""
+    """Compare the checksums, which torch does not, and refuse archives that would grow."""
     with zipfile.ZipFile(path) as archive:
         parts, size = archive.infolist(), path.stat().st_size
         if any(part.filename.endswith("constants.pkl") for part in parts):
@@ -90,11 +91,11 @@ def _check_archive(path: Path) -> None:
         # torch.save compresses nothing.
         if (declared := sum(part.file_size for part in parts)) > size:
             raise _Damaged(
-                f"no checkpoint: it says to hold {declared:,} bytes, and has {size:,}. It is not "
-                "unpacked"
+                f"not a checkpoint: it claims to contain {declared:,} bytes, but has {size:,}. It "
+                "is not unpacked"
             )
         if damaged := archive.testzip():
-            raise _Damaged(f"damaged: the sum of {damaged} is wrong. Get it again")
+            raise _Damaged(f"damaged: the checksum of {damaged} is wrong. Get it again")
 
 
 def _what_else(path: Path, error: Exception) -> str:
@@ -114,51 +115,52 @@ def _what_else(path: Path, error: Exception) -> str:
         name = named[1] if named else "something else"
         what = next((text for end, text in _OBJECTS.items() if name.endswith(end)), name)
         return (
-            "no checkpoint, or holds more than tensors and plain data, which is not read for "
-            f"safety's sake: {what}. If you trust it, take the parameters out: torch.save("
+            "not a checkpoint, or contains more than tensors and plain data, which is not read for "
+            f"safety: {what}. If you trust it, extract the parameters: torch.save("
             'torch.load(FILE, weights_only=False)["state_dict"], OTHER_FILE)'
         )
     reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return f"damaged or no checkpoint: {reason}"
+    return f"damaged or not a checkpoint: {reason}"
 
 
 def parameters_in(path: Path, content: Any) -> dict[str, Tensor]:
-    """The parameters by name, in float32, also of a checkpoint around them.
+    """Find the parameters by name in a file's content, which may be a whole checkpoint.
 
-    Names are without what DataParallel, torch.compile or a module around the network have added.
-    Raises ValueError that lists what is there instead.
+    They are returned in float32. Prefixes that DataParallel, torch.compile or a module around the
+    network have added to all names are removed. Raises ValueError that lists the content if there
+    are no parameters, or if they are ambiguous.
     """
     tables = dict(_tables(content))
     if not tables:
         keys = content if isinstance(content, dict) else [f"a {type(content).__name__}"]
         raise ValueError(
-            f"{path} holds no parameters by name, but {some(keys)}: save those of the network, "
+            f"{path} contains no parameters by name, but {some(keys)}: save those of the network, "
             "torch.save(net.state_dict(), FILE)"
         )
     usual = [key for key in _USUAL_KEYS if key in tables]
     if len(tables) > 1 and not usual:
         raise ValueError(
-            f"{path} holds several tables of parameters, {some(tables)}: save the one you mean, "
+            f"{path} contains several sets of parameters, {some(tables)}: save the one you mean, "
             "torch.save(torch.load(FILE)[KEY], OTHER_FILE)"
         )
     chosen = next(iter([*usual, *tables]))
     if others := [key for key in tables if key != chosen]:
-        log.info("%s: the parameters of %s; not used: %s", path, chosen, some(others))
+        log.info("%s: using the parameters in %s; not used: %s", path, chosen, some(others))
     found = {_bare(name): value for name, value in tables[chosen].items()}
     while len({name.partition(".")[0] for name in found}) == 1 and all(
         name.count(".") > 1 for name in found
     ):
         found = {name.partition(".")[2]: value for name, value in found.items()}
     if len(found) < len(tables[chosen]):
-        raise ValueError(f"{path} holds parameters twice: {some(tables[chosen])}")
+        raise ValueError(f"{path} contains parameters twice: {some(tables[chosen])}")
     for name, value in found.items():
         if not has_values(value) or not (value.is_floating_point() or value.dim() == 0):
-            raise ValueError(f"{path}: {name} holds no floating point numbers, but {value.dtype}")
+            raise ValueError(f"{path}: {name} must be floating point, but is {value.dtype}")
     return {name: value.float() for name, value in found.items()}
 
 
 def _tables(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """The content, or what lies one or two levels down, that is parameters by name; its key."""
+    """Yield the dictionaries of parameters, at the top or up to two levels below, with keys."""
     if _is_table(content):
         yield "", content
         return
@@ -179,7 +181,7 @@ def _is_table(value: Any) -> bool:
 
 
 def has_values(value: Any) -> bool:
-    """Whether it is a tensor with a number of its own in each place, not one for as many."""
+    """Whether a value is a dense tensor whose elements are all stored, none of them shared."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
@@ -193,12 +195,12 @@ def _bare(name: str) -> str:
 
 
 def some(keys: Iterable[Any]) -> str:
-    """The first of them, and how many more there are."""
+    """List the first few keys, and how many more there are."""
     named = [short(key) if not isinstance(key, str) else key[:80] for key in keys]
     more = len(named) - _MOST_NAMED
     return ", ".join(named[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def short(value: Any) -> str:
-    """As Python writes it, cut where it is long or deep."""
+    """Return Python's representation, shortened where it is long or deep."""
     return reprlib.repr(value)

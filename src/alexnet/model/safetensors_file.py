@@ -1,4 +1,4 @@
-"""Trained networks as files of safetensors: parameters by name, all else as text beside them."""
+"""Trained networks as safetensors files: parameters by name, and all else as JSON metadata."""
 
 import json
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from alexnet.paths import install_command
 
 SUFFIX = ".safetensors"
 MEAN_IMAGE = "mean_image"
-_METADATA = "alexnet_lab"  # the entry of the file's metadata that holds ours, as JSON
+_METADATA = "alexnet_lab"  # the entry of the file's metadata for our JSON
 
 
 def write_safetensors(path: Path, content: Mapping[str, Any]) -> None:
-    """Write what a checkpoint holds that a network is built from; see read_safetensors.
+    """Write the part of a checkpoint that describes its network; see read_safetensors.
 
     `content` has `state_dict` (names without "net."), `mean_image`, and plain data. Parameters keep
-    their names and their bits, and the mean image is one more tensor. The rest is JSON in the
-    file's metadata, `alexnet_lab`.
+    their names and their bits, and the mean image is one more tensor. The rest becomes JSON in the
+    entry `alexnet_lab` of the file's metadata.
     """
     _need_package(path)
     from safetensors.torch import save
@@ -30,7 +30,7 @@ def write_safetensors(path: Path, content: Mapping[str, Any]) -> None:
     tensors = {**content["state_dict"], MEAN_IMAGE: content[MEAN_IMAGE]}
     written = save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        # "format" is how the readers of other programs know whose layout tensors have.
+        # Other programs read from "format" which framework's layout the tensors have.
         metadata={"format": "pt", _METADATA: json.dumps(plain)},
     )
     with replacing(path, "wb") as file:
@@ -38,10 +38,10 @@ def write_safetensors(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, or parameters by name if another program wrote the file.
+    """Read the content of a checkpoint, or parameters by name if another program wrote the file.
 
-    Raises FileNotFoundError if there is no such file, ValueError if it is damaged or the package is
-    missing.
+    Raises FileNotFoundError if the file does not exist, ValueError if it is damaged or the package
+    safetensors is missing.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
@@ -56,14 +56,14 @@ def read_safetensors(path: Path) -> dict[str, Any]:
             return tensors
         plain = json.loads(metadata[_METADATA])
         if not isinstance(plain, dict):
-            raise ValueError("its description is no table")
+            raise ValueError("its description is not a JSON object")
         mean = tensors.pop(MEAN_IMAGE)
     except OSError:
         raise
     except KeyError as error:
         raise ValueError(f"{path} is damaged: it has no {error.args[0]}. Get it again") from error
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or no file of safetensors: {error}") from error
+        raise ValueError(f"{path} is damaged or not a safetensors file: {error}") from error
     named = {f"net.{name}": value for name, value in tensors.items()}
     return {**plain, "state_dict": named, MEAN_IMAGE: mean}
 

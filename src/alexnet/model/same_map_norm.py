@@ -5,12 +5,12 @@ from typing_extensions import override
 
 
 class SameMapNorm(nn.Module):
-    """Divide each activity by the energy around it in its own map (in the program, not the paper).
+    """Divide each activity by the energy around it in its map (in the 2012 program, not the paper).
 
         b[y, x] = a[y, x] / (1 + alpha / size**2 * sum of a**2 over size x size pixels) ** beta
 
     The window is centred on the activity, and pixels beyond the edge count as zero. The program of
-    2012 had this after the local response normalization of its second layer, with these defaults.
+    2012 used it after the local response normalization of its second layer, with these defaults.
 
     Shape: (N, C, H, W) -> (N, C, H, W). The sum is taken in float32 at least, float64 stays
     float64, and the output has the input's dtype.

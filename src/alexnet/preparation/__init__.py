@@ -1,6 +1,6 @@
-"""Section 2 before any training: raw ImageNet becomes 256 x 256 images in a few large files.
+"""Preparation of raw ImageNet (section 2): 256 x 256 images in a few large files.
 
-Without torch, so that the processes that convert images start at once.
+It does not import torch, so that the processes that convert images start at once.
 """
 
 from alexnet.preparation.job import (

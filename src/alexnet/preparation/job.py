@@ -1,4 +1,4 @@
-"""From a folder of raw ImageNet to prepared shards: on all cores, to be killed at any moment."""
+"""Convert a folder of raw ImageNet to shards, on all cores; it may be killed at any moment."""
 
 import contextlib
 import csv
@@ -54,14 +54,14 @@ log = logging.getLogger(__name__)
 
 BAD_IMAGES = "bad_images.csv"
 _IMAGES_PER_TASK = 64
-_USUAL_BYTES = 45_000  # of a photograph of 256 x 256 pixels, for the estimate
+_USUAL_BYTES = 45_000  # of a 256 x 256 photograph, to estimate the disk space
 
 Bad = tuple[str, str]
-"""Where it lies, and what is wrong with it."""
+"""The location of a bad image, and what is wrong with it."""
 
 
 class DestinationError(ValueError):
-    """The folder is not one to prepare into; the text says why, and what to do."""
+    """The folder cannot be used for the prepared images; the message says why and what to do."""
 
 
 class StrictError(RuntimeError):
@@ -70,7 +70,7 @@ class StrictError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked for. `test_fraction` is for sources without an official validation set."""
+    """The arguments of prepare.py; `test_fraction` is for sources without a test part."""
 
     source: Path
     dest: Path
@@ -82,7 +82,7 @@ class Request:
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """What changes the result; the rest may differ when the preparation goes on."""
+        """The arguments that change the result; others may differ when continuing."""
         plain = {**asdict(self), "source": str(self.source.resolve())}
         return {key: plain[key] for key in plain if key not in ("dest", "workers", "strict")}
 
@@ -99,17 +99,18 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Done:
-    """What became of them, in order."""
+    """The results of a task, in order."""
 
     photographs: list[Photograph | BadImage]
     sums: Sums | None
 
 
 def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Index:
-    """Prepare, or go on, or find that all is done; `check_folders` comes before.
+    """Prepare the images, or continue, or find that all is done; call `check_folders` before.
 
-    `progress` hears of images done, in all, and bad. Nobody else may write into dest meanwhile.
-    Raises SourceError or DestinationError for what cannot be prepared, StrictError, WorkersDied.
+    `progress` is called with the numbers of images done, in all, and bad. No other process may
+    write into dest meanwhile. Raises SourceError or DestinationError if the request is impossible,
+    StrictError, or WorkersDied.
     """
     before = _read_plan(request.dest)
     if index := _read_whole(request, before):
@@ -119,7 +120,7 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
             )
         log.info("finished before: %s", request.dest)
         return index
-    log.info("looking through %s", request.source)
+    log.info("searching %s", request.source)
     raw = read_source(request.source)
     if raw.refused and request.strict:
         raise StrictError("{}: {}".format(*raw.refused[0]))
@@ -140,7 +141,7 @@ def prepare(request: Request, progress: Callable[[int, int, int], None]) -> Inde
 
 
 def _read_whole(request: Request, plan: dict[str, Any] | None) -> Index | None:
-    """The index if all is done and still there; else none, and what is missing is made again."""
+    """Return the index if the preparation is complete; None if something has to be made again."""
     dest = request.dest
     if plan and (dest / INDEX).exists():
         _check_plan(dest, plan, request.decisive)
@@ -156,53 +157,52 @@ def _read_whole(request: Request, plan: dict[str, Any] | None) -> Index | None:
         if len(read_bad_images(dest)) != index.bad_images:
             raise ValueError(f"{dest / BAD_IMAGES} is damaged")
     except (OSError, ValueError) as error:
-        log.warning("it was finished before, but %s. What is missing is made again", error)
+        log.warning("finished before, but %s: what is missing is made again", error)
         return None
     return index
 
 
 def check_folders(request: Request) -> None:
-    """Before anything is written: raises SourceError or DestinationError if it should not be."""
-    if not (request.dest / INDEX).exists():  # what is finished outlives its source
+    """Raise SourceError or DestinationError for unusable folders, before anything is written."""
+    if not (request.dest / INDEX).exists():  # a finished preparation does not need its source
         check_is_folder(request.source)
     source, dest = request.source.resolve(), request.dest.resolve()
     if source == dest or source in dest.parents or dest in source.parents:
         raise DestinationError(
-            f"dest={dest} and source={source} must not lie in each other: choose another dest"
+            f"dest={dest} and source={source} must not contain each other: choose another dest"
         )
     try:
         dest.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DestinationError(f"dest={dest} cannot be made: {error.strerror}") from error
+        raise DestinationError(f"dest={dest} cannot be created: {error.strerror}") from error
     foreign = sorted(path.name for path in dest.iterdir() if not is_ours(path))
     if foreign:
         raise DestinationError(
-            f"dest={dest} holds {len(foreign)} other files, such as {foreign[0]}: "
+            f"dest={dest} contains {len(foreign)} other files, such as {foreign[0]}: "
             "choose an empty folder, or one that does not exist"
         )
 
 
 def _read_plan(dest: Path) -> dict[str, Any] | None:
-    """What was begun there; None if nothing was, or if that is lost."""
+    """Read the plan of an earlier command; None if there is none, or if it is damaged."""
     try:
         plan: dict[str, Any] = json.loads((dest / PLAN).read_text())
         return plan
     except FileNotFoundError:
         return None
     except ValueError as error:
-        log.warning("%s is damaged (%s), and made again", dest / PLAN, error)
+        log.warning("%s is damaged (%s) and is made again", dest / PLAN, error)
         return None
 
 
 def _check_plan(dest: Path, before: dict[str, Any], plan: dict[str, Any]) -> None:
-    """Refuse to go on with something else than what was begun."""
+    """Refuse to continue a preparation with other arguments or images."""
     for key, now in plan.items():
         if (then := before.get(key)) != now:
-            what = "the list of images" if key == "listing" else f"{key}={_words(now)}"
-            was = "another one" if key == "listing" else f"{key}={_words(then)}"
+            what = "the list has changed" if key == "listing" else f"this is {key}={_words(now)}"
+            was = "another list of images" if key == "listing" else f"{key}={_words(then)}"
             raise DestinationError(
-                f"{dest} was begun with {was}, and this is {what}: choose another dest, or remove "
-                "that one"
+                f"{dest} was begun with {was}, but {what}: choose another dest, or remove that one"
             )
 
 
@@ -211,19 +211,19 @@ def _words(value: object) -> str:
 
 
 def _split(raw: Raw, request: Request) -> tuple[dict[Part, RawPart], str]:
-    """The three parts, each in the order in which it is stored, and how validation was chosen."""
+    """Return the parts in the order of storage, and a text on how validation was chosen."""
     train, test, labels = raw.train, raw.test, np.array(raw.train.labels)
     rest = np.arange(len(labels))
     if test is not None and request.test_fraction is not None:
         raise SourceError(
-            f"{request.source} has a test part of its own: leave test_fraction out, or move it away"
+            f"{request.source} already has a test part: leave test_fraction out, or move it away"
         )
     if test is None:
         if request.test_fraction is None:
             raise SourceError(
                 f"no test part in {request.source}{raw.not_read}: expected val/ or "
-                "ILSVRC20xx_img_val.tar. Where there is none, test_fraction=0.5 cuts half of the "
-                "training images off (section 6)"
+                "ILSVRC20xx_img_val.tar. If there is none, test_fraction=0.5 uses half of the "
+                "training images for the test (section 6)"
             )
         rest, tests = hold_out_test(labels, request.test_fraction)
         test = train.take(shuffled(tests))
@@ -246,7 +246,7 @@ def _split(raw: Raw, request: Request) -> tuple[dict[Part, RawPart], str]:
 
 
 def _fingerprint(raw: Raw, parts: dict[Part, RawPart]) -> str:
-    """Of what is to be converted and in which order; not of what is in the files."""
+    """Return the SHA-256 of the list of images in their order, not of their contents."""
     digest = hashlib.sha256("\n".join(raw.class_ids).encode(errors="surrogateescape"))
     for part in PARTS:
         for image, label in zip(parts[part].images, parts[part].labels, strict=True):
@@ -256,7 +256,7 @@ def _fingerprint(raw: Raw, parts: dict[Part, RawPart]) -> str:
 
 
 def _shards(part: Part, images: RawPart, size: int) -> dict[str, RawPart]:
-    """By name; each is made by itself."""
+    """Divide a part into shards, by name."""
     return {
         f"{part}-{number:05}": RawPart(
             images.images[start : start + size], images.labels[start : start + size]
@@ -270,7 +270,7 @@ def _convert_all(
     request: Request,
     progress: Callable[[int, int, int], None],
 ) -> dict[Part, list[Finished]]:
-    """Make the shards that are not there yet."""
+    """Make the missing shards, and return all."""
     by_name = {name: images for part in PARTS for name, images in shards[part].items()}
     there = {name: _read_if_of(images, request.dest, name) for name, images in by_name.items()}
     missing = {name: images for name, images in by_name.items() if there[name] is None}
@@ -278,13 +278,13 @@ def _convert_all(
     if bad and request.strict:
         raise StrictError("{}: {}".format(*bad[0]))
     if len(missing) < len(by_name):
-        log.info("going on: %d of %d shards are there", len(by_name) - len(missing), len(by_name))
+        log.info("continuing: %d of %d shards exist", len(by_name) - len(missing), len(by_name))
     total = sum(len(images.images) for images in by_name.values())
     left = sum(len(images.images) for images in missing.values())
     needed, free = left * _USUAL_BYTES, shutil.disk_usage(request.dest).free
     log.info("about %s to write, %s are free", _size(needed), _size(free))
     if needed > free:
-        log.warning("the disk may become full; then make room and run the same command again")
+        log.warning("the disk may become full; if so, free some space and run the command again")
 
     done, num_bad = total - left, len(bad)
     progress(done, total, num_bad)
@@ -325,12 +325,12 @@ def _size(num_bytes: int) -> str:
 def _whole(dest: Path, name: str) -> Finished:
     finished = read_finished(dest, name)
     if finished is None:
-        raise OSError(f"{dest / name} is gone or damaged since it was written")
+        raise OSError(f"{dest / name} is missing or damaged")
     return finished
 
 
 def _read_if_of(images: RawPart, dest: Path, name: str) -> Finished | None:
-    """A finished shard, if it is of these images: the plan that says so may have been lost."""
+    """Read a finished shard if it contains these images; the plan alone may have been lost."""
     if (finished := read_finished(dest, name)) is None:
         return None
     bad = {location for location, _ in finished.bad}
@@ -357,14 +357,14 @@ def _convert_some(task: _Task) -> _Done:
     photographs = [read_photograph(image) for image in task.images]
     sums = None
     if task.shard.startswith("train"):
-        # Of what will be read, not of what was there before JPEG.
+        # Decoded again, because training reads the JPEG and not the pixels before it.
         whole = [decode(each.jpeg) for each in photographs if isinstance(each, Photograph)]
         sums = Sums.of(np.array(whole, np.uint8).reshape(-1, 3, 256, 256))
     return _Done(photographs, sums)
 
 
 def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: Request) -> Index:
-    """The statistics of all shards, the list of bad images, and last of all the index."""
+    """Write the statistics of all shards, the list of bad images and, last, the index."""
     everything = [shard for part in PARTS for shard in finished[part]]
     bad = [*raw.refused, *(each for shard in everything for each in shard.bad)]
     if empty := [part for part in PARTS if not sum(s.shard.images for s in finished[part])]:
@@ -388,14 +388,14 @@ def _finish(raw: Raw, finished: dict[Part, list[Finished]], how: str, request: R
         bad_images=len(bad),
     )
     write_index(request.dest, index)
-    # Validation may have been cut from the training images, with what is a test image, too.
+    # Validation is cut from the training images, and so may contain test images, too.
     for seen, part in itertools.combinations(PARTS, 2):
         _warn_of_same_images(finished, seen, part)
     return index
 
 
 def _warn_of_same_images(finished: dict[Part, list[Finished]], seen: Part, part: Part) -> None:
-    """Of images of a part that another part has too: what is measured there is no test."""
+    """Warn of images in `part` that are also in `seen`, which make its errors too optimistic."""
     first, other = (np.concatenate([each.checks for each in finished[p]]) for p in (seen, part))
     if rows := np.flatnonzero(np.isin(other, first)).tolist():
         names = np.concatenate([each.names for each in finished[part]])
@@ -418,6 +418,6 @@ def _write_bad_images(path: Path, bad: Sequence[Bad]) -> None:
 
 
 def read_bad_images(dest: Path) -> list[Bad]:
-    """What could not be converted."""
+    """Read the list of images that could not be converted."""
     with (dest / BAD_IMAGES).open(newline="", errors="surrogateescape") as file:
         return [(row[0], row[1]) for row in list(csv.reader(file))[1:]]

@@ -1,7 +1,7 @@
-"""Work on several processes, the results in order; any of them, or all, may be killed at any time.
+"""Parallel work in several processes, with results in order; any process may be killed.
 
-Not concurrent.futures.ProcessPoolExecutor: its workers share one pipe for their results, and when
-one dies in the middle of writing, its parent waits for the rest for ever.
+concurrent.futures.ProcessPoolExecutor is not used: its workers share one pipe for their results,
+and if one dies while it writes, the parent waits for the rest forever.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Generic, TypeVar, cast
 
 from alexnet.signals import handling
 
-_TASKS_PER_WORKER = 4  # under way or waiting to be taken, so that memory is bounded
+_TASKS_PER_WORKER = 4  # tasks in progress or waiting, which bounds the memory
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _SECONDS_BETWEEN_SIGNALS = 0.1
 
@@ -34,14 +34,14 @@ class WorkersDied(RuntimeError):
 def in_parallel(
     work: Callable[[Task], Result], tasks: Iterable[Task], workers: int
 ) -> Generator[tuple[Task, Result]]:
-    """The tasks and what became of them, in order. For the main thread.
+    """Yield the tasks and their results in order. Call it in the main thread.
+
+    `work` is a function of a module, which the processes import. They end with the generator or
+    with this process. While it runs, signals to stop reach only this process, even if they are sent
+    to its group. Their handlers are called while it waits for a result, because an exception
+    elsewhere could leave locks that are never released.
 
     Raises WorkersDied, and what `work` raises.
-
-    `work` is a function of a module, which the processes import; they end with the generator or
-    with this process. From the first task to the last, signals to stop reach this process alone,
-    also when its group gets them, and their handlers are called while it waits for a result: what
-    they raise would else leave locks behind that nobody releases.
     """
     left = iter(tasks)
     first_tasks = list(itertools.islice(left, _TASKS_PER_WORKER * workers))
@@ -65,7 +65,7 @@ def in_parallel(
         return cast(Result, result)
 
     with _signals_later() as call_handlers:
-        # A thread for each process hands it one task after the other.
+        # A thread for each process passes it one task after the other.
         threads = ThreadPoolExecutor(workers)
         try:
             for _ in range(min(workers, len(first_tasks))):
@@ -89,9 +89,10 @@ def in_parallel(
 
 @contextlib.contextmanager
 def _signals_later() -> Iterator[Callable[[], None]]:
-    """Only noted in the block, until it calls what it is given, which may raise.
+    """Record signals in the block, which is given a function that calls their handlers.
 
-    Not blocked: some library may have threads that would receive them.
+    The handlers may raise. Signals are not blocked, because threads of some library could receive
+    them.
     """
     noted: SimpleQueue[int] = SimpleQueue()
 
@@ -110,30 +111,33 @@ class _Worker(Generic[Task, Result]):
     """A process with a pipe of its own, so that its death is the end of the pipe."""
 
     def __init__(self, work: Callable[[Task], Result]) -> None:
-        # Spawned: a fork would copy the state of our threads, and our whole list of images.
+        # Spawned, because a fork would copy the state of our threads and our whole list of images.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(work, theirs), daemon=True)
-        resource_tracker.ensure_running()  # its start would unblock the signals
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # which the process inherits
+        resource_tracker.ensure_running()  # started first, because its start unblocks signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # inherited by the process
         self._process.start()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()  # else the end of the pipe would never be seen
+        theirs.close()  # otherwise the end of the pipe would never be noticed
 
     def do(self, task: Task) -> tuple[Result | None, Exception | None]:
-        """The result, or what the work has raised; EOFError or OSError if the process is gone."""
+        """Return the result, or the exception of the work.
+
+        Raises EOFError or OSError if the process has died.
+        """
         self._pipe.send(task)
         answer: tuple[Result | None, Exception | None] = self._pipe.recv()
         return answer
 
     def kill(self) -> None:
-        """At once, whatever it is doing."""
+        """Kill the process at once."""
         self._process.kill()
         self._process.join()
 
 
 def _serve(work: Callable[[Task], Result], pipe: Connection) -> None:
-    """In the process: until the other end of the pipe is gone."""
+    """Work on tasks in the process, until the other end of the pipe is closed."""
     answer: tuple[Result | None, Exception | None]
     with contextlib.suppress(EOFError, OSError):
         while True:

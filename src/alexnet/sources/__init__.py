@@ -1,1 +1,1 @@
-"""Files of images, read without torch."""
+"""Reading and writing files of images, without torch."""

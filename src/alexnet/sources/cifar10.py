@@ -1,18 +1,18 @@
-"""Where the files of CIFAR-10 lie, and which they are. Without torch, so that a sweep can ask."""
+"""The files of CIFAR-10 and their fingerprint. Without torch, because a sweep needs them, too."""
 
 import hashlib
 from pathlib import Path
 
 DEFAULT_ROOT = Path("~/.cache/alexnet-lab")
 FOLDER = "cifar-10-batches-py"
-ARCHIVE = "cifar-10-python.tar.gz"  # as it is published
+ARCHIVE = "cifar-10-python.tar.gz"  # as published
 FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 
 
 def find_folder(root: Path) -> Path:
-    """The folder of the batches: in the root, or the root itself.
+    """Return the folder of the batches: in the root, or the root itself.
 
-    Raises FileNotFoundError if the root is no folder.
+    Raises FileNotFoundError if the root is not a folder.
     """
     if not root.is_dir():
         raise FileNotFoundError(
@@ -24,7 +24,7 @@ def find_folder(root: Path) -> Path:
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 of what is in the files. Raises OSError if one is missing."""
+    """Return the SHA-256 of the files' contents. Raises OSError if a file is missing."""
     folder, sha256 = find_folder(root), hashlib.sha256()
     for name in FILES:
         with (folder / name).open("rb") as file:

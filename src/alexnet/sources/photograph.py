@@ -1,4 +1,4 @@
-"""One photograph, whatever its file says it is, as section 2 wants it: 256 x 256 RGB."""
+"""Preprocessing of one photograph as in section 2, 256 x 256 RGB, whatever its file format."""
 
 import io
 import warnings
@@ -11,24 +11,24 @@ from simplejpeg import decode_jpeg
 
 PIXELS = 256
 
-# What files of images are named. What is in one its content says, whatever its name.
+# Suffixes of image files. The format is determined by the content, not by the suffix.
 SUFFIXES = (
     ".jpeg", ".jpg", ".jpe", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
 )  # fmt: skip
 
-# What a photograph can lie about. Values are the words in which it is told.
+# Kinds of conversion, in the words in which they are reported.
 GREY = "grey"
 CMYK = "CMYK"
 NOT_JPEG = "not a JPEG"
 PALETTE = "palette"
-TRANSPARENT = "transparent, put on white"
+TRANSPARENT = "transparent, placed on white"
 SIXTEEN_BITS = "16 bits"
-ROTATED = "turned by its EXIF orientation"
+ROTATED = "rotated by its EXIF orientation"
 SEVERAL = "the first of several pictures"
 HUGE = "huge, decoded at a fraction of its size"
 ENLARGED = "enlarged"
 
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that runs a program
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none can contain a program
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _ORIENTATION = 0x0112
 _TURN = {
@@ -40,41 +40,42 @@ _TURN = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What one process may decode: 150 MB as RGB, a few times as much on the way. A baseline JPEG may
-# have more, because its decoder keeps a few rows at a time and reduces them at once; up to Pillow's
-# own limit, some 180 million.
+# The most pixels that a process decodes: 150 MB as RGB, and a few times as much while decoding. A
+# baseline JPEG may have more, because its decoder reduces a few rows at a time; Pillow's own limit,
+# about 180 million, remains.
 _MOST_PIXELS = 50_000_000
 
 
 class BadImage(ValueError):
-    """It cannot be converted; the text is the reason."""
+    """The image cannot be converted; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Photograph:
-    """`jpeg` holds it as 256 x 256 RGB; `kinds` are those things about it that had to be mended."""
+    """A converted photograph: 256 x 256 RGB as JPEG, and the kinds of conversion it needed."""
 
     jpeg: bytes
     kinds: tuple[str, ...]
 
 
 def convert(content: bytes) -> Photograph:
-    """Scale the shorter side to 256, cut out the central 256 x 256 (section 2), as JPEG.
+    """Scale the shorter side to 256 and cut out the central 256 x 256 (section 2), as JPEG.
 
-    The central square is cut first and then scaled, which is the same but for the rounding of the
-    longer side, and no thin strip becomes huge on the way. Shrinking, a pixel is a weighted mean of
-    the pixels that it covers; enlarging is bicubic. JPEG has quality 95 and full colour resolution.
+    The central square is cut first and then scaled: the result is the same except for the rounding
+    of the longer side, and a thin strip does not become huge. When shrinking, a pixel is a weighted
+    mean of the pixels that it covers; enlarging is bicubic. The JPEG has quality 95 and full colour
+    resolution.
 
-    Raises BadImage for what is no image, or a damaged one.
+    Raises BadImage for a file that is not an image, or is damaged.
     """
     return _as_jpeg(_open(content, PIXELS))
 
 
 def view(content: bytes, pixels: int) -> np.ndarray:
-    """What a network that has learnt from images of `pixels` x `pixels` sees of any image.
+    """Return an image at the size of the training images, `pixels` x `pixels`.
 
-    An image of that size is unchanged. Any other is brought there in one step; of 256 pixels, it is
-    what `convert` makes of it, because those images were learnt from.
+    An image of that size is unchanged. The central square of any other is scaled in one step; for
+    256 pixels the result goes through `convert`, JPEG included, as the training images did.
 
     Shape: (3, pixels, pixels), uint8. Raises BadImage as `convert` does.
     """
@@ -85,22 +86,22 @@ def view(content: bytes, pixels: int) -> np.ndarray:
 
 
 def decode(jpeg: bytes, into: np.ndarray | None = None) -> np.ndarray:
-    """The pixels of what `convert` made: bit for bit Pillow's, in two thirds of the time.
+    """Decode the output of `convert`: bit-identical to Pillow, in two thirds of the time.
 
-    Shape: (3, 256, 256), uint8, with the channels last in memory. They lie in `into`, of the same
-    kind, if it is given. Raises BadImage.
+    Shape: (3, 256, 256), uint8, with the channels last in memory, written into `into` if given,
+    which has the same layout. Raises BadImage.
     """
     try:
         pixels = decode_jpeg(jpeg, buffer=None if into is None else into.transpose(1, 2, 0))
     except ValueError as error:
         raise BadImage(str(error)) from error
     if pixels.shape != (PIXELS, PIXELS, 3):
-        raise BadImage(f"of shape {pixels.shape} instead of ({PIXELS}, {PIXELS}, 3)")
+        raise BadImage(f"has shape {pixels.shape} instead of ({PIXELS}, {PIXELS}, 3)")
     return pixels.transpose(2, 0, 1)
 
 
 class _Square(NamedTuple):
-    """An RGB image, what had to be mended, and whether its file has another size."""
+    """A square RGB image, the kinds of conversion it needed, and whether its size changed."""
 
     image: Image.Image
     kinds: tuple[str, ...]
@@ -117,7 +118,7 @@ def _open(content: bytes, pixels: int) -> _Square:
     if not content:
         raise BadImage("an empty file")
     with warnings.catch_warnings():
-        # About sizes, which are checked here, and EXIF fields that nobody asks for.
+        # Pillow warns about sizes, which are checked here, and about EXIF fields that are not used.
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
@@ -126,13 +127,13 @@ def _open(content: bytes, pixels: int) -> _Square:
                 return _central_square(image, pixels)
         except BadImage:
             raise
-        # A damaged file makes Pillow raise anything: SyntaxError, struct.error, IndexError, ...
+        # For a damaged file Pillow can raise anything: SyntaxError, struct.error, IndexError, ...
         except Exception as error:
             raise BadImage(_reason(error, content)) from error
 
 
 def _compare_sums(png: bytes) -> None:
-    """Of every chunk, which Pillow does not do while it decodes; raises SyntaxError."""
+    """Verify the checksum of every chunk, which decoding does not; raises SyntaxError."""
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         image.verify()
 
@@ -143,7 +144,7 @@ def _central_square(image: Image.Image, pixels: int) -> _Square:
     if image.format not in ("JPEG", "MPO"):
         kinds.append(NOT_JPEG)
     elif image.width * image.height > _MOST_PIXELS and "progressive" not in image.info:
-        # By up to 8, to no less than four times what is needed.
+        # Reduce by a factor of up to 8, to at least four times the needed size.
         needed = 4 * max(pixels, PIXELS)
         image.draft(None, (needed, needed))
         kinds.append(HUGE)
@@ -151,8 +152,8 @@ def _central_square(image: Image.Image, pixels: int) -> _Square:
         raise BadImage(f"too large, {image.width} x {image.height} pixels")
     if getattr(image, "n_frames", 1) > 1:
         kinds.append(SEVERAL)
-    # Before the orientation: Pillow decodes a PNG to find it, and what is damaged would be an error
-    # of the orientation, and not be one again when the pixels are asked for.
+    # Load before reading the orientation. For a PNG, Pillow decodes the image to find it: an error
+    # in a damaged file would be raised there, and not again when the pixels are read.
     image.load()
     orientation = _orientation(image)
 
@@ -161,8 +162,8 @@ def _central_square(image: Image.Image, pixels: int) -> _Square:
     rgb = _to_rgb(image.crop((left, top, left + side, top + side)), kinds)
     if side < pixels:
         kinds.append(ENLARGED)
-    # BOX is the mean over whole pixels only, and so rough at the scales of photographs (2.9 levels
-    # from the exact mean over areas on average; HAMMING 1.0).
+    # BOX averages whole pixels only, which is inexact at the scales of photographs (on average 2.9
+    # levels from the exact mean over areas; HAMMING 1.0).
     scaling = Image.Resampling.BICUBIC if side < pixels else Image.Resampling.HAMMING
     square = rgb.resize((pixels, pixels), scaling)
     if orientation in _TURN:
@@ -174,20 +175,20 @@ def _central_square(image: Image.Image, pixels: int) -> _Square:
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # EXIF is often damaged where the image is whole
+    except Exception:  # EXIF data are often damaged in intact images
         return 1
 
 
 def _to_rgb(image: Image.Image, kinds: list[str]) -> Image.Image:
     if image.mode.startswith("I"):
-        # Pillow would cut off what is above 255 without a word.
+        # Pillow would silently clip values above 255.
         levels = np.asarray(image)
         if levels.min() < 0 or levels.max() > 65535:
-            raise BadImage("levels beyond 16 bits")
+            raise BadImage("pixel values exceed 16 bits")
         kinds.append(SIXTEEN_BITS)
         image = Image.fromarray((levels // 257).astype(np.uint8))
     if image.mode == "F":
-        raise BadImage("pixels are floating point numbers of an unknown range")
+        raise BadImage("pixels are floating-point numbers of unknown range")
     if image.mode == "CMYK":
         kinds.append(CMYK)
     if image.mode in ("P", "PA"):

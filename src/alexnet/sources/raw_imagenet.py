@@ -1,4 +1,4 @@
-"""What lies in a folder of raw ImageNet: which images, of which classes, and where in which file.
+"""Find the images in a folder of raw ImageNet, their classes, and their places in the files.
 
 Tar files are read in place. ILSVRC2012_img_train.tar is a tar of one tar for each class; an image
 in it is a range of bytes of the outer file, and nothing is ever unpacked.
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Where the parts of Kaggle's archive lie in it, beside the folder itself.
+# Folders that may contain the parts: the source itself, and those in Kaggle's archive.
 _INSIDE = (".", "ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 
-# What other programs call the parts.
+# Names of the parts in other programs.
 _OTHER_PARTS = (
     "train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval",
 )  # fmt: skip
@@ -46,44 +46,44 @@ table of names and classes (val_annotations.txt, LOC_val_solution.csv)"""
 
 
 class RawImage(NamedTuple):
-    """A file, or a range of bytes of a tar file."""
+    """An image file, or a range of bytes in a tar file."""
 
     container: str  # the file's folder, or the tar file
-    name: str  # within it
-    offset: int | None = None  # None: a file of its own
+    name: str  # name in the container
+    offset: int | None = None  # None: a separate file
     size: int = 0
 
     @property
     def location(self) -> str:
-        """For people: tar files look like folders."""
+        """Path to print: a tar file looks like a folder."""
         return f"{self.container}/{self.name}"
 
     def num_bytes(self) -> int:
-        """How many it has."""
+        """Return the number of its bytes."""
         return os.stat(self.location).st_size if self.offset is None else self.size
 
     def read(self) -> bytes:
-        """All of its bytes."""
+        """Read all of its bytes. Raises OSError if the tar file has become shorter."""
         if self.offset is None:
             return Path(self.location).read_bytes()
         with open(self.container, "rb") as file:
             file.seek(self.offset)
             content = file.read(self.size)
         if len(content) < self.size:
-            raise OSError(errno.EIO, "cut off since it was listed", self.container)
+            raise OSError(errno.EIO, "truncated since it was listed", self.container)
         return content
 
 
 def read_photograph(image: RawImage) -> Photograph | BadImage:
-    """Read and convert it, or say what is wrong; raises OSError as `read_with` does."""
+    """Read and convert an image, or return what is wrong; raises OSError as `read_with` does."""
     return read_with(convert, image)
 
 
 def read_with(decoder: Callable[[bytes], T], image: RawImage) -> T | BadImage:
-    """What the decoder makes of its bytes, or what is wrong with it.
+    """Decode the bytes of an image, or return what is wrong with it.
 
-    Raises OSError if its bytes are not to be had any more: a disk that went away says nothing of
-    the image.
+    Raises OSError if the bytes can no longer be read, because a missing disk says nothing about the
+    image.
     """
     try:
         return decoder(image.read())
@@ -101,21 +101,21 @@ class RawPart:
     labels: list[int]
 
     def take(self, rows: Iterable[int]) -> "RawPart":
-        """These rows in this order."""
+        """Return the part with these rows, in this order."""
         rows = list(rows)
         return RawPart([self.images[i] for i in rows], [self.labels[i] for i in rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Raw:
-    """All that lies there. Labels count the class ids in sorted order."""
+    """All images of a source. A label is the index in the sorted class ids."""
 
-    class_ids: tuple[str, ...]  # WNIDs, or whatever the class folders are named
-    class_names: tuple[str, ...]  # for people
+    class_ids: tuple[str, ...]  # WordNet ids, or the names of the class folders
+    class_names: tuple[str, ...]  # readable names
     train: RawPart
     test: RawPart | None
     refused: list[tuple[str, str]] = field(default_factory=list)  # location, reason
-    not_read: str = ""  # in words, folders that may be meant to be a part
+    not_read: str = ""  # a text about folders that may have been meant as a part
 
 
 def read_source(source: Path) -> Raw:
@@ -129,12 +129,13 @@ def read_source(source: Path) -> Raw:
     if len(by_class) < 2:
         example = "; {} is refused: {}".format(*found.refused[0]) if found.refused else ""
         raise SourceError(
-            f"{source} holds {len(by_class)} class, two are the least{example}: {_EXPECTED}"
+            f"{source} contains {len(by_class)} class, but needs two{example}: {_EXPECTED}"
         )
     if empty := [name for name, images in by_class.items() if not images]:
         why = found.why_empty(empty[0])
         raise SourceError(
-            f"no images in {len(empty)} classes, such as {empty[0]}{why}: add some, or remove them"
+            f"no images in {len(empty)} classes, such as {empty[0]}{why}: add images, or remove "
+            "these classes"
         )
     class_ids = tuple(sorted(by_class))
     label_of = {name: label for label, name in enumerate(class_ids)}
@@ -152,7 +153,7 @@ def read_source(source: Path) -> Raw:
 
 
 def same_images(some: RawPart, others: RawPart) -> list[tuple[RawImage, RawImage]]:
-    """Pairs with the same bytes, one of each part. Only files of equal size are read."""
+    """Return pairs of identical images, one of each part. Only files of equal size are read."""
     by_size: dict[int, list[RawImage]] = defaultdict(list)
     for image in some.images:
         by_size[image.num_bytes()].append(image)
@@ -172,15 +173,15 @@ def same_images(some: RawPart, others: RawPart) -> list[tuple[RawImage, RawImage
 def _digest(image: RawImage) -> bytes:
     try:
         return hashlib.sha256(image.read()).digest()
-    except OSError:  # which is told when it is converted; not the same as any other
+    except OSError:  # reported when the image is converted; here it differs from all others
         return os.fsencode(image.location)
 
 
 def fingerprint(source: Path) -> str:
-    """SHA-256 of the class, name and size of every image that read_source finds; none is opened.
+    """Return the SHA-256 of the class, name and size of every image that read_source finds.
 
-    The same however they lie there. Raises SourceError as read_source does, without its looking
-    for what is wrong.
+    No image is opened, and the arrangement in folders or tar files does not matter. Raises
+    SourceError if the images cannot be found, but checks less than read_source.
     """
     check_is_folder(source)
     found = _Finder(source, say=log.debug)
@@ -199,21 +200,21 @@ def fingerprint(source: Path) -> str:
 
 
 def check_is_folder(source: Path) -> None:
-    """Raise SourceError if it is none."""
+    """Raise SourceError if the source is not a folder."""
     if source.is_file() and is_tar(source.name):
-        raise SourceError(f"{source} is a file: give the folder that it lies in, {source.parent}")
+        raise SourceError(f"{source} is a file: give the folder that contains it, {source.parent}")
     if not source.is_dir():
         raise SourceError(f"{source} is not a folder: {_EXPECTED}")
 
 
 def _part(labelled: Iterable[tuple[int, RawImage]]) -> RawPart:
-    # By the last part of the name, so that the order is the same however the images lie there.
+    # By the last part of the name, so that the order does not depend on folders or tar files.
     rows = sorted(labelled, key=lambda row: (row[0], PurePosixPath(row[1].name).name, row[1]))
     return RawPart([image for _, image in rows], [label for label, _ in rows])
 
 
 class _Finder:
-    """Looks through the folder, and notes what it does not take."""
+    """Searches the folder, and records what it does not use."""
 
     def __init__(self, source: Path, say: Callable[..., None] = log.info) -> None:
         self.source = source
@@ -222,11 +223,11 @@ class _Finder:
         self.ignored: list[str] = []
         self.refused: list[tuple[str, str]] = []
         self.replaced: list[str] = []
-        self.deeper: list[Path] = []  # folders in the folders of classes
+        self.deeper: list[Path] = []  # folders inside class folders
         self._devkit = Devkit.find(source)
 
     def training_images(self) -> dict[str, list[RawImage]]:
-        """The training images of each class, by its id."""
+        """Return the training images by class id."""
         folder, tar = self._folder("train"), self._tar("train")
         if folder:
             self.say("training images from %s%s", folder, _instead_of(tar))
@@ -238,7 +239,7 @@ class _Finder:
             here = self.source.resolve()
             if here.name in ("train", "val") and (here.parent / "train").is_dir():
                 raise SourceError(
-                    f"{self.source} is the {here.name} part alone: give the folder above it, "
+                    f"{self.source} is only the {here.name} part: give the folder above it, "
                     f"{here.parent}"
                 )
             raise SourceError(
@@ -248,7 +249,7 @@ class _Finder:
         return by_class
 
     def test_images(self, label_of: Mapping[str, int]) -> list[tuple[int, RawImage]] | None:
-        """The official validation set with labels, None if there is none."""
+        """Return the official validation set with labels; None if there is none."""
         folder, tar = self._folder("val"), self._tar("val")
         if not folder and not tar:
             return None
@@ -270,7 +271,7 @@ class _Finder:
         return self._labelled(flat, folder, label_of)
 
     def class_names(self, class_ids: Sequence[str]) -> tuple[str, ...]:
-        """The WordNet names, as far as they are known; else the ids. For people: printable."""
+        """Return printable names of the classes: WordNet's where known, else the ids."""
         words = self._words(class_ids)
         if not words and _are_those_of_2012(class_ids):
             from torchvision.models._meta import _IMAGENET_CATEGORIES
@@ -278,7 +279,7 @@ class _Finder:
             words = dict(zip(class_ids, _IMAGENET_CATEGORIES, strict=True))
             return tuple(words[class_id] for class_id in class_ids)
         whole = [printable(words.get(class_id, class_id)) for class_id in class_ids]
-        # A synset is "crane, tall bird" or so: the first word says it, unless another class has it.
+        # A synset is a list such as "crane, tall bird": use its first name if that is unique.
         firsts = [name.split(",")[0].strip() for name in whole]
         times = Counter(firsts)
         return tuple(
@@ -286,9 +287,9 @@ class _Finder:
         )
 
     def why_empty(self, class_id: str) -> str:
-        """In words, if something of a class without images was seen; "" if nothing was."""
+        """Explain why a class has no images, if something of it was found; "" otherwise."""
         if deeper := [path for path in self.deeper if path.parent.name == class_id]:
-            return f" (its images lie deeper, in {deeper[0]}: move them up)"
+            return f" (its images are in a subfolder, {deeper[0]}: move them up)"
         of_the_class = re.compile(rf"/{re.escape(class_id)}(\.tar)?[/:]", re.IGNORECASE)
         for location, reason in self.refused:
             if of_the_class.search(location):
@@ -296,29 +297,29 @@ class _Finder:
         return ""
 
     def tell_what_is_not_read(self) -> None:
-        """In lines of the log."""
+        """Log what was found but is not used."""
         if self.ignored:
             examples = ", ".join(map(printable, sorted(self.ignored)[:3]))
             log.info(
-                "left alone: %d files and folders that are no images of a class, such as %s",
+                "ignored: %d files and folders that are not images of a class, such as %s",
                 len(self.ignored), examples,
             )  # fmt: skip
         if images := sum(map(_images_below, self.deeper)):
             log.warning(
-                "%d images lie deeper than CLASS/ and CLASS/images/, such as in %s, and are not "
+                "%d images in folders below CLASS/ other than CLASS/images/, such as %s, are not "
                 "read: move them up if they belong to the class",
                 images, printable(str(self.deeper[0])),
             )  # fmt: skip
         if self.replaced:
             log.warning(
-                "%d names come twice in a tar file, such as %s: the last counts, as for tar",
+                "%d names occur twice in a tar file, such as %s: the last one is used, as tar does",
                 len(self.replaced), printable(self.replaced[0]),
             )  # fmt: skip
         if others := self.other_parts():
             log.warning("not read%s", others)
 
     def other_parts(self) -> str:
-        """In words, folders that are named as a part, but not as one that is read."""
+        """List folders with the name of a part in other programs, which are not read."""
         found = sorted(
             path
             for place in self.places
@@ -329,7 +330,7 @@ class _Finder:
         if not found:
             return ""
         names = ", ".join(map(str, found))
-        return f": {names} (only train and val are: rename what is meant to be one of them)"
+        return f": {names} (only train and val are read: rename a folder that is meant as one)"
 
     def _words(self, class_ids: Sequence[str]) -> dict[str, str]:
         words = self._devkit.names if self._devkit else {}
@@ -344,11 +345,11 @@ class _Finder:
     def _folder(self, name: str) -> Path | None:
         found = [place / name for place in self.places if (place / name).is_dir()]
         if len(found) > 1:
-            raise SourceError(f"which one? There are {found[0]} and {found[1]}: move one away")
+            raise SourceError(f"there are two, {found[0]} and {found[1]}: move one away")
         return found[0] if found else None
 
     def _tar(self, part: str) -> Path | None:
-        # By entry, since letters of either case are met on disks that came from elsewhere.
+        # The entries are listed because names may have upper or lower case.
         pattern = re.compile(rf"ilsvrc.*_{part}\.(?P<suffix>.+)")
         found = [
             (match["suffix"] != "tar", path)
@@ -358,12 +359,12 @@ class _Finder:
         tars = sorted(path for is_compressed, path in found if not is_compressed)
         if len(tars) > 1:
             names = ", ".join(tar.name for tar in tars)
-            raise SourceError(f"which one? {self.source} holds {names}: give each a folder")
+            raise SourceError(f"{self.source} contains several, {names}: give each its own folder")
         # A compressed one is refused when it is opened.
         return next(iter(tars or sorted(path for _, path in found)), None)
 
     def _class_folders(self, folder: Path) -> dict[str, list[RawImage]]:
-        """CLASS/*.JPEG, CLASS/images/*.JPEG (as in tiny-imagenet), or CLASS.tar."""
+        """Read CLASS/*.JPEG, CLASS/images/*.JPEG (as in tiny-imagenet), or CLASS.tar."""
         by_class: dict[str, list[RawImage]] = {}
         for path in sorted(folder.iterdir()):
             if path.name.startswith("."):
@@ -377,14 +378,14 @@ class _Finder:
                 continue
             if class_id in by_class:
                 raise SourceError(
-                    f"{folder} holds class {class_id} both as a folder and as a tar file: "
+                    f"{folder} contains class {class_id} both as a folder and as a tar file: "
                     f"move one of them away, such as {path}"
                 )
             by_class[class_id] = images
         return by_class
 
     def _flat_images(self, folder: Path, label_of: Mapping[str, int]) -> list[RawImage] | None:
-        """The images of a folder without classes; None if it is of folders or tars of classes."""
+        """Return the images of a flat folder; None if it contains folders or tars of classes."""
         classes = {
             path.stem if is_tar(path.name) else path.name
             for path in folder.iterdir()
@@ -403,7 +404,7 @@ class _Finder:
 
     def _images(self, folder: Path) -> list[RawImage]:
         images, container = [], str(folder)
-        # A million files: os.scandir asks the file system nothing more about each.
+        # There may be a million files: os.scandir needs no further call for each.
         with os.scandir(folder) as entries:
             for entry in entries:
                 if _is_folder(entry):
@@ -415,7 +416,7 @@ class _Finder:
                 elif entry.name[0] == "." or not entry.name.lower().endswith(SUFFIXES):
                     self.ignored.append(entry.path)
                 elif not entry.is_file():
-                    self.refused.append((entry.path, "a link to nowhere, or no ordinary file"))
+                    self.refused.append((entry.path, "a broken link, or not a regular file"))
                 else:
                     images.append(RawImage(container, entry.name))
         return images
@@ -432,23 +433,23 @@ class _Finder:
         return [RawImage(str(tar), *member) for member in self._contents(tar).images]
 
     def _class_tar(self, tar: Path) -> list[RawImage]:
-        """Those of a tar file that is a class."""
+        """Return the images of a tar file that is one class."""
         if re.match(r"ILSVRC\d+_", tar.name, re.IGNORECASE):
             raise SourceError(
-                f"{tar} is no class: move it up, into {self.source}, or away if it is unpacked"
+                f"{tar} is not a class: move it up, into {self.source}, or away if it is unpacked"
             )
         images = []
         for member in self._contents(tar).images:
             if member.place not in ("", tar.stem):
                 raise SourceError(
-                    f"{tar} is not the tar file of one class, it holds {member.place}/: unpack it "
-                    "into folders of classes, or move it away if it is unpacked"
+                    f"{tar} is not the tar file of one class, it contains {member.place}/: unpack "
+                    "it into folders of classes, or move it away if it is unpacked"
                 )
             images.append(RawImage(str(tar), *member))
         return images
 
     def _classes_in_tar(self, tar: Path) -> dict[str, list[RawImage]]:
-        """The training images, by the folders or tar files that they lie in there."""
+        """Return the training images by class: the folders or tar files in the tar file."""
         place_of: dict[str, str] = {}
         by_class: dict[str, list[RawImage]] = {}
         for member in self._contents(tar).images:
@@ -460,23 +461,23 @@ class _Finder:
                 continue
             if (place := place_of.setdefault(class_id, member.place)) != member.place:
                 raise SourceError(
-                    f"{tar} holds class {class_id} twice, as {place} and as {member.place}: make "
-                    "it again with each class once"
+                    f"{tar} contains class {class_id} twice, as {place} and as {member.place}: "
+                    "make it again with each class once"
                 )
             by_class.setdefault(class_id, []).append(image)
         places = set(place_of.values())
         for place in places:
             if above := next((str(a) for a in PurePosixPath(place).parents if str(a) in places), 0):
                 raise SourceError(
-                    f"{tar} holds images in {above}/ and in {place}/: which of them is the class? "
-                    "Make it again with the images of a class in one folder"
+                    f"{tar} contains images in {above}/ and in {place}/, which is ambiguous: make "
+                    "it again with the images of a class in one folder"
                 )
         return by_class
 
     def _labelled(
         self, images: list[RawImage], folder: Path | None, label_of: Mapping[str, int]
     ) -> list[tuple[int, RawImage]]:
-        """Give flat images the classes that a table or the devkit says."""
+        """Label the images of a flat folder by a table or the development kit."""
         names = [PurePosixPath(image.name).name for image in images]
         labels: Table | Devkit
         if path := self._table(folder):
@@ -485,10 +486,10 @@ class _Finder:
             labels = self._devkit
         else:
             raise SourceError(
-                f"nothing in {self.source} says which classes the images such as "
-                f"{images[0].location} have: {_EXPECTED}"
+                f"nothing in {self.source} says which class an image such as "
+                f"{images[0].location} has: {_EXPECTED}"
             )
-        self.say("their classes from %s", labels.path)
+        self.say("classes of the test images from %s", labels.path)
         labelled = []
         for image, name in zip(images, names, strict=True):
             class_id = labels.class_of(name)
@@ -497,9 +498,8 @@ class _Finder:
             if class_id not in label_of:
                 how = same_but_for_spelling(class_id, label_of)
                 raise SourceError(
-                    f"{labels.path} says that {image.location} has class {class_id}, of which "
-                    f"there are no training images; "
-                    + (how or f"classes are named like {next(iter(label_of))}")
+                    f"{labels.path} says that {image.location} has class {class_id}, which has no "
+                    f"training images; " + (how or f"classes are named like {next(iter(label_of))}")
                 )
             labelled.append((label_of[class_id], image))
         return labelled
@@ -521,7 +521,7 @@ def _instead_of(tar: Path | None) -> str:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, for example
+    except OSError:  # for example a link to itself
         return False
 
 

@@ -1,14 +1,14 @@
-"""Prepared ImageNet: the files, and how they are written and read.
+"""Prepared ImageNet: its files, and how they are written and read.
 
-    index.json             classes, counts, shards with their checksums; exists <=> finished
+    index.json             classes, counts, shards with checksums; exists if and only if finished
     statistics.npz         of the training part: mean image, colour components, and the exact sums
     train-00000.jpegs      the images of a shard one after the other, each 256 x 256 RGB
-    train-00000.npz        where each begins, its size, CRC-32, label and name; the shard's sums
-    val-..., test-...      likewise
-    bad_images.csv         what could not be converted, and why
-    plan.json              what was asked for; the same command goes on where it was killed
+    train-00000.npz        offset, size, CRC-32, label and name of each image; the shard's sums
+    val-..., test-...      the same for validation and test images
+    bad_images.csv         images that could not be converted, with the reasons
+    plan.json              the request, with which the same command continues after a kill
 
-Every file is complete under its name, because it is written under another and then renamed.
+Every file is complete, because it is written under another name and then renamed.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ FORMAT = 1
 INDEX = "index.json"
 STATISTICS = "statistics.npz"
 PLAN = "plan.json"
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what numpy makes of it
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # raised by NumPy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """A line of the index."""
+    """The entry of a shard in the index."""
 
     name: str
     images: int
@@ -51,29 +51,29 @@ class Shard:
     sha256: str
 
     def files(self, folder: Path) -> tuple[Path, Path]:
-        """The images, and what is known of them."""
+        """Return the file of the images, and the file that describes them."""
         return folder / f"{self.name}.jpegs", folder / f"{self.name}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """What is in a folder of prepared images."""
+    """The content of a folder of prepared images."""
 
     source: str
     class_ids: tuple[str, ...]
     class_names: tuple[str, ...]
-    counts: dict[Part, list[int]]  # images of every class
+    counts: dict[Part, list[int]]  # images of each class
     shards: dict[Part, list[Shard]]
     validation: str  # how it was chosen
-    converted: dict[str, int]  # how many images of each kind that had to be mended
+    converted: dict[str, int]  # number of images by kind of conversion
     bad_images: int
 
     def images(self, part: Part) -> int:
-        """How many there are."""
+        """Return the number of images of a part."""
         return sum(self.counts[part])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the images of every part and their classes."""
+        """Return the SHA-256 of the images of all parts and their classes."""
         what = {
             "classes": self.class_ids,
             "counts": self.counts,
@@ -84,7 +84,7 @@ class Index:
 
 @dataclass
 class ShardWriter:
-    """Collects a shard. It exists when `close` has returned, and not before."""
+    """Writes a shard, which does not exist before `close` returns."""
 
     folder: Path
     name: str
@@ -111,7 +111,7 @@ class ShardWriter:
         self._sha256.update(jpeg)
 
     def close(self, sums: Sums | None) -> None:
-        """Give the files their names, the one that counts last; sums for the training part."""
+        """Give the files their final names; `sums` are for the training part."""
         size = self._file.tell()
         self._whole.close()
         about = {
@@ -131,18 +131,18 @@ class ShardWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A shard that is whole, and what its preparation had to say of it."""
+    """A complete shard, and what its preparation recorded."""
 
     shard: Shard
     labels: np.ndarray
-    names: np.ndarray  # of the files, as bytes
-    checks: np.ndarray  # of each image: its size and CRC-32 in one number
+    names: np.ndarray  # file names, as bytes
+    checks: np.ndarray  # size and CRC-32 of each image in one number
     converted: dict[str, int]
     bad: list[tuple[str, str]]
 
 
 def read_finished(folder: Path, name: str) -> Finished | None:
-    """None if it is not whole; then it is to be made again."""
+    """Read a shard; None if it is not complete and has to be made again."""
     images, about = Shard(name=name, images=0, bytes=0, sha256="").files(folder)
     try:
         with np.load(about) as arrays:
@@ -165,7 +165,7 @@ def read_finished(folder: Path, name: str) -> Finished | None:
 
 
 def write_index(folder: Path, index: Index) -> None:
-    """The last file: with it the folder is finished."""
+    """Write the index, which is the last file: with it the folder is finished."""
     classes = zip(index.class_ids, index.class_names, strict=True)
     plain = {
         "format": FORMAT,
@@ -184,7 +184,7 @@ def write_index(folder: Path, index: Index) -> None:
 
 
 def read_index(folder: Path) -> Index | None:
-    """None if nothing was prepared there, or not to the end.
+    """Read the index of a folder; None if there is no finished preparation.
 
     Raises ValueError for an index that cannot be read.
     """
@@ -207,11 +207,13 @@ def read_index(folder: Path) -> Index | None:
             bad_images=plain["bad_images"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged or not ours ({error}): {_remedy(path)}") from error
+        raise ValueError(
+            f"{path} is damaged or from another program ({error}): {_remedy(path)}"
+        ) from error
 
 
 def check_sizes(folder: Path, index: Index) -> None:
-    """Raise ValueError if a file of images is missing or not as large as it was."""
+    """Raise ValueError if a file of images is missing or has changed its size."""
     for part in PARTS:
         for shard in index.shards[part]:
             path, _ = shard.files(folder)
@@ -224,11 +226,11 @@ def check_sizes(folder: Path, index: Index) -> None:
 
 
 class ShardImages:
-    """The images of one part, decoded when they are asked for.
+    """The images of one part, decoded on demand and checked against their CRC-32.
 
-    Each is checked against its CRC-32. Holds no open file, so that it can go to other processes.
+    No file stays open, so the object can be passed to other processes.
 
-    Raises ValueError for what is damaged, naming the file.
+    Raises ValueError that names the file, for a damaged file or image.
     """
 
     def __init__(self, folder: Path, shards: Sequence[Shard]) -> None:
@@ -250,7 +252,7 @@ class ShardImages:
         return len(self.labels)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Shape: (N,) -> (N, 3, 256, 256), uint8, with the channels last in memory."""
+        """Decode images: (N,) -> (N, 3, 256, 256), uint8, with the channels last in memory."""
         images = np.empty((len(rows), PIXELS, PIXELS, 3), np.uint8).transpose(0, 3, 1, 2)
         for image, (number, first, size, crc) in zip(
             images, self._rows[rows].tolist(), strict=True
@@ -277,11 +279,11 @@ class ShardImages:
 def _remedy(path: Path) -> str:
     index = path.with_name(INDEX)
     both = "it" if path == index else f"it and {index}"
-    return f"remove {both}, and give the command of src/prepare.py again"
+    return f"remove {both}, and run the command of src/prepare.py again"
 
 
 def read_sums(folder: Path, shard: Shard | None = None) -> Sums:
-    """Of a shard of the training part, or of all of it."""
+    """Read the sums of a shard of the training part, or of the whole part."""
     path = shard.files(folder)[1] if shard else folder / STATISTICS
     try:
         with np.load(path) as arrays:
@@ -291,27 +293,27 @@ def read_sums(folder: Path, shard: Shard | None = None) -> Sums:
 
 
 def write_statistics(folder: Path, sums: Sums) -> None:
-    """Of the whole training part; the last three arrays are for other programs."""
+    """Write the sums of the whole training part, and mean and components for other programs."""
     components = sums.color_components()
     arrays = {**asdict(sums), "mean_image": sums.mean_image, **asdict(components)}
     write_arrays(folder / STATISTICS, arrays)
 
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Write arrays, completely or not at all."""
     with replacing(path, "wb") as file:
         np.savez(file, **arrays)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all. File names need not be Unicode."""
+    """Write a text, completely or not at all; file names in it need not be valid Unicode."""
     with replacing(path, "wb") as file:
         file.write(text.encode(errors="surrogateescape"))
 
 
 @contextlib.contextmanager
 def nothing_half_written(folder: Path) -> Iterator[None]:
-    """Remove what is not whole when the block ends, however and wherever it is interrupted."""
+    """Remove incomplete files when the block ends, for whatever reason."""
     try:
         yield
     finally:
@@ -320,7 +322,7 @@ def nothing_half_written(folder: Path) -> Iterator[None]:
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a preparation has begun there, and not ended."""
+    """Whether a preparation has begun in the folder and not ended."""
     return (folder / PLAN).exists() and not (folder / INDEX).exists()
 
 

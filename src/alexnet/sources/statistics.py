@@ -1,4 +1,4 @@
-"""Measured over the training images: the mean image (section 2) and colour components (4.1)."""
+"""Statistics of the training images: the mean image (section 2) and colour components (4.1)."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class ColorComponents:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over images, exact because integers are added: parts add up in any order.
+    """Sums over images. They are sums of integers, so the order of addition does not matter.
 
-    `image` (C, h, w) adds up the images, `products` (3, 3) the products r*r, r*g, ... of every
-    pixel; a grey image counts as one of three equal channels.
+    `image` (C, h, w) is the sum of the images, `products` (3, 3) the sum of the products r*r, r*g,
+    ... over all pixels; a grey image counts as three equal channels.
     """
 
     count: int
@@ -31,7 +31,7 @@ class Sums:
 
     @classmethod
     def of(cls, images: np.ndarray) -> "Sums":
-        """Of uint8 images (N, C, h, w) with C = 3 or 1."""
+        """Sum uint8 images (N, C, h, w) with C = 3 or 1."""
         products = np.zeros((3, 3), np.int64)
         for image in images:
             # Below 2**53 for images of up to 3e11 pixels: float64 is exact, and multiplies faster.
@@ -50,7 +50,7 @@ class Sums:
         return self.image / self.count
 
     def color_components(self) -> ColorComponents:
-        """Of the covariance of RGB over all pixels of all images."""
+        """Return the components of the covariance of RGB over all pixels of all images."""
         pixels = self.count * self.image[0].size
         mean = np.broadcast_to(self.image.sum(axis=(1, 2)) / pixels, 3)
         eigenvalues, vectors = np.linalg.eigh(self.products / pixels - np.outer(mean, mean))

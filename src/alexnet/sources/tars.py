@@ -1,4 +1,4 @@
-"""Which images lie in a tar file, and in the tar files in it. They are read in place."""
+"""List the images in a tar file, and in tar files inside it, which are read in place."""
 
 import tarfile
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ _COMPRESSED = {
 _COMPRESSED_SUFFIXES = (
     ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".zip",
 )  # fmt: skip
-_LABELS_OF_SHARDS = (".cls", ".json", ".txt")  # which WebDataset puts beside each image
+_LABELS_OF_SHARDS = (".cls", ".json", ".txt")  # WebDataset writes these beside each image
 
 
 class Member(NamedTuple):
-    """An image: bytes of the outermost tar file."""
+    """An image: a range of bytes in the outermost tar file."""
 
     name: str  # n01440764.tar/n01440764_3.JPEG, or n01440764/n01440764_3.JPEG
     offset: int
@@ -30,7 +30,7 @@ class Member(NamedTuple):
 
     @property
     def place(self) -> str:
-        """The tar file or folder in the tar file that it lies in; "" if in none."""
+        """The inner tar file or folder that contains the image; "" if there is none."""
         folder = PurePosixPath(self.name).parent
         if folder.name == "images":  # as in tiny-imagenet
             folder = folder.parent
@@ -39,23 +39,23 @@ class Member(NamedTuple):
 
 @dataclass
 class Contents:
-    """What was found in a tar file."""
+    """The content of a tar file."""
 
     images: list[Member] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)  # location, reason
-    ignored: list[str] = field(default_factory=list)  # locations of what is no image
-    replaced: list[str] = field(default_factory=list)  # locations of what comes again further on
+    ignored: list[str] = field(default_factory=list)  # locations of files that are not images
+    replaced: list[str] = field(default_factory=list)  # locations of files that occur again later
 
 
 def is_tar(name: str) -> bool:
-    """Whether a file is named as a tar file, compressed or not."""
+    """Whether a file has the name of a tar file, compressed or not."""
     return name.lower().endswith((".tar", *_COMPRESSED_SUFFIXES))
 
 
 def list_tar(tar: Path, suffixes: tuple[str, ...]) -> Contents:
-    """The images in it, each name once: as tar does, the last member of a name counts.
+    """List the images in a tar file; of members with the same name the last counts, as for tar.
 
-    Raises SourceError for what is no whole tar file, a compressed one, or a shard of WebDataset.
+    Raises SourceError for a damaged or compressed tar file, and for a shard of WebDataset.
     """
     contents = Contents()
     with tar.open("rb") as file:
@@ -67,7 +67,7 @@ def list_tar(tar: Path, suffixes: tuple[str, ...]) -> Contents:
 def _images(
     file: IO[bytes], location: str, suffixes: tuple[str, ...], contents: Contents, start: int = 0
 ) -> list[Member]:
-    """Of a tar file that begins at `start` in the outermost one."""
+    """List the images of a tar file that begins at `start` in the outermost one."""
     by_name: dict[str, list[Member]] = {}
     for name, images in _members(file, location, suffixes, contents, start):
         if by_name.pop(name, None) is not None:
@@ -79,9 +79,9 @@ def _images(
 def _members(
     file: IO[bytes], location: str, suffixes: tuple[str, ...], contents: Contents, start: int
 ) -> Iterator[tuple[str, list[Member]]]:
-    """The name of every member and its images: one, those of a tar file, or none.
+    """Yield the name of every member and its images: one, those of an inner tar file, or none.
 
-    Everything that is suspicious is refused.
+    Suspicious members are refused.
     """
     _refuse_compressed(file, location)
     try:
@@ -90,14 +90,14 @@ def _members(
                 if member.isdir():
                     continue
                 path = PurePosixPath(member.name)
-                name = str(path)  # less "./" in front
+                name = str(path)  # without a leading "./"
                 images: list[Member] = []
                 if path.is_absolute():
                     contents.refused.append((f"{location}: {name}", "an absolute name"))
                 elif ".." in path.parts:
                     contents.refused.append((f"{location}: {name}", "points outside"))
                 elif not member.isreg() or member.issparse():
-                    contents.refused.append((f"{location}/{name}", "no ordinary file"))
+                    contents.refused.append((f"{location}/{name}", "not a regular file"))
                 elif path.name.startswith("."):
                     contents.ignored.append(f"{location}/{name}")
                 elif path.name.lower().endswith(suffixes):
@@ -113,35 +113,37 @@ def _members(
                 else:
                     contents.ignored.append(f"{location}/{name}")
                 yield name, images
-            # A damaged header ends the list without an error: there must be an empty one.
+            # A damaged header ends the list without an error, so check for the empty header.
             file.seek(tar.offset)
             if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise tarfile.ReadError(f"damaged or cut off at byte {tar.offset}")
+                raise tarfile.ReadError(f"damaged or truncated at byte {tar.offset}")
             _refuse_more(file, location)
     except (tarfile.TarError, ValueError) as error:
         if isinstance(error, SourceError):
             raise
-        raise SourceError(f"{location} is no whole tar file ({error}): get it again") from error
+        raise SourceError(
+            f"{location} is not a complete tar file ({error}): download it again"
+        ) from error
 
 
 def _refuse_more(file: IO[bytes], location: str) -> None:
-    """Behind its end a tar file has zeros; no program reads what else is there."""
+    """Refuse data after the end of a tar file, which is zeros; no program would read them."""
     while rest := file.read(2**20):
         if rest.strip(b"\0"):
             raise SourceError(
-                f"{location} goes on behind its end, perhaps because tar files were joined with "
+                f"{location} has data after its end, perhaps because tar files were joined with "
                 "cat: join them with tar --concatenate, or keep them apart"
             )
 
 
 def _refuse_compressed(file: IO[bytes], location: str) -> None:
-    """By its content, whatever its name."""
+    """Refuse a compressed file, by its content."""
     head = file.read(8)
     file.seek(0)
     for magic, kind in _COMPRESSED.items():
         if head.startswith(magic):
             raise SourceError(
-                f"{location} is compressed ({kind}), and cannot be read in place: decompress it"
+                f"{location} is compressed ({kind}) and cannot be read in place: decompress it"
             )
 
 
@@ -151,6 +153,6 @@ def _refuse_shards(tar: Path, contents: Contents) -> None:
         path = PurePosixPath(location)
         if path.suffix.lower() in _LABELS_OF_SHARDS and path.stem in stems:
             raise SourceError(
-                f"{tar} holds {path.name} beside the image of that name, as shards of WebDataset "
-                "do: the images of a shard are of many classes. Unpack them into train/CLASS/"
+                f"{tar} contains {path.name} beside the image of that name, as shards of "
+                "WebDataset do, which mix classes: unpack the images into train/CLASS/"
             )

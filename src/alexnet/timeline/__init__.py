@@ -1,4 +1,4 @@
-"""The machine of 2012 (sections 3.2 and 5): what a step costs, and how long it takes where."""
+"""A cost model of the machine of 2012 (sections 3.2 and 5): the length of a training step."""
 
 from alexnet.timeline.costs import KINDS, Layer, layers_of
 from alexnet.timeline.figure import Row, draw

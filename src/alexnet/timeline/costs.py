@@ -1,4 +1,4 @@
-"""What each layer of one column costs: arithmetic, bytes of memory, bytes to other columns."""
+"""Costs of each layer of one column: arithmetic, bytes of memory, bytes sent to other columns."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from alexnet.model import AlexNet, Dropout, GroupedLinear, LocalResponseNorm, keep_column, rows_of
 
-BYTES = 4  # of a number in float32
+BYTES = 4  # bytes of a float32 number
 
 Kind = Literal[
     "first convolution",
@@ -23,18 +23,18 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ARITHMETIC: tuple[Kind, ...] = ("first convolution", "convolution", "product")
-"""Kinds whose work is counted in FLOP; that of the others is counted in bytes of memory."""
+"""Kinds whose work is counted in FLOP; for the others, bytes of memory are counted."""
 
-_UPDATE_BYTES = 5 * BYTES  # per parameter: weight, gradient and velocity are read, two are written
+_UPDATE_BYTES = 5 * BYTES  # per parameter: reads weight, gradient, velocity; writes two of them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer of one column, for one image.
+    """The costs of one layer of one column, for one image.
 
     `multiply_adds` are those of the forward pass. `joined` is the number of activities of all
-    columns that meet at the layer's input, 0 where the column goes on with its own.
-    `shape` is that of the input, without the image.
+    columns that meet at the layer's input, or 0 if the column uses only its own. `shape` is the
+    shape of the input without the batch.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Layer:
 
     @property
     def forward(self) -> int:
-        """FLOP, two for a multiplication with its addition; or bytes read and written."""
+        """FLOP of the forward pass (two per multiply-add), or bytes read and written."""
         if self.kind in ARITHMETIC:
             return 2 * self.multiply_adds
         return BYTES * (self.inputs + self.outputs)
@@ -57,8 +57,8 @@ class Layer:
     def backward(self) -> int:
         """FLOP of the gradients of the weights and, except in the first layer, of the input.
 
-        Of the others, bytes: the gradient of the output and the input are read, that of the input
-        is written.
+        For other kinds, bytes: the input and the gradient of the output are read, and the gradient
+        of the input is written.
         """
         if self.kind in ARITHMETIC:
             return self.forward * (1 if self.kind == "first convolution" else 2)
@@ -66,15 +66,15 @@ class Layer:
 
     @property
     def update(self) -> int:
-        """Bytes that the optimizer reads and writes, once in a step."""
+        """Bytes that the optimizer reads and writes, once per step."""
         return _UPDATE_BYTES * self.parameters
 
 
 def layers_of(make_net: Callable[[], AlexNet], columns: int = 1) -> list[Layer]:
-    """The layers of the first of so many columns of a network, in the order of the forward pass.
+    """Return the layers of a network's first column, in the order of the forward pass.
 
-    The network is built and run without memory for numbers (on the meta device). Raises ValueError
-    if it cannot be divided into so many columns.
+    The network is built and run on the meta device, without memory for numbers. Raises ValueError
+    if it cannot be divided into this number of columns.
     """
     with torch.device("meta"):
         net = make_net().eval()
@@ -116,18 +116,18 @@ def layers_of(make_net: Callable[[], AlexNet], columns: int = 1) -> list[Layer]:
 
 
 def bytes_sent(layers: list[Layer], *, columns: int, classes: int, images: int) -> int:
-    """By each column in a step: activities forward, their gradients backward, logits forward."""
+    """Return the bytes a column sends per step: activities and logits forward, gradients back."""
     both_ways = 2 * sum(sent(layer, columns) for layer in layers)
     return images * (both_ways + logits_sent(classes, columns))
 
 
 def sent(layer: Layer, columns: int) -> int:
-    """Bytes of one image that each column sends before the layer, or after it on the way back."""
+    """Return the bytes per image that a column sends at a layer's input, in one direction."""
     return BYTES * layer.joined // columns * (columns - 1)
 
 
 def logits_sent(classes: int, columns: int) -> int:
-    """Bytes of one image that each column sends for the softmax, forward only."""
+    """Return the bytes per image that a column sends for the softmax, forward only."""
     rows = rows_of(0, columns, classes)
     return BYTES * (rows.stop - rows.start) * (columns - 1)
 

@@ -1,4 +1,4 @@
-"""The timeline: what the cards and the link between them do during one step."""
+"""The timeline figure: what the cards and the link between them do during one step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _COLOURS: Mapping[Phase, str] = {
     "exchange": plotting.COLOURS[1],
     "update": plotting.COLOURS[2],
 }
-_LARGE = 0.055  # of the longest step: bars that have room for a name
+_LARGE = 0.055  # share of the longest step above which a bar has room for a name
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One setup: its name, the step of one of its columns, and the measured length if known."""
+    """One setup: its name, the events of a column's step, and the measured length if known."""
 
     name: str
     events: Sequence[Event]
@@ -31,7 +31,7 @@ class Row:
 
 
 def draw(rows: Sequence[Row], *, note: str) -> Figure:
-    """A lane for the computing of the columns and one for the link, for each setup."""
+    """Draw two lanes for each setup: one for the columns' computation, one for the link."""
     longest = max(row.measured or 0.0 for row in rows)
     longest = max(longest, *(seconds_of(row.events) for row in rows))
     with matplotlib.rc_context(plotting.STYLE):

@@ -1,4 +1,4 @@
-"""This machine: the rates of short pieces, and the step that they are to predict.
+"""Measurement of this machine: rates of short pieces, and the step that they should predict.
 
 python -m alexnet.timeline.measure COLUMNS BATCH_SIZE ROUNDS      one of the processes
 """
@@ -32,7 +32,7 @@ from alexnet.paths import python_path
 from alexnet.timeline.costs import BYTES, Kind, Layer, layers_of
 from alexnet.timeline.schedule import Machine
 
-# One piece for each kind of work; the other layers of the kind are predicted from it.
+# One piece for each kind of work, from which the other layers of that kind are predicted.
 PIECES: dict[Kind, str] = {
     "first convolution": "conv1",
     "convolution": "conv4",
@@ -51,10 +51,10 @@ _WARM_UP, _STEPS = 1, 3
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What this machine does with `columns` processes of one thread: medians over the rounds.
+    """Measurements with `columns` processes of one thread each: medians over the rounds.
 
-    `rates`, `link` and `latency` are those of schedule.Machine, found on pieces. `step` is the
-    length in seconds of a step of the real training, and `steps` that in each round.
+    `rates`, `link` and `latency` are those of schedule.Machine, measured on pieces. `step` is the
+    length in seconds of a real training step, and `steps` its length in each round.
     """
 
     columns: int
@@ -67,14 +67,14 @@ class Measured:
 
     @property
     def machine(self) -> Machine:
-        """The model of this machine. Its columns wait for each other: gloo has no overlap here."""
+        """The model of this machine, without overlap, because gloo's exchanges block."""
         return Machine(name="this machine", rates=self.rates, link=self.link, latency=self.latency)
 
 
 def measure(*, columns: int, images: int, rounds: int = 3) -> Measured:
-    """Measure in fresh processes, which take turns between the pieces and the step.
+    """Measure in new processes, which alternate between the pieces and the step.
 
-    Raises RuntimeError with the last words of a process that failed.
+    Raises RuntimeError with the last lines of a process that failed.
     """
     environment = {
         **os.environ,
@@ -130,7 +130,7 @@ def _as_rank(columns: int, images: int, rounds: int) -> Measured:
 
 
 def _rates(layers: dict[str, Layer], columns: int, images: int) -> dict[Kind, float]:
-    """FLOP or bytes per second of each piece, forward and backward, on this column's shapes."""
+    """Measure FLOP or bytes per second of each piece, forward and backward, for this column."""
     net = AlexNet(init="he").train()
     keep_column(net, 0, columns)
     rates: dict[Kind, float] = {}
@@ -158,7 +158,7 @@ def _pass(module: nn.Module, x: Tensor) -> None:
 
 
 def _exchange(numbers: int, columns: int, images: int) -> float:
-    """Seconds of joining activities once, or their gradients: the mean of both."""
+    """Measure the seconds of one exchange: the mean of joining activities and gradients."""
     assert dist.group.WORLD is not None
     exchange = Exchange(dist.group.WORLD, columns, dist.get_rank())
     side = int(_PLACES**0.5)
@@ -171,7 +171,7 @@ def _exchange(numbers: int, columns: int, images: int) -> float:
 
 
 def _seconds(work: Callable[[], Any]) -> float:
-    """The median time of the work, which all processes do at the same time."""
+    """Measure the median time of some work, which all processes do at the same time."""
     work()
     found = []
     for _ in range(_REPEATS):
@@ -196,7 +196,7 @@ class _Clock(pl.Callback):
 
 
 def _step(columns: int, images: int) -> float:
-    """Seconds of a step under Lightning's Trainer, as our runs do it."""
+    """Measure the seconds of a step with Lightning's Trainer, as in our runs."""
     torch.manual_seed(0)
     net = AlexNet(init="he").to(memory_format=torch.channels_last)
     pixels = 60 * torch.randn(images, 3, net.image_size, net.image_size)

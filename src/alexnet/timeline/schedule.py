@@ -1,4 +1,4 @@
-"""When each column computes, waits and sends in one step of training."""
+"""The schedule of a training step: when each column computes, waits and sends."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Machine:
     """How fast one column's device works and how fast the columns exchange.
 
     `rates` are FLOP per second for the kinds of arithmetic and bytes per second for the others.
-    `link` is what each column sends per second while it receives as much; `latency` is the time of
-    an exchange of nothing, in seconds. If `overlaps`, a column computes with its own half of a
-    layer's input while the other half is on its way; otherwise it waits.
+    `link` is the number of bytes that each column sends per second while it receives as many;
+    `latency` is the time of an empty exchange, in seconds. If `overlaps`, a column computes with
+    its own half of a layer's input while the other half is transferred; otherwise it waits.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Machine:
         efficiency: float,
         overlaps: bool = False,
     ) -> "Machine":
-        """A device of which only a data sheet is known.
+        """Describe a device by its data sheet.
 
         Arithmetic runs at `efficiency` times `peak` (FLOP/s), everything else at `bandwidth`
         (bytes/s).
@@ -57,7 +57,7 @@ GTX_580: Mapping[str, float] = {
     "link": 5e9,
     "latency": 10e-6,
 }
-"""Data sheet of the card, of which the paper used two; link and latency are our assumption."""
+"""Data sheet of the card that the paper used two of; link and latency are our assumptions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +73,11 @@ class Event:
 def timeline(
     layers: Sequence[Layer], machine: Machine, *, columns: int, images: int, classes: int = 1000
 ) -> list[Event]:
-    """One step of one of equal columns: forward, backward, update of its own parameters.
+    """Return the events of a step of one column: forward, backward, update of its parameters.
 
-    `images` is the batch, which every column sees whole. Events of the phase "exchange" overlap
-    those of computing if the machine's do. The loss is left out: its work is below 0.01 %.
+    All columns do the same. `images` is the size of the batch, all of which every column sees.
+    Events of the phase "exchange" overlap those of computation if `machine.overlaps`. The loss is
+    left out, because its work is below 0.01 %.
     """
     events: list[Event] = []
     now = 0.0
@@ -87,7 +88,7 @@ def timeline(
         now += seconds
 
     def exchanging(name: str, number: int) -> float:
-        """The time at which an exchange ends that begins now."""
+        """Add an exchange that begins now, and return the time of its end."""
         end = now + machine.latency + images * number / machine.link
         events.append(Event(layer=name, phase="exchange", start=now, end=end))
         return end
@@ -108,7 +109,7 @@ def timeline(
     for layer in reversed(layers):
         seconds = images * layer.backward / machine.rates[layer.kind]
         if layer.joined and columns > 1:
-            # Half of it are gradients of the input, of which the other columns' go first.
+            # Half of the work is the gradient of the input, and the other columns' part goes first.
             first = (columns - 1) / columns / 2 if machine.overlaps else 1.0
             computing(layer, "backward", first * seconds)
             arrives = exchanging(layer.name, sent(layer, columns))
@@ -124,20 +125,20 @@ def timeline(
 
 
 def seconds_of(events: Sequence[Event]) -> float:
-    """The length of a step."""
+    """Return the length of a step in seconds."""
     return max(event.end for event in events)
 
 
 def days(step: float, *, images: int, epochs: float, training_images: int) -> float:
-    """The length of a training of so many epochs, in days, by that of a step of `images` images."""
+    """Return the length of a training in days, given the seconds of a step of `images` images."""
     return step * epochs * training_images / images / SECONDS_PER_DAY
 
 
 def efficiency_of(predict: Callable[[float], float], seconds: float) -> float:
-    """The share of its peak at which a card's step takes so many seconds.
+    """Return the share of its peak at which a card's step takes this number of seconds.
 
-    `predict` is the length of the step by the share. Raises ValueError if it takes longer even at
-    the card's peak.
+    `predict` returns the length of the step for a share. Raises ValueError if the step takes longer
+    even at the card's peak.
     """
     low, high = 1e-6, 1.0
     if predict(high) > seconds:

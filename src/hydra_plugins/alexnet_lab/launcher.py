@@ -8,14 +8,14 @@ from omegaconf import DictConfig
 
 
 class LocalLauncher(Launcher):
-    """Runs each job as a process of its own: nothing leaks, and a dead run costs one run.
+    """Run each job as a process of its own: no state leaks, and a crash costs only one run.
 
-    The process is given the folder of the run, where the job's resolved configuration lies; it
-    composes nothing, so that a configuration file edited in the meantime does not matter. As many
-    run at once as there are devices: with GPUs each run gets as many as it asks for, on a CPU
+    The process receives the run folder, which contains the job's resolved configuration. It
+    composes nothing, so editing a configuration file in the meantime has no effect. As many jobs
+    run at once as there are devices: with GPUs each run gets as many as it asks for; on a CPU
     `parallel` runs share the cores (auto: one at a time).
 
-    The first Ctrl-C, or a SIGTERM, SIGHUP or SIGUSR, lets the running runs write a checkpoint and
+    The first Ctrl-C, or SIGTERM, SIGHUP or SIGUSR, makes the current runs write a checkpoint and
     stop; the second Ctrl-C kills them. No process outlives this one.
     """
 
@@ -25,7 +25,7 @@ class LocalLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """Called by Hydra. Raises ConfigError if `parallel` is no number of runs."""
+        """Called by Hydra. Raises ConfigError if `parallel` is not a number of runs."""
         from alexnet.sweep.devices import check_parallel  # Hydra imports its plugins in any case
 
         check_parallel(self.parallel)
@@ -34,9 +34,9 @@ class LocalLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """All jobs, in their order; `return_value` is the Exit of a job's process.
+        """Run the jobs, started in their order; `return_value` is the Exit of a job's process.
 
-        The sweeper has prepared the folder of each, which its last override names.
+        The sweeper has prepared the folder of each job, which the job's last override names.
         """
         from alexnet.folders.run import RunDir
         from alexnet.sweep.devices import Devices

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 
 class ExperimentSweeper(Sweeper):
-    """What Hydra sees of alexnet.sweep.ExperimentSweep."""
+    """Hydra's adapter for alexnet.sweep.ExperimentSweep."""
 
     def __init__(
         self, params: DictConfig, max_runs: int | None = None, max_seeds: int | None = None
@@ -33,7 +33,7 @@ class ExperimentSweeper(Sweeper):
             raise ConfigError(
                 f"hydra/launcher={name} needs {package}: {install_command('cluster')}"
             )
-        # Not yet: submitit's resolves its folder, hydra.sweep.dir, as soon as it is made.
+        # Called later: submitit's launcher resolves its folder, hydra.sweep.dir, when it is made.
         make_launcher = partial(
             Plugins.instance().instantiate_launcher,
             hydra_context=hydra_context,
@@ -44,5 +44,5 @@ class ExperimentSweeper(Sweeper):
         self._sweep = ExperimentSweep(config, loader, make_launcher, **self.settings)
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Plan, run, report; ends the process."""
+        """Plan, run and report; ends the process."""
         self._sweep.run(arguments)

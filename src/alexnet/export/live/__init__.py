@@ -1,4 +1,4 @@
-"""One HTML file in which trained networks run, without a server and without a download."""
+"""An HTML file in which trained networks run, without a server and without downloads."""
 
 from alexnet.export.live.job import LiveRun, chosen_runs, write_live
 

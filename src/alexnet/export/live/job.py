@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LARGEST = 1_000_000
-"""Bytes of a page."""
+"""Maximum size of a page in bytes."""
 
 COMPARED = 1000
-"""Test images on which the rounded weights are compared with the trained ones."""
+"""Number of test images on which rounded weights are compared with the trained ones."""
 
 _BITS: tuple[Bits, ...] = (16, 8)
 _DIGITS = tuple(str(digit) for digit in range(10))
@@ -43,7 +43,7 @@ _SAMPLES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """A network of the page: its file, what distinguishes it, and its test error if known."""
+    """A network of the page: its file, its arm and seed, and its test error if known."""
 
     checkpoint: Path
     label: str
@@ -53,7 +53,7 @@ class LiveRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _Deviation:
-    """Of the probabilities with rounded weights from those with the trained ones."""
+    """How far probabilities with rounded weights are from those with trained weights."""
 
     largest: float
     mean: float
@@ -61,9 +61,9 @@ class _Deviation:
 
 
 def chosen_runs(source: Path) -> list[LiveRun]:
-    """The runs of a page: of a sweep one for each arm, the finished one of the lowest seed.
+    """Choose the runs of a page: in a sweep, the finished run with the lowest seed of each arm.
 
-    Of a run folder or a checkpoint that one. Raises FileNotFoundError if there is none.
+    For a run folder or a checkpoint it is that run. Raises FileNotFoundError if there is none.
     """
     sweep = SweepDir(source)
     planned: Mapping[str, Any] = sweep.read_plan().get("runs", {}) if source.is_dir() else {}
@@ -96,21 +96,21 @@ def _live(checkpoint: Path) -> LiveRun:
 def write_live(
     dest: Path, runs: Sequence[LiveRun], nets: Sequence["SavedNet"], config: EvaluationConfig
 ) -> None:
-    """Write the page, and log what it holds and how exact it is.
+    """Write the page, and log its content and accuracy.
 
-    `config` names the test images on which the exactness is measured. Raises ConfigError if the
-    networks have other classes than these images or cannot run in a page, or if the page would be
-    larger than LARGEST.
+    `config` names the test images on which the accuracy of the rounded weights is measured. Raises
+    ConfigError if the classes of the networks and the images differ, if a network cannot run in a
+    page, or if the page would be larger than LARGEST.
     """
     trained = [each.build() for each in nets]
     for net in trained:
-        steps_of(net)  # which refuses what the page does not know, before data are loaded
+        steps_of(net)  # refuses unsupported layers before the data are loaded
     if len({each.class_names for each in nets}) > 1:
-        raise ConfigError("these networks have other classes: export them one by one")
+        raise ConfigError("these networks have different classes: export them one by one")
     data = load_all(config, nets)
     if outputs_in_order(nets[0], data[0].class_names) is not None:
         raise ConfigError("these networks have their classes in another order than the data")
-    # Whole images, which the page cuts as the evaluation does.
+    # Whole images, which the page crops as the evaluation does.
     store = data[0].load_test()
     rows = spread(COMPARED, np.arange(len(store)))
     images = store[rows]
@@ -124,8 +124,8 @@ def write_live(
             break
     else:
         raise ConfigError(
-            f"the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:g}, also with "
-            f"8-bit weights, because it holds {len(runs)} networks: give the folder of one run"
+            f"the page would have {size / 1e6:.1f} MB, more than {LARGEST / 1e6:g}, even with "
+            f"8-bit weights, because it contains {len(runs)} networks: give the folder of one run"
         )
     dest.parent.mkdir(parents=True, exist_ok=True)
     with replacing(dest, encoding="utf-8") as file:
@@ -231,13 +231,13 @@ def _about(run: LiveRun) -> str:
 
 
 def _one_of_each_class(labels: np.ndarray) -> list[int]:
-    """Rows of the first image of each class, for at most _SAMPLES classes."""
+    """Return the row of the first image of each class, for at most _SAMPLES classes."""
     first = {int(label): row for row, label in reversed(list(enumerate(labels)))}
     return [first[label] for label in sorted(first)[:_SAMPLES]]
 
 
 def _embedded(content: Mapping[str, Any]) -> "Markup":
-    """JSON inside a script element: no name in it can end the element."""
+    """Encode JSON for a script element, escaped so that no name in it can end the element."""
     from markupsafe import Markup
 
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -245,7 +245,7 @@ def _embedded(content: Mapping[str, Any]) -> "Markup":
 
 
 def _rendered(**content: Any) -> str:
-    """The page, in the look of the reports."""
+    """Render the page in the style of the reports."""
     import jinja2
     from markupsafe import Markup
 

@@ -1,4 +1,4 @@
-"""A CifarNet as a list of operations with constants, which the page carries out (live.js)."""
+"""Conversion of a CifarNet to a list of operations with constants, which live.js executes."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from alexnet.model import BatchNorm, CifarNet, Dropout, LocalResponseNorm
 
 Bits = Literal[16, 8]
-"""Of a weight, an integer with a scale for each output. float16 would take as much and round more
-coarsely: weights of an output are of about the same size, and need no exponent of their own."""
+"""Bits of a weight: an integer, with a scale for each output. float16 has the same size but rounds
+more coarsely: the weights of an output are of similar size and need no exponents of their own."""
 
 Step = dict[str, Any]
 
 
 def steps_of(net: nn.Module) -> list[Step]:
-    """What the network does with the input, in order; tensors are still tensors.
+    """List the operations of a network in order, with constants as tensors.
 
-    Raises ValueError for other networks than CifarNet, and for levels that the page does not know.
+    Raises ValueError for networks other than CifarNet, and for levels that live.js does not have.
     """
     if not isinstance(net, CifarNet):
         raise ValueError(
-            f"format=live runs a CifarNet, and this is a {type(net).__name__}, too large for a "
-            "page: choose format=onnx"
+            f"format=live supports only CifarNet, but this is a {type(net).__name__}: choose "
+            "format=onnx"
         )
     f = net.nonlinearity
     steps = [{"op": "multiply", "by": net.pixel_scale}]
@@ -44,8 +44,8 @@ def _steps(layer: nn.Module) -> Iterator[Step]:
             yield from step(layer)
             return
     raise ValueError(
-        f"format=live does not know {type(layer).__name__}, only the levels that are shipped: "
-        "choose format=onnx"
+        f"format=live does not support {type(layer).__name__}, only the built-in levels: choose "
+        "format=onnx"
     )
 
 
@@ -107,7 +107,7 @@ _KNOWN: dict[type[nn.Module], Callable[[Any], list[Step]]] = {
 
 
 def encoded(steps: list[Step], bits: Bits) -> list[Step]:
-    """The same for JSON: weights as integers with scales, other tensors float32, in base64."""
+    """Encode steps for JSON, in base64: weights as scaled integers, other tensors as float32."""
     return [
         {
             key: _packed(value, bits)
@@ -123,7 +123,7 @@ def encoded(steps: list[Step], bits: Bits) -> list[Step]:
 
 @torch.no_grad()
 def round_weights(net: nn.Module, bits: Bits) -> nn.Module:
-    """The network with the weights that the page has, in place."""
+    """Round a network's weights in place to those of the page."""
     for step in steps_of(net):
         if "weight" in step:
             scale, whole = _rounded(step["weight"], bits)
@@ -132,7 +132,7 @@ def round_weights(net: nn.Module, bits: Bits) -> nn.Module:
 
 
 def base64_of(values: np.ndarray) -> str:
-    """Little-endian bytes, row by row."""
+    """Encode the bytes of an array, row by row, in base64."""
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
@@ -142,7 +142,7 @@ def _packed(weight: Tensor, bits: Bits) -> dict[str, Any]:
 
 
 def _rounded(weight: Tensor, bits: Bits) -> tuple[np.ndarray, np.ndarray]:
-    """A scale for each output (row), and integers up to 127 or 32767."""
+    """Return a scale for each output (row), and integers up to 127 or 32767."""
     values = weight.detach().numpy()
     if not np.isfinite(values).all():
         raise ValueError("format=live: some weights are not finite: this network has diverged")

@@ -14,7 +14,7 @@ from alexnet.model import rows_of
 
 @dataclass
 class Traffic:
-    """What a column sends to other columns while it trains."""
+    """Counts what a column sends to other columns during training."""
 
     bytes: int = 0
     images: int = 0
@@ -22,7 +22,7 @@ class Traffic:
 
     @contextmanager
     def counted(self, images: int) -> Iterator[None]:
-        """Count what is sent within the block."""
+        """Count what is sent during the block, for this number of images."""
         self.images += images
         self.is_counted = True
         try:
@@ -31,13 +31,13 @@ class Traffic:
             self.is_counted = False
 
     def send(self, number: int) -> None:
-        """Bytes that go to another process."""
+        """Count bytes that are sent to another process."""
         self.bytes += number * self.is_counted
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """How the columns' parts of a tensor travel. Features are dimension 1."""
+    """Exchanges parts of a tensor between the columns. Features are dimension 1."""
 
     group: dist.ProcessGroup
     columns: int
@@ -45,7 +45,7 @@ class Exchange:
     traffic: Traffic = field(default_factory=Traffic)
 
     def all_gather(self, mine: Tensor) -> Tensor:
-        """(N, C / columns, ...) of every column -> (N, C, ...), column after column."""
+        """Join the columns: (N, C / columns, ...) of each -> (N, C, ...), column after column."""
         mine = mine.movedim(1, -1).contiguous()  # channels last: parts are joined without a copy
         parts = [torch.empty_like(mine) for _ in range(self.columns)]
         dist.all_gather(parts, mine, group=self.group)
@@ -53,9 +53,9 @@ class Exchange:
         return torch.cat(parts, dim=-1).movedim(-1, 1)
 
     def reduce_scatter(self, whole: Tensor) -> Tensor:
-        """(N, C, ...) -> the sum over the columns of this column's part, (N, C / columns, ...).
+        """Sum this column's part over the columns: (N, C, ...) -> (N, C / columns, ...).
 
-        Each column sends the others their parts and adds up its own in the order of the columns.
+        Each column sends the others their parts, and adds up its own in the order of the columns.
         """
         parts = whole.movedim(1, -1).unflatten(-1, (self.columns, -1)).movedim(-2, 0).contiguous()
         received = torch.empty_like(parts)  # (columns, N, ..., C / columns)
@@ -65,7 +65,10 @@ class Exchange:
 
 
 class JoinActivities(torch.autograd.Function):
-    """Activities of all columns; each column goes on with them differently."""
+    """Joins the activities of all columns.
+
+    Each column uses them differently, so its gradient is the sum over the columns.
+    """
 
     @staticmethod
     @override
@@ -80,7 +83,10 @@ class JoinActivities(torch.autograd.Function):
 
 
 class JoinLogits(torch.autograd.Function):
-    """Logits of all columns; each column goes on with them in the same way: the same gradient."""
+    """Joins the logits of all columns.
+
+    Each column computes the same loss from them, so its gradient is its slice of its own gradient.
+    """
 
     @staticmethod
     @override
@@ -97,6 +103,6 @@ class JoinLogits(torch.autograd.Function):
 
 
 def padded_to(part: Tensor, rows: int, columns: int) -> Tensor:
-    """With as many rows as the largest part has: gloo refuses parts of unequal size."""
+    """Pad a part to the rows of the largest part, because gloo refuses unequal parts."""
     missing = -(-rows // columns) - len(part)
     return F.pad(part, (0, 0) * (part.dim() - 1) + (0, missing)) if missing else part

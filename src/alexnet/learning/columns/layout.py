@@ -9,7 +9,7 @@ from alexnet.model import rows_of
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Which column holds and sends what. The theory, from the whole network alone."""
+    """What each column stores and sends, predicted from the whole network."""
 
     columns: int
     replicas: int
@@ -19,15 +19,15 @@ class Layout:
     bytes_per_activity: int
 
     def bytes_sent(self, images: int) -> int:
-        """By each column, to all others: activities forward, gradients backward, logits forward."""
+        """Predict the bytes that a column sends: activities and logits forward, gradients back."""
         logits = -(-self.classes // self.columns)
         activities = 2 * sum(self.crossings.values()) // self.columns + logits
         return images * activities * (self.columns - 1) * self.bytes_per_activity
 
     def describe(self, images: int) -> str:
-        """A line for each layer, and the sums, for steps of so many images."""
+        """Describe each layer in a line, and the totals for steps with this number of images."""
         replicas = "1 replica" if self.replicas == 1 else f"{self.replicas} replicas"
-        lines = [f"{self.columns} columns x {replicas}. Each column holds of each layer:"]
+        lines = [f"{self.columns} columns x {replicas}. Part of each layer in a column:"]
         kept = 0
         for name, shape in self.parameters.items():
             rows = rows_of(0, self.columns, shape[0])
@@ -44,11 +44,11 @@ class Layout:
         lines += [
             f"  logits joined for the softmax: {self.classes}",
             f"  parameters: {kept:,} of {total:,}",
-            f"  bytes each column sends in a step of {images} images: {self.bytes_sent(images):,}",
+            f"  bytes sent by each column per step of {images} images: {self.bytes_sent(images):,}",
         ]
         return "\n".join(lines)
 
 
 def by(shape: Any) -> str:
-    """A shape in words: 256 x 48 x 5 x 5."""
+    """Format a shape: 256 x 48 x 5 x 5."""
     return " x ".join(map(str, shape))

@@ -49,29 +49,26 @@ class ColumnParallelStrategy(ParallelStrategy):
     of the running statistics of batch normalization and of the optimizer's state. At the inputs of
     the network's `crossings` the columns' activities are joined (all-gather), and in the backward
     pass each column receives the sum of all columns' gradients of its own activities
-    (reduce-scatter). The logits are joined for the softmax, whose gradient every column computes
-    for itself: it takes its slice. Nothing else crosses: parameters and their gradients stay where
-    they are.
+    (reduce-scatter). The logits are joined for the softmax. Every column computes the gradient of
+    the softmax itself and uses its slice. Parameters and their gradients are never exchanged.
 
-    With more processes than columns, the mesh has replicas of the network as its other dimension:
-    process r * columns + c is column c of replica r. Replicas divide the batch; gradients are
-    averaged over them, by the number of rows of each. Metrics are synchronized over replicas only,
-    so that every sample counts once, and so are the statistics of BatchNorm. `columns=1` is data
-    parallelism, for any network.
+    With more processes than columns, there are replicas of the network: process r * columns + c is
+    column c of replica r. Replicas divide the batch, and gradients are averaged over them, weighted
+    by their numbers of rows. Metrics and the statistics of BatchNorm are synchronized over replicas
+    only, so that every sample counts once. `columns=1` is data parallelism, for any network.
 
-    Checkpoints are those of one process: whole tensors, gathered and written by rank 0. All
-    processes must build the same module, from the same seed. After `fit` the module of a process
-    is still one column.
+    Checkpoints have the layout of one process: whole tensors, gathered and written by rank 0. All
+    processes must build the same module from the same seed. After `fit` the module of a process is
+    still one column.
 
-    Gradients may be accumulated over several batches. Each process then adds up its own, every
-    batch weighted by its share of the rows, and they are summed over replicas once, before the
-    step.
+    Gradients may be accumulated over several batches. Each process then adds up its own, weighting
+    every batch by its share of the rows, and they are summed over replicas once, before the step.
 
-    A process of several columns knows a part of the gradient alone, so that Trainer's gradient
-    clipping and 16-mixed (whose scaler skips steps process by process) are refused there:
-    MisconfigurationException. So is a module without an AlexNet, or with one that cannot be
-    divided, and a number of processes that is no multiple of columns. ValueError for a checkpoint
-    of another network.
+    With several columns, a process knows only a part of the gradient. Gradient clipping by the
+    Trainer and 16-mixed (whose scaler skips steps in each process separately) therefore raise
+    MisconfigurationException, as do a module without an AlexNet or with one that cannot be divided,
+    and a number of processes that is not a multiple of columns. A checkpoint of another network
+    raises ValueError.
     """
 
     strategy_name = "column_parallel"
@@ -86,11 +83,11 @@ class ColumnParallelStrategy(ParallelStrategy):
         self.traffic = Traffic()
         self._layout_is_told = False
         self._mesh: DeviceMesh | None = None
-        self._whole: dict[str, torch.Size] = {}  # shapes of what is divided, by name
+        self._whole: dict[str, torch.Size] = {}  # whole shapes of divided tensors, by name
         self._layout: Layout | None = None
-        self._share = 1.0  # of the rows of the global batch
+        self._share = 1.0  # this replica's share of the rows of the global batch
 
-    # Processes and their places.
+    # Processes and their ranks.
 
     @property
     @override
@@ -100,18 +97,18 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @property
     def mesh(self) -> DeviceMesh:
-        """Replicas x columns, once the processes have met."""
-        assert self._mesh is not None, "the processes have not met yet"
+        """The mesh of replicas x columns, once the processes are connected."""
+        assert self._mesh is not None, "the processes are not connected yet"
         return self._mesh
 
     @property
     def column(self) -> int:
-        """Which column this process is."""
+        """The column of this process."""
         return self.mesh.get_local_rank(_COLUMNS)
 
     @property
     def num_replicas(self) -> int:
-        """How many processes divide the batch."""
+        """Number of replicas, which divide the batch."""
         return self.mesh[_REPLICAS].size()
 
     @property
@@ -135,12 +132,12 @@ class ColumnParallelStrategy(ParallelStrategy):
         here = len(self.parallel_devices)
         if self.num_nodes * here % self.columns:
             raise MisconfigurationException(
-                f"{self.num_nodes * here} processes cannot be divided into columns of "
-                f"{self.columns}: set trainer.devices to a multiple of {self.columns}"
+                f"{self.num_nodes * here} processes cannot be divided into groups of "
+                f"{self.columns} columns: set trainer.devices to a multiple of {self.columns}"
             )
         self.cluster_environment.validate_settings(num_devices=here, num_nodes=self.num_nodes)
         if not self.cluster_environment.creates_processes_externally:
-            # A plain script, run once more for every process. Our runs have started theirs already.
+            # A plain script is run again for every process. Our runs have already started theirs.
             self._launcher = _SubprocessScriptLauncher(
                 self.cluster_environment, here, self.num_nodes
             )
@@ -161,7 +158,7 @@ class ColumnParallelStrategy(ParallelStrategy):
             timeout=self.timeout,
             device_id=device if is_cuda else None,
         )
-        # Lightning keeps a group that exists, whatever its size.
+        # Lightning keeps an existing group, whatever its size.
         assert dist.get_world_size() == self.world_size, "an earlier job left its process group"
         if self._mesh is None:
             shape = (self.world_size // self.columns, self.columns)
@@ -185,8 +182,8 @@ class ColumnParallelStrategy(ParallelStrategy):
                 unsynchronized.add(type(module).__name__)
         if unsynchronized and self.is_global_zero:
             log.warning(
-                "the statistics of %s are those of each replica's part of the batch, so the number "
-                "of devices changes the results: use alexnet.model.BatchNorm",
+                "the statistics of %s are computed separately on each replica's part of the batch, "
+                "so the number of devices changes the results: use alexnet.model.BatchNorm",
                 ", ".join(sorted(unsynchronized)),
             )
         super().setup(trainer)
@@ -234,7 +231,7 @@ class ColumnParallelStrategy(ParallelStrategy):
             return super().training_step(*args, **kwargs)
 
     def _find_share(self, rows: int) -> None:
-        """Where the rows of this replica are in the global batch, for gradients and dropout."""
+        """Find the place of this replica's rows in the batch, for gradients and dropout."""
         if self.num_replicas == 1:
             return
         counts = torch.zeros(self.num_replicas, dtype=torch.long, device=self.root_device)
@@ -256,7 +253,7 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def post_backward(self, closure_loss: Tensor) -> None:
-        """Average the gradients over the replicas, each by its rows."""
+        """Average the gradients over the replicas, weighted by their rows."""
         assert self.lightning_module is not None
         trainer = self.lightning_module.trainer
         if self.num_replicas == 1 or trainer.fit_loop._should_accumulate():
@@ -272,7 +269,7 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @property
     def _accumulates(self) -> bool:
-        """Whether several batches, of which each has other shares, make one gradient."""
+        """Whether gradients of several batches, with different shares, are accumulated."""
         assert self.lightning_module is not None
         trainer = self.lightning_module.trainer
         return self.num_replicas > 1 and trainer.accumulate_grad_batches > 1
@@ -281,25 +278,25 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def lightning_module_state_dict(self) -> dict[str, Any]:
-        """The whole network on rank 0; elsewhere the parts that are there."""
+        """Return the whole network on rank 0, and the local parts on other ranks."""
         state = super().lightning_module_state_dict()
         return {name: self._join(part, self._whole.get(name)) for name, part in state.items()}
 
     @override
     def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The whole state of the optimizer on rank 0; elsewhere the parts that are there."""
+        """Return the optimizer's whole state on rank 0, and the local parts on other ranks."""
         return self._each_of_rows(optimizer, super().optimizer_state(optimizer), self._join)
 
     @override
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
-        """Take this column's rows of a whole network."""
+        """Load this column's rows of a whole network."""
         state = checkpoint["state_dict"]
         assert self.lightning_module is not None
         for name, tensor in self.lightning_module.state_dict().items():
             shape = self._whole.get(name, tensor.shape)
             if name in state and state[name].shape != shape:
                 raise ValueError(
-                    f"the checkpoint is of another network: {name} is {by(state[name].shape)} "
+                    f"the checkpoint is from another network: {name} is {by(state[name].shape)} "
                     f"there and {by(shape)} here"
                 )
         mine = {name: self._part(tensor, self._whole.get(name)) for name, tensor in state.items()}
@@ -307,7 +304,7 @@ class ColumnParallelStrategy(ParallelStrategy):
 
     @override
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take this column's rows of the whole state of each optimizer."""
+        """Load this column's rows of the whole state of each optimizer."""
         mine = [
             self._each_of_rows(optimizer, state, self._part)
             for optimizer, state in zip(
@@ -322,7 +319,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         state: Mapping[str, Any],
         change: Callable[[Tensor, torch.Size | None], Tensor],
     ) -> dict[str, Any]:
-        """An optimizer's state with all that has the shape of a parameter joined or divided."""
+        """Join or divide the parts of an optimizer's state that have the shape of a parameter."""
         shapes = self._whole_shapes(optimizer)
         changed = {
             number: {
@@ -334,7 +331,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         return {**state, "state": changed}
 
     def _whole_shapes(self, optimizer: Optimizer) -> list[torch.Size | None]:
-        """Of the optimizer's parameters, in its order; None where they are not divided."""
+        """Return the whole shapes of the optimizer's parameters; None if not divided."""
         assert self.lightning_module is not None
         names = {id(weight): name for name, weight in self.lightning_module.named_parameters()}
         return [
@@ -347,15 +344,15 @@ class ColumnParallelStrategy(ParallelStrategy):
         return tensor if whole is None else tensor[rows_of(self.column, self.columns, whole[0])]
 
     def _join(self, part: Tensor, whole: torch.Size | None) -> Tensor:
-        """The whole tensor on rank 0, on the CPU; elsewhere the part."""
-        if whole is None or self.global_rank >= self.columns:  # the other replicas have the same
+        """Return the whole tensor on rank 0, on the CPU, and the part on other ranks."""
+        if whole is None or self.global_rank >= self.columns:  # all replicas have the same
             return part
         padded = padded_to(part.contiguous(), whole[0], self.columns)
         parts = [torch.empty_like(padded) for _ in range(self.columns if self.column == 0 else 0)]
         dist.gather(padded, parts or None, group=self.mesh.get_group(_COLUMNS), group_dst=0)
         return torch.cat(parts)[: whole[0]].cpu() if parts else part
 
-    # What Lightning asks of every parallel strategy.
+    # Methods that Lightning requires of every parallel strategy.
 
     @override
     def barrier(self, name: str | None = None) -> None:
@@ -378,7 +375,7 @@ class ColumnParallelStrategy(ParallelStrategy):
         return tensor
 
     def measured(self) -> dict[str, Any] | None:
-        """Bytes that this column has sent to the others while training, and what theory says."""
+        """Return the bytes that this column has sent in training, and those predicted."""
         if self._layout is None:
             return None
         images = self.traffic.images
@@ -392,22 +389,22 @@ class ColumnParallelStrategy(ParallelStrategy):
 
 
 def _return_freed_memory() -> None:
-    """Let blocks of 4 MB and more go back to the system when they are freed.
+    """Make glibc return freed blocks of 4 MB and more to the system.
 
-    glibc would keep those below 32 MB once it has seen a few, and half the activities of AlexNet
-    are below: a column then takes 0.8 of the memory of both in one process instead of half.
+    By default it soon keeps blocks below 32 MB, which is half the activities of AlexNet: a column
+    would then take 0.8 times the memory of both columns in one process, instead of half.
     """
     with contextlib.suppress(AttributeError, OSError):  # not glibc
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 4 * 2**20)
 
 
 def _is_of_rows(value: Any) -> bool:
-    """Whether a value of an optimizer's state has the shape of a parameter, and no mere count."""
+    """Whether a value of an optimizer's state has the shape of a parameter, unlike a count."""
     return isinstance(value, Tensor) and value.dim() > 0
 
 
 def _alexnet_in(module: nn.Module) -> tuple[str, AlexNet]:
-    """The network to divide, with its name in the module."""
+    """Find the network to divide, with its name in the module."""
     for name, part in module.named_modules():
         if isinstance(part, AlexNet):
             return name, part
@@ -424,9 +421,9 @@ def _refuse_what_needs_whole_gradients(trainer: pl.Trainer) -> None:
     }
     if wrong := [name for name, is_asked_for in reasons.items() if is_asked_for]:
         raise MisconfigurationException(
-            f"ColumnParallelStrategy cannot do {', '.join(wrong)} with several columns, where each "
-            "process has a part of the gradient alone. Train on one device or in replicas "
-            "(trainer.strategy=auto), without clipping, or in bf16-mixed instead of 16-mixed"
+            f"ColumnParallelStrategy does not support {', '.join(wrong)} with several columns, "
+            "because each process has only a part of the gradient. Train on one device or in "
+            "replicas (trainer.strategy=auto), without clipping, or in bf16-mixed"
         )
 
 
