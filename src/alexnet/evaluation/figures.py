@@ -1,4 +1,4 @@
-"""The paper's Figures 3 and 4, of any network: arrays in, PNG and SVG out (section 6.1)."""
+"""The paper's Figures 3 and 4 and a confusion matrix, of any network: arrays in, images out."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from alexnet.evaluation.specialization import UNTRAINED, ColumnReport, KernelReport, report_kernels
+from alexnet.files import replacing
 from alexnet.folders.files import write_json
 from alexnet.plotting import COLOURS, DOTS_PER_INCH, GREY, STYLE, caption, save
 from alexnet.sources.labels import printable
@@ -19,6 +21,8 @@ from alexnet.sources.labels import printable
 BAR, BAR_OF_TRUE_LABEL = "#A9CCE3", "#F2A98A"  # pale: the labels are written over them
 KERNELS_PER_ROW = 16
 IMAGES_PER_ROW = 4
+PIXELS_OF_A_ROW = 480  # of write_kernels
+MOST_NUMBERS, MOST_NAMES = 20, 60  # classes of a confusion matrix
 BEST_LABELS = 5
 _WIDTH = 7.2  # inches, of Figure 3
 
@@ -95,6 +99,32 @@ def draw_neighbours(
             queries, neighbours, query_labels, neighbour_labels, distances, layer
         )
     return save({"figure_4_right": figure}, Path(folder))
+
+
+def write_kernels(kernels: NDArray[np.floating], file: Path) -> None:
+    """The kernels of Figure 3 alone (K, 3 or 1, h, w), as a small PNG for a series of them."""
+    kernels = np.broadcast_to(kernels, (kernels.shape[0], 3, *kernels.shape[2:]))
+    per_row = min(KERNELS_PER_ROW, len(kernels))
+    dots = max(1, PIXELS_OF_A_ROW // (per_row * (kernels.shape[-1] + 1)))
+    picture = _tile(_for_display(kernels), per_row, dots)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file, "wb") as opened:
+        Image.fromarray((255 * picture).round().astype(np.uint8)).save(opened, format="PNG")
+
+
+def draw_confusion(
+    counts: NDArray[np.integer], *, names: Sequence[str], folder: str | Path
+) -> list[Path]:
+    """How often images of each class (rows) were taken for each class (columns).
+
+    `counts` are (classes, classes), `names` those of the classes. Writes confusion.png and .svg.
+    Raises ValueError if these do not belong together.
+    """
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"{len(names)} names do not belong to counts of shape {counts.shape}")
+    with matplotlib.rc_context(STYLE):
+        figure = _figure_of_confusion(counts, names)
+    return save({"confusion": figure}, Path(folder))
 
 
 def short_name(name: str, characters: int) -> str:
@@ -349,3 +379,39 @@ def _show(axes: Axes, image: NDArray[np.integer]) -> None:
 def _refuse_none(images: Sequence[NDArray[np.integer]]) -> None:
     if not len(images):
         raise ValueError("there are no images to draw")
+
+
+# Confusion
+
+
+def _figure_of_confusion(counts: NDArray[np.integer], names: Sequence[str]) -> Figure:
+    """A square of one colour, darker for a larger share of the images of a class."""
+    classes = len(names)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    size = float(np.clip(0.42 * classes, 3.0, 6.5))
+    wide, tall = size + 1.3, size + 1.0
+    figure = Figure(figsize=(wide, tall))
+    axes = figure.add_axes((1.3 / wide, 1.0 / tall, size / wide, size / tall))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    if classes <= MOST_NUMBERS:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            axes.text(
+                column, row, str(counts[row, column]), ha="center", va="center", fontsize=8,
+                color="white" if shares[row, column] > 0.5 else "black",
+            )  # fmt: skip
+    if classes <= MOST_NAMES:
+        shown = [short_name(name, 16) for name in names]
+        axes.set_xticks(range(classes), shown, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(classes), shown, parse_math=False)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    right, images = int(np.trace(counts)), int(counts.sum())
+    wrong = 100 * (images - right) / images if images else 0.0
+    caption(
+        figure,
+        f"{images:,} test images, {wrong:.1f} % of them in a wrong class. Darker: a larger share "
+        "of the images of the true class.",
+    )
+    return figure

@@ -188,10 +188,12 @@ class ClassificationTask(pl.LightningModule):
         images, labels = batch
         self.val.update(self.net(images), labels)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a batch of the test part in the test metrics."""
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Count a batch of the test part in the test metrics. Callbacks are given the logits."""
         images, labels = batch
-        self.test.update(self.net(images), labels)
+        logits: Tensor = self.net(images)
+        self.test.update(logits, labels)
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         """Hand the validation metrics to Lightning; after a whole epoch, the plateau rule."""

@@ -112,6 +112,14 @@ class Report:
         return self.folder / "index.html"
 
     @property
+    def tables(self) -> dict[str, Table]:
+        """The arms, and if there is something to compare the effects, as they are printed."""
+        tables = {"arms": _arms_table(self.comparison, self.sweep.experiment)}
+        if self.comparison.effects:
+            tables["effects"] = _effects_table(self.comparison, self.sweep.experiment)
+        return tables
+
+    @property
     def answer(self) -> str:
         """The outcome in one sentence, with numbers and n."""
         return wording.answer(self.comparison, self.sweep.experiment)
@@ -160,7 +168,7 @@ def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
             write_search(sweep, comparison, partial / SEARCH_FILE)
         parts = list(_parts(sweep, comparison, figures, norms))
         (partial / "README.md").write_text(markdown(parts))
-        (partial / "table.tex").write_text(_latex(sweep, comparison))
+        (partial / "table.tex").write_text(_latex(report))
         _write_page(sweep, comparison, parts, partial, refresh)
         _swap(partial, target)
     finally:
@@ -194,15 +202,12 @@ def _write_page(
     (folder / "index.html").write_text(page)
 
 
-def _latex(sweep: Sweep, comparison: Comparison) -> str:
-    experiment = sweep.experiment
-    where = f"{experiment.name} on {sweep.data}"
-    tables = {"arms": _arms_table(comparison, experiment)}
-    if comparison.effects:
-        tables["effects"] = _effects_table(comparison, experiment)
+def _latex(report: Report) -> str:
+    experiment = report.sweep.experiment
+    where = f"{experiment.name} on {report.sweep.data}"
     text = "\n".join(
         latex(table, label=f"{experiment.name}-{name}", caption=f"{where}: {name}.")
-        for name, table in tables.items()
+        for name, table in report.tables.items()
     )
     return f"% Needs \\usepackage{{booktabs}}.\n{text}"
 
