@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,8 +22,8 @@ from alexnet.sources.labels import printable
 BAR, BAR_OF_TRUE_LABEL = "#A9CCE3", "#F2A98A"  # pale: the labels are written over them
 KERNELS_PER_ROW = 16
 IMAGES_PER_ROW = 4
-PIXELS_OF_A_ROW = 480  # of write_kernels
-MOST_NUMBERS, MOST_NAMES = 20, 60  # classes of a confusion matrix
+PIXELS_OF_A_ROW = 640  # of write_kernels
+MOST_NUMBERS, MOST_NAMES = 20, 50  # classes of a confusion matrix
 BEST_LABELS = 5
 _WIDTH = 7.2  # inches, of Figure 3
 
@@ -389,22 +390,26 @@ def _figure_of_confusion(counts: NDArray[np.integer], names: Sequence[str]) -> F
     classes = len(names)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    shown = [short_name(name, 16) for name in names] if classes <= MOST_NAMES else []
+    are_long = any(len(name) > 3 for name in shown)
     size = float(np.clip(0.42 * classes, 3.0, 6.5))
-    wide, tall = size + 1.3, size + 1.0
+    left, bottom = (1.3, 1.1) if are_long else (0.6, 0.6)
+    wide, tall = size + left, size + bottom
     figure = Figure(figsize=(wide, tall))
-    axes = figure.add_axes((1.3 / wide, 1.0 / tall, size / wide, size / tall))
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes = figure.add_axes((left / wide, bottom / tall, size / wide, size / tall))
+    scale = 1.0 if shown else 0.5  # of many classes, single pixels must be seen
+    norm = PowerNorm(scale, vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     if classes <= MOST_NUMBERS:
         for row, column in zip(*np.nonzero(counts), strict=True):
             axes.text(
                 column, row, str(counts[row, column]), ha="center", va="center", fontsize=8,
                 color="white" if shares[row, column] > 0.5 else "black",
             )  # fmt: skip
-    if classes <= MOST_NAMES:
-        shown = [short_name(name, 16) for name in names]
-        axes.set_xticks(range(classes), shown, rotation=45, ha="right", parse_math=False)
-        axes.set_yticks(range(classes), shown, parse_math=False)
-    axes.tick_params(length=0)
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if are_long else {}
+    axes.tick_params(length=0, labelsize=10 if classes <= MOST_NUMBERS else 6)
+    axes.set_xticks(range(len(shown)), shown, parse_math=False, **turned)
+    axes.set_yticks(range(len(shown)), shown, parse_math=False)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     right, images = int(np.trace(counts)), int(counts.sum())
@@ -412,6 +417,6 @@ def _figure_of_confusion(counts: NDArray[np.integer], names: Sequence[str]) -> F
     caption(
         figure,
         f"{images:,} test images, {wrong:.1f} % of them in a wrong class. Darker: a larger share "
-        "of the images of the true class.",
+        f"of the images of the true class{'' if shown else ', drawn by its square root'}.",
     )
     return figure

@@ -112,8 +112,7 @@ def _sync_run(
 def _config(run: RunDir) -> dict[str, Any]:
     """Flat hyper-parameters, as the run gave them to its loggers."""
     text = run.config.read_text() if run.config.is_file() else ""
-    config = yaml.safe_load(text) or {}
-    config.pop("searches", None)
+    config = (yaml.safe_load(text) or {}) | {"searches": {}}  # long, and not of the run
     arm = SweepDir(run.path.parent).read_plan()["runs"][run.name]["arm"]
     return flatten(config) | {f"ablation/{key}": level for key, level in arm.items()}
 

@@ -212,7 +212,8 @@ def log_checkpoints(run: "Run", folder: RunDir) -> None:
         return
     artifact = wandb.Artifact(f"checkpoints-{run.id}", type="model")
     for file in files:
-        artifact.add_file(str(file), skip_cache=True)
+        # Not copied: they may be large, and a run that goes on replaces them as a whole.
+        artifact.add_file(str(file), skip_cache=True, policy="immutable")
     run.log_artifact(artifact)
 
 
