@@ -53,8 +53,8 @@ def test_a_run_that_is_sent_afterwards_is_the_run_that_was_logged_live(
         assert {key: sent.history[step][key] for key in numbers} == pytest.approx(numbers, rel=1e-6)
         assert {key: sent.history[step][key]["count"] for key in pictures} == pictures
         assert row.keys() == sent.history[step].keys()
-    *_, (last, row) = live.history.items()
-    assert {key for key in row if key.startswith("pictures/")} == {
+    at_the_end = live.history[max(live.history)]
+    assert {key for key in at_the_end if key.startswith("pictures/")} == {
         "pictures/kernels", "pictures/figure_4_left", "pictures/confusion"
     }  # fmt: skip
     assert sum("pictures/kernels" in row for row in live.history.values()) == 2  # epochs
@@ -70,7 +70,7 @@ def test_a_run_that_is_sent_afterwards_is_the_run_that_was_logged_live(
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepDir:
-    """Without W&B: a finished run, one under way in its second epoch, a failed one, a planned one."""
+    """Without W&B: a finished run, one in its second epoch, a failed one, a planned one."""
     runs = [
         Run(arm=RELU, progress=falling(2), val_errors=[0.3] * 10, metrics={"test/error": 0.2}),
         Run(arm=TANH, progress=falling(8)[:3], val_errors=[0.5], state="running"),

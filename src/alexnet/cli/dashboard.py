@@ -13,11 +13,13 @@ Exit status: 0 done; 1 W&B refused the workspace or the page; 2 the command was 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from alexnet.cli._composing import check_files, compose, parse, plan, what_to_type
+from alexnet.cli._composing import check_files, compose, parse, plan, what_to_type, words_of
 from alexnet.config.experiment import Experiment
 from alexnet.config.explain import sections
 from alexnet.config.schema import ConfigError
@@ -34,11 +36,16 @@ def main(arguments: Sequence[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s +experiment=NAME [key=value ...] [--entity NAME] [--project NAME] "
-        "[--dry-run | --sweep-file]",
+        "[--group SWEEP] [--dry-run | --sweep-file]",
         allow_abbrev=False,
     )
     parser.add_argument("--entity", default="", help="W&B user or team; needed to build anything")
     parser.add_argument("--project", default="alexnet-lab", help="W&B project (%(default)s)")
+    parser.add_argument(
+        "--group",
+        metavar="EXPERIMENT/FOLDER",
+        help="only the runs of one sweep: the arms of all sweeps of an experiment are averaged",
+    )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--dry-run", action="store_true", help="print the JSON; needs no account")
     instead.add_argument(
@@ -62,7 +69,11 @@ def main(arguments: Sequence[str]) -> int:
 
             file = outputs_folder(composed.outputs) / experiment.name / SWEEP_FILE
             text = sweep_file(
-                plan(given), experiment, words=given.overrides, project=parsed.project, file=file
+                experiment,
+                partial(plan, given),
+                words=words_of(given),
+                project=parsed.project,
+                file=file,
             )
     except Exception as error:
         if (told := what_to_type(error, sections)) is None:
@@ -75,16 +86,21 @@ def main(arguments: Sequence[str]) -> int:
             opened.write(text)
         print(f"{file}\n\nstart it with\n  wandb sweep {file}")
         return 0
-    return _build(experiment, parsed.entity, parsed.project, is_dry=parsed.dry_run)
+    # With an entity, W&B would be asked for the number of the project.
+    where = {
+        "entity": "" if parsed.dry_run else parsed.entity,
+        "project": parsed.project,
+        "group": parsed.group,
+    }
+    return _build(experiment, where, is_dry=parsed.dry_run)
 
 
-def _build(experiment: Experiment, entity: str, project: str, *, is_dry: bool) -> int:
+def _build(experiment: Experiment, where: Mapping[str, Any], *, is_dry: bool) -> int:
     from alexnet.run.dashboard import build_report, build_workspace, spec_of
 
-    entity = "" if is_dry else entity  # with an entity, W&B is asked for the project's number
     try:
-        workspace = build_workspace(experiment, entity=entity, project=project)
-        report = build_report(experiment, entity=entity, project=project)
+        workspace = build_workspace(experiment, **where)
+        report = build_report(experiment, **where)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

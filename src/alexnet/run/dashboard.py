@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 _LONGEST_TITLE = 128
 
 
-def build_workspace(experiment: Experiment, *, entity: str, project: str) -> "Workspace":
+def build_workspace(
+    experiment: Experiment, *, entity: str, project: str, group: str | None = None
+) -> "Workspace":
     """Curves by arm, the measure, pictures, and a comparison of the experiment's runs.
 
-    Runs are grouped by the config key `arm`: workspaces cannot group by W&B's `group`
+    These are the runs of all its sweeps, or with `group` those of one, <experiment>/<folder>. They
+    are grouped by the config key `arm`: workspaces cannot group by W&B's `group`
     (wandb-workspaces#35). Raises ConfigError if the package wandb-workspaces is missing.
     """
     _refuse_missing_package()
     import wandb_workspaces.workspaces as workspaces
-    from wandb_workspaces.expr import And
 
     sections = [
         workspaces.Section(name="Curves", panels=_curves(experiment), is_open=True),
@@ -41,13 +43,15 @@ def build_workspace(experiment: Experiment, *, entity: str, project: str) -> "Wo
         sections=sections,
         settings=workspaces.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=workspaces.RunsetSettings(
-            filters=And(*_runs_of(experiment, "train")),
+            filters=_runs_of(experiment, group, "train"),
             groupby=[workspaces.Config("arm")],
         ),
     )
 
 
-def build_report(experiment: Experiment, *, entity: str, project: str) -> "Report":
+def build_report(
+    experiment: Experiment, *, entity: str, project: str, group: str | None = None
+) -> "Report":
     """A page with the claims, the panels of the workspace, and what the sweep's report says.
 
     Its JSON needs a server if there is an entity, because W&B refers to projects by number. Raises
@@ -61,7 +65,7 @@ def build_report(experiment: Experiment, *, entity: str, project: str) -> "Repor
             entity=entity,
             project=project,
             name=experiment.name,
-            filters=_runs_of(experiment, job_type),
+            filters=_runs_of(experiment, group, job_type),
             groupby=["config.arm"] if job_type == "train" else [],
         )
         return reports.PanelGrid(runsets=[runs], panels=panels)
@@ -118,10 +122,11 @@ def _refuse_missing_package() -> None:
         raise ConfigError(f"dashboard.py needs wandb-workspaces: {install_command('wandb')}")
 
 
-def _runs_of(experiment: Experiment, job_type: str) -> list[Any]:
-    from wandb_workspaces.expr import Metric, Tags
+def _runs_of(experiment: Experiment, group: str | None, job_type: str) -> Any:
+    from wandb_workspaces.expr import And, Metric, Tags
 
-    return [Tags().isin([experiment.name]), Metric("JobType") == job_type]
+    of_group = [Metric("Group") == group] if group else []
+    return And(Tags().isin([experiment.name]), Metric("JobType") == job_type, *of_group)
 
 
 def _curves(experiment: Experiment) -> list[Any]:

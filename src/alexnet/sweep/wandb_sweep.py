@@ -1,7 +1,6 @@
 """The file of a W&B sweep for a search: the same trials, started by agents of W&B."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ _HEAD = """\
 
 
 def sweep_file(
-    runs: Sequence[PlannedRun],
     experiment: Experiment,
+    plan: Callable[[], Sequence[PlannedRun]],
     *,
     words: Sequence[str],
     project: str,
@@ -33,22 +32,23 @@ def sweep_file(
 ) -> str:
     """Its text: every level of what is swept, and the command of one trial.
 
-    `runs` are those of the command `words`. Raises ConfigError if the experiment is no search, or
-    if the runs are not all combinations of the levels, which is what W&B would try.
+    `plan` returns the runs of the command `words`. Raises ConfigError if W&B cannot search what the
+    experiment searches.
     """
     if not experiment.searched:
         raise ConfigError(
             f"{experiment.name} searches nothing: add +tune=lr, or choose a search such as "
             "relu_vs_tanh_lr"
         )
-    levels = _levels(runs)
-    if math.prod(map(len, levels.values())) != len(runs):
+    if len(experiment.searched) > 1:
         raise ConfigError(
             f"{experiment.name} tries {' and '.join(experiment.searched)} together, and W&B would "
             "combine each level of one with each of the other: use src/train.py"
         )
-    swept = {plain_key(key) for key in levels}
-    fixed = [word for word in words if plain_key(word.partition("=")[0]) not in swept]
+    levels = _levels(plan())
+    # One trial has one level of each key, and no number of trials.
+    left_out = {plain_key(key) for key in levels} | {"trials"}
+    fixed = [word for word in words if plain_key(word.partition("=")[0]) not in left_out]
     if not any(word.startswith("logger=") for word in fixed):
         fixed += ["logger=wandb", "logger.wandb.mode=online", f"logger.wandb.project={project}"]
     program = "src/train.py" if PROJECT else "alexnet-lab"
