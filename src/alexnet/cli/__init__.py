@@ -16,7 +16,8 @@ COMMANDS = {
     "prepare": "convert raw ImageNet images once, before training on them",
     "report": "write the reports of finished sweeps again",
     "runs": "list sweeps and runs, or remove checkpoints",
-    "dashboard": "build the W&B workspace of an experiment",
+    "dashboard": "build the W&B workspace and report page of an experiment",
+    "sync": "send what W&B lacks of a sweep, from its files",
     "timeline": "model how long a training step takes, in 2012, here, or on another card",
 }
 """Commands and their descriptions; each command is `main` in the module of the same name."""

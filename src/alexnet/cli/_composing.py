@@ -7,12 +7,13 @@ runs. So the configuration is composed once beforehand, which only yields values
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -28,6 +29,9 @@ from alexnet.config.suggest import explain_hydra
 from alexnet.config.trust import names_in, refuse_code_of_hydra
 from alexnet.config.yaml_files import problem_of
 from alexnet.paths import CONF
+
+if TYPE_CHECKING:
+    from alexnet.sweep.plan import PlannedRun
 
 OUR_SWEEPER = "hydra_plugins.alexnet_lab.sweeper.ExperimentSweeper"
 _VALUES = ("config_dir", "config_name", "config_path", "package", "cfg", "info")
@@ -94,6 +98,25 @@ def compose(parsed: Namespace) -> DictConfig:
 
     Raises ConfigError if that section names a class that may not be called, or another sweeper.
     """
+    return _composed(parsed)[0]
+
+
+def plan(parsed: Namespace) -> "list[PlannedRun]":
+    """The runs that train.py would make. Raises ConfigError as it does."""
+    from hydra.plugins.launcher import Launcher
+
+    from alexnet.sweep import ExperimentSweep  # its imports take a while
+
+    config, loader = _composed(parsed)
+    node = config.hydra.sweeper
+    sweep = ExperimentSweep(
+        config, loader, Launcher, params=node.params, max_runs=node.max_runs,
+        max_seeds=node.max_seeds,
+    )  # fmt: skip
+    return sweep.plan_runs(parsed.overrides)
+
+
+def _composed(parsed: Namespace) -> tuple[DictConfig, ConfigLoader]:
     search_path = create_config_search_path(parsed.config_path or str(CONF))
     if parsed.config_dir is not None:
         folder = Path(parsed.config_dir).absolute()
@@ -118,7 +141,7 @@ def compose(parsed: Namespace) -> DictConfig:
         )
     if own.mode != RunMode.MULTIRUN:
         raise ConfigError("hydra.mode=RUN is not possible: leave it out; one run is a sweep, too")
-    return composed
+    return composed, hydra.config_loader
 
 
 def _allowed_here(composed: DictConfig, overrides: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ It is written in conf/experiment, kept in sweep.json, and read by the report.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
 
 from alexnet import vocabulary
 from alexnet.config.suggest import did_you_mean
+from alexnet.crossing import epochs_to_error
 
 EffectKind = Literal["difference", "ratio"]
 Level = str | int | float | bool | None
@@ -95,6 +96,26 @@ class Measure(Section):
     def lower_is_better(self) -> bool:
         """Whether a lower measured value is better; fewer epochs always are."""
         return self.kind == "epochs_to_error" or self.described.better == "lower"
+
+    def of_curve(self, epochs: Iterable[float], values: Iterable[float]) -> tuple[float, bool]:
+        """What a finished run with this curve of the metric measures, and whether it is censored.
+
+        A censored run ended before it reached the threshold: its value is how many epochs
+        it was trained. Raises ValueError for a curve without rows.
+        """
+        if self.kind == "epochs_to_error":
+            assert self.threshold is not None
+            return epochs_to_error(
+                epochs,
+                values,
+                threshold=self.threshold,
+                better=self.described.better,
+                are_means=self.described.stage == "train",
+            )
+        rows = list(values)
+        if not rows:
+            raise ValueError("no rows to take the last one of")
+        return float(rows[-1]), False
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> "Measure":

@@ -1,4 +1,4 @@
-"""The paper's Figures 3 and 4 for any network: from arrays to PNG and SVG (section 6.1)."""
+"""The paper's Figures 3 and 4 and a confusion matrix, for any network: from arrays to images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,10 +8,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from alexnet.evaluation.specialization import UNTRAINED, ColumnReport, KernelReport, report_kernels
+from alexnet.files import replacing
 from alexnet.folders.files import write_json
 from alexnet.plotting import COLOURS, DOTS_PER_INCH, GREY, STYLE, caption, save
 from alexnet.sources.labels import printable
@@ -19,6 +22,8 @@ from alexnet.sources.labels import printable
 BAR, BAR_OF_TRUE_LABEL = "#A9CCE3", "#F2A98A"  # pale, because labels are written on them
 KERNELS_PER_ROW = 16
 IMAGES_PER_ROW = 4
+PIXELS_OF_A_ROW = 640  # of write_kernels
+MOST_NUMBERS, MOST_NAMES = 20, 50  # classes of a confusion matrix
 BEST_LABELS = 5
 _WIDTH = 7.2  # width of Figure 3 in inches
 
@@ -95,6 +100,32 @@ def draw_neighbours(
             queries, neighbours, query_labels, neighbour_labels, distances, layer
         )
     return save({"figure_4_right": figure}, Path(folder))
+
+
+def write_kernels(kernels: NDArray[np.floating], file: Path) -> None:
+    """The kernels of Figure 3 alone (K, 3 or 1, h, w), as a small PNG for a series of them."""
+    kernels = np.broadcast_to(kernels, (kernels.shape[0], 3, *kernels.shape[2:]))
+    per_row = min(KERNELS_PER_ROW, len(kernels))
+    dots = max(1, PIXELS_OF_A_ROW // (per_row * (kernels.shape[-1] + 1)))
+    picture = _tile(_for_display(kernels), per_row, dots)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file, "wb") as opened:
+        Image.fromarray((255 * picture).round().astype(np.uint8)).save(opened, format="PNG")
+
+
+def draw_confusion(
+    counts: NDArray[np.integer], *, names: Sequence[str], folder: str | Path
+) -> list[Path]:
+    """How often images of each class (rows) were taken for each class (columns).
+
+    `counts` are (classes, classes), `names` those of the classes. Writes confusion.png and .svg.
+    Raises ValueError if these do not belong together.
+    """
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"{len(names)} names do not belong to counts of shape {counts.shape}")
+    with matplotlib.rc_context(STYLE):
+        figure = _figure_of_confusion(counts, names)
+    return save({"confusion": figure}, Path(folder))
 
 
 def short_name(name: str, characters: int) -> str:
@@ -349,3 +380,43 @@ def _show(axes: Axes, image: NDArray[np.integer]) -> None:
 def _refuse_none(images: Sequence[NDArray[np.integer]]) -> None:
     if not len(images):
         raise ValueError("there are no images to draw")
+
+
+# Confusion
+
+
+def _figure_of_confusion(counts: NDArray[np.integer], names: Sequence[str]) -> Figure:
+    """A square of one colour, darker for a larger share of the images of a class."""
+    classes = len(names)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    shown = [short_name(name, 16) for name in names] if classes <= MOST_NAMES else []
+    are_long = any(len(name) > 3 for name in shown)
+    size = float(np.clip(0.42 * classes, 3.0, 6.5))
+    left, bottom = (1.3, 1.1) if are_long else (0.6, 0.6)
+    wide, tall = size + left, size + bottom
+    figure = Figure(figsize=(wide, tall))
+    axes = figure.add_axes((left / wide, bottom / tall, size / wide, size / tall))
+    scale = 1.0 if shown else 0.5  # of many classes, single pixels must be seen
+    norm = PowerNorm(scale, vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
+    if classes <= MOST_NUMBERS:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            axes.text(
+                column, row, str(counts[row, column]), ha="center", va="center", fontsize=8,
+                color="white" if shares[row, column] > 0.5 else "black",
+            )  # fmt: skip
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if are_long else {}
+    axes.tick_params(length=0, labelsize=10 if classes <= MOST_NUMBERS else 6)
+    axes.set_xticks(range(len(shown)), shown, parse_math=False, **turned)
+    axes.set_yticks(range(len(shown)), shown, parse_math=False)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    right, images = int(np.trace(counts)), int(counts.sum())
+    wrong = 100 * (images - right) / images if images else 0.0
+    caption(
+        figure,
+        f"{images:,} test images, {wrong:.1f} % of them in a wrong class. Darker: a larger share "
+        f"of the images of the true class{'' if shown else ', drawn by its square root'}.",
+    )
+    return figure

@@ -51,7 +51,7 @@ def nearest(queries: Tensor, batches: Iterable[Tensor], *, count: int) -> tuple[
 
 
 def spread(count: int, rows: np.ndarray) -> np.ndarray:
-    """Return at most `count` of the rows, evenly spread, so that they cover rows sorted by class."""
+    """Return at most `count` rows, evenly spread, so that they cover rows sorted by class."""
     return rows if count >= len(rows) else rows[np.arange(count) * len(rows) // count]
 
 

@@ -41,6 +41,7 @@ _STATUS = {
     "ticks": is_count,
     "updated": is_number,
     "epoch": is_number,
+    "step": is_count,
     "cause": is_text,
     "error": is_text,
     "traceback": is_text,
@@ -115,6 +116,11 @@ class RunDir:
     def progress(self) -> Path:
         """CSV file with several rows per epoch."""
         return self.path / "progress.csv"
+
+    @property
+    def pictures(self) -> Path:
+        """PNG files that loggers show: of its kernels at a step, of its test at the end."""
+        return self.path / "pictures"
 
     @property
     def evaluation(self) -> Path:

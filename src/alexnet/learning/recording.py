@@ -296,7 +296,7 @@ class RunRecorder(Checkpoint):
         self.save(trainer, task, is_best=is_best)
         if not trainer.is_global_zero:
             return
-        status = {"epoch": row["epoch"], "updated": time.time()}
+        status = {"epoch": row["epoch"], "step": trainer.global_step, "updated": time.time()}
         self.run.write_status({**self.run.read_status(), **status})
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)

@@ -187,10 +187,12 @@ class ClassificationTask(pl.LightningModule):
         images, labels = batch
         self.val.update(self.net(images), labels)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the test metrics."""
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Add a batch to the test metrics. Callbacks receive the logits."""
         images, labels = batch
-        self.test.update(self.net(images), labels)
+        logits: Tensor = self.net(images)
+        self.test.update(logits, labels)
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         """Pass the validation metrics to Lightning; after an epoch, apply the plateau rule."""

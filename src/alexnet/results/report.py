@@ -14,7 +14,7 @@ from alexnet.folders.sweep import SweepDir
 from alexnet.results import wording
 from alexnet.results.findings import Findings, comparison_of
 from alexnet.results.latex import latex
-from alexnet.results.parts import Part, markdown
+from alexnet.results.parts import Part, Table, markdown
 from alexnet.results.runs import Sweep, load_sweep
 from alexnet.results.search_file import SEARCH_FILE, write_search
 from alexnet.results.text import arms_table, effects_table, report_parts
@@ -38,6 +38,14 @@ class Report(Findings):
     def page(self) -> Path:
         """What to open: one file that needs nothing beside it."""
         return self.folder / "index.html"
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """The arms, and if there is something to compare the effects, as they are printed."""
+        tables = {"arms": arms_table(self.comparison, self.experiment)}
+        if self.comparison.effects:
+            tables["effects"] = effects_table(self.comparison, self.experiment)
+        return tables
 
     @property
     def answer(self) -> str:
@@ -101,15 +109,12 @@ def _write_page(
     (folder / "index.html").write_text(page)
 
 
-def _latex(findings: Findings) -> str:
-    comparison, experiment = findings.comparison, findings.experiment
-    where = f"{experiment.name} on {findings.sweep.data}"
-    tables = {"arms": arms_table(comparison, experiment)}
-    if comparison.effects:
-        tables["effects"] = effects_table(comparison, experiment)
+def _latex(report: Report) -> str:
+    experiment = report.sweep.experiment
+    where = f"{experiment.name} on {report.sweep.data}"
     text = "\n".join(
         latex(table, label=f"{experiment.name}-{name}", caption=f"{where}: {name}.")
-        for name, table in tables.items()
+        for name, table in report.tables.items()
     )
     return f"% Needs \\usepackage{{booktabs}}.\n{text}"
 

@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from alexnet.config.experiment import Experiment, Level, Measure
 from alexnet.config.explain import explain
 from alexnet.config.registration import Registered, compare_plans
-from alexnet.crossing import epochs_to_error
 from alexnet.folders.files import Row
 from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir, find_sweeps
@@ -203,25 +202,13 @@ class Sweep:
 
     def _measure(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
         """(value, censored); the value is None if the run did not record what is measured."""
-        if measure.kind == "final":
-            value: Any = row.get(measure.metric)
-            if value is None or pd.isna(value):
-                values = self.curve(row["run"], measure.metric)[measure.metric]
-                value = values.iloc[-1] if len(values) else None
-            if value is None or pd.isna(value):
-                return None, False
+        value: Any = row.get(measure.metric)
+        if measure.kind == "final" and value is not None and not pd.isna(value):
             return float(str(value)), False
         curve = self.curve(row["run"], measure.metric)
         if curve.empty:
             return None, False
-        assert measure.threshold is not None
-        return epochs_to_error(
-            curve["epoch"],
-            curve[measure.metric],
-            threshold=measure.threshold,
-            better=measure.described.better,
-            are_means=measure.described.stage == "train",
-        )
+        return measure.of_curve(curve["epoch"], curve[measure.metric])
 
     def _diverged(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
         """What a run counts for that diverged: its whole budget, or the error of guessing."""

@@ -1,4 +1,4 @@
-"""The W&B workspace of an experiment, built from its file."""
+"""What W&B shows of an experiment, built from its file: a workspace and a report page."""
 
 import json
 from importlib.util import find_spec
@@ -8,49 +8,33 @@ from alexnet import vocabulary
 from alexnet.config.experiment import Experiment
 from alexnet.config.schema import ConfigError
 from alexnet.paths import install_command
+from alexnet.results import wording
+from alexnet.run.wandb_runs import PICTURES
 
 if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
+_LONGEST_TITLE = 128
 
-def build_workspace(experiment: Experiment, *, entity: str, project: str) -> "Workspace":
-    """Curves by arm, the measure, and a comparison of the runs that have the experiment's tag.
 
-    Runs are grouped by the config key `arm`: workspaces cannot group by W&B's `group`
+def build_workspace(
+    experiment: Experiment, *, entity: str, project: str, group: str | None = None
+) -> "Workspace":
+    """Curves by arm, the measure, pictures, and a comparison of the experiment's runs.
+
+    These are the runs of all its sweeps, or with `group` those of one, <experiment>/<folder>. They
+    are grouped by the config key `arm`: workspaces cannot group by W&B's `group`
     (wandb-workspaces#35). Raises ConfigError if the package wandb-workspaces is missing.
     """
-    if find_spec("wandb_workspaces") is None:
-        raise ConfigError(f"dashboard.py needs wandb-workspaces: {install_command('wandb')}")
-    import wandb_workspaces.reports.v2 as panels
+    _refuse_missing_package()
     import wandb_workspaces.workspaces as workspaces
-    from wandb_workspaces.expr import And
 
-    by_arm = panels.Config("arm")
-    measure = experiment.measure
-    metrics = vocabulary.METRICS.values()
-
-    def curve(metric: vocabulary.Metric) -> panels.LinePlot:
-        has_line = metric.key == measure.metric and measure.threshold is not None
-        return panels.LinePlot(
-            title=f"{metric.printed}, mean and range over seeds",
-            x="epoch",
-            y=[metric.key],
-            groupby=by_arm,
-            groupby_aggfunc="mean",
-            groupby_rangefunc="minmax",
-            custom_expressions=[str(measure.threshold)] if has_line else None,
-        )
-
-    first = sorted(metrics, key=lambda metric: metric.key != measure.metric)
-    curves: list[Any] = [curve(metric) for metric in first if metric.stage in ("train", "val")]
-    # A test has no epochs, so its last value is its only one.
-    is_test = measure.metric.startswith("test/")
-    value = measure.metric if is_test else f"best/{measure.metric}"
-    bars = panels.BarPlot(title=value, metrics=[value], groupby=by_arm, groupby_aggfunc="mean")
     sections = [
-        workspaces.Section(name="Curves", panels=curves, is_open=True),
-        workspaces.Section(name="Measure", panels=[bars], is_open=True),
-        workspaces.Section(name="Runs", panels=[panels.RunComparer(diff_only=True)]),
+        workspaces.Section(name="Curves", panels=_curves(experiment), is_open=True),
+        workspaces.Section(name="Measure", panels=[_bars(experiment)], is_open=True),
+        workspaces.Section(name="Pictures", panels=_pictures()),
+        workspaces.Section(name="Runs", panels=[_comparer()]),
     ]
     return workspaces.Workspace(
         entity=entity,
@@ -59,20 +43,143 @@ def build_workspace(experiment: Experiment, *, entity: str, project: str) -> "Wo
         sections=sections,
         settings=workspaces.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=workspaces.RunsetSettings(
-            filters=And(workspaces.Tags().isin([experiment.name])),
+            filters=_runs_of(experiment, group, "train"),
             groupby=[workspaces.Config("arm")],
         ),
     )
 
 
-def spec_of(workspace: "Workspace") -> dict[str, Any]:
-    """What would be sent to W&B as the workspace's content, without the random ids of panels."""
+def build_report(
+    experiment: Experiment, *, entity: str, project: str, group: str | None = None
+) -> "Report":
+    """A page with the claims, the panels of the workspace, and what the sweep's report says.
+
+    Its JSON needs a server if there is an entity, because W&B refers to projects by number. Raises
+    ConfigError if the package wandb-workspaces is missing.
+    """
+    _refuse_missing_package()
+    import wandb_workspaces.reports.v2 as reports
+
+    def grid(panels: list[Any], job_type: str = "train") -> Any:
+        runs = reports.Runset(
+            entity=entity,
+            project=project,
+            name=experiment.name,
+            filters=_runs_of(experiment, group, job_type),
+            groupby=["config.arm"] if job_type == "train" else [],
+        )
+        return reports.PanelGrid(runsets=[runs], panels=panels)
+
+    names = ["arms_and_effects", "learning_curves", "validation_curves", "search"]
+    answer = [
+        *(reports.WeavePanelSummaryTable(table_name=f"tables/{n}") for n in ("arms", "effects")),
+        reports.MediaBrowser(title="figures", media_keys=[f"figures/{name}" for name in names]),
+    ]
+    section = f" (section {experiment.section})" if experiment.section else ""
+    return reports.Report(
+        entity=entity,
+        project=project,
+        title=f"{experiment.name}{section}"[:_LONGEST_TITLE],
+        description=wording.name_of_measure(experiment.measure),
+        width="fluid",
+        blocks=[
+            *(
+                reports.MarkdownBlock(
+                    text=f"> {' '.join(each.text.split())} ({wording.WHOSE[each.by]})"
+                )
+                for each in experiment.claims
+            ),
+            reports.H2(text="Answer"),
+            reports.P(text="Tables and figures of the sweep's own report, written by src/sync.py."),
+            grid(answer, "report"),
+            reports.H2(text="Measure"),
+            grid([_bars(experiment)]),
+            reports.H2(text="Curves"),
+            grid(_curves(experiment)),
+            reports.H2(text="Pictures"),
+            grid(_pictures()),
+            reports.H2(text="Runs"),
+            grid([_comparer()]),
+        ],
+    )
+
+
+def spec_of(built: "Workspace | Report") -> dict[str, Any]:
+    """What would be sent to W&B as its content, without the random ids of panels and run sets."""
 
     def without_ids(node: Any) -> Any:
         if isinstance(node, dict):
-            return {key: without_ids(each) for key, each in node.items() if key != "__id__"}
+            return {k: without_ids(each) for k, each in node.items() if k not in ("__id__", "id")}
         return [without_ids(each) for each in node] if isinstance(node, list) else node
 
-    spec = workspace._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
+    spec = built._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
     plain: dict[str, Any] = without_ids(json.loads(spec))
     return plain
+
+
+def _refuse_missing_package() -> None:
+    if find_spec("wandb_workspaces") is None:
+        raise ConfigError(f"dashboard.py needs wandb-workspaces: {install_command('wandb')}")
+
+
+def _runs_of(experiment: Experiment, group: str | None, job_type: str) -> Any:
+    from wandb_workspaces.expr import And, Metric, Tags
+
+    of_group = [Metric("Group") == group] if group else []
+    return And(Tags().isin([experiment.name]), Metric("JobType") == job_type, *of_group)
+
+
+def _curves(experiment: Experiment) -> list[Any]:
+    """Of every metric of training and validation, the measured one first."""
+    import wandb_workspaces.reports.v2 as panels
+
+    measure = experiment.measure
+
+    def curve(metric: vocabulary.Metric) -> Any:
+        has_line = metric.key == measure.metric and measure.threshold is not None
+        return panels.LinePlot(
+            title=f"{metric.printed}, mean and range over seeds",
+            x="epoch",
+            y=[metric.key],
+            groupby=panels.Config("arm"),
+            groupby_aggfunc="mean",
+            groupby_rangefunc="minmax",
+            custom_expressions=[str(measure.threshold)] if has_line else None,
+        )
+
+    metrics = vocabulary.METRICS.values()
+    first = sorted(metrics, key=lambda metric: metric.key != measure.metric)
+    return [curve(metric) for metric in first if metric.stage in ("train", "val")]
+
+
+def _bars(experiment: Experiment) -> Any:
+    """Of the summary value `measure`, which a run has when it is finished."""
+    import wandb_workspaces.reports.v2 as panels
+
+    return panels.BarPlot(
+        title=f"{wording.name_of_measure(experiment.measure)}, mean and range over seeds",
+        metrics=["measure"],
+        groupby=panels.Config("arm"),
+        groupby_aggfunc="mean",
+        groupby_rangefunc="minmax",
+    )
+
+
+def _pictures() -> list[Any]:
+    import wandb_workspaces.reports.v2 as panels
+
+    return [
+        panels.MediaBrowser(
+            title="kernels of the first convolution",
+            media_keys=[f"{PICTURES}/kernels"],
+            gallery_axis="step",
+        ),
+        panels.MediaBrowser(title="test images", media_keys=[f"{PICTURES}/figure_4_left"]),
+        panels.MediaBrowser(title="confusion", media_keys=[f"{PICTURES}/confusion"]),
+    ]
+
+
+def _comparer() -> Any:
+    import wandb_workspaces.reports.v2 as panels
+
+    return panels.RunComparer(diff_only=True)

@@ -1,31 +1,48 @@
-"""Where metrics go besides the files of the run. The only module that imports wandb."""
+"""Where metrics and pictures go besides the files of the run."""
 
+import logging
 import math
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from alexnet import vocabulary
+from alexnet.config.experiment import Experiment, Measure
 from alexnet.config.schema import WANDB, ConfigError, Entries, Part
 from alexnet.config.signature import signature_of
 from alexnet.folders.ending import Stopped
-from alexnet.folders.files import read_json, write_json
-from alexnet.folders.run import RunDir, metrics_columns
-from alexnet.folders.sweep import SweepDir
+from alexnet.folders.run import RunDir
 from alexnet.paths import install_command
+from alexnet.run.process import explain
+from alexnet.run.wandb_runs import (
+    PICTURES,
+    PROJECT,
+    Destination,
+    Mode,
+    Sent,
+    begin,
+    digest,
+    finish,
+    identity_of,
+    log_checkpoints,
+)
 
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-    from lightning.pytorch.loggers import Logger, WandbLogger
+    from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+log = logging.getLogger(__name__)
+
+_LIGHTNINGS_WANDB = "lightning.pytorch.loggers.WandbLogger"
+_TENSORBOARD = "lightning.pytorch.loggers.TensorBoardLogger"
 
 _PACKAGES = {
     WANDB: "wandb",
-    "lightning.pytorch.loggers.WandbLogger": "wandb",
-    "lightning.pytorch.loggers.TensorBoardLogger": "tensorboard",
+    _LIGHTNINGS_WANDB: "wandb",
+    _TENSORBOARD: "tensorboard",
     "lightning.pytorch.loggers.MLFlowLogger": "mlflow",
     "lightning.pytorch.loggers.NeptuneLogger": "neptune",
     "lightning.pytorch.loggers.CometLogger": "comet_ml",
@@ -43,53 +60,104 @@ def missing_package(logger: Part) -> str | None:
     return f"{logger.name} needs the package {package}: {remedy}"
 
 
+def destination_of(entries: Entries) -> Destination | None:
+    """Where W&B runs of this configuration go; None if W&B is not among its loggers."""
+    for _, part in entries.items():
+        if part.target == WANDB:
+            given = part.arguments()
+            return Destination(**{key: given[key] for key in ("mode", "project", "entity")})
+    return None
+
+
+def show_pictures(entries: Entries) -> bool:
+    """Whether some logger shows pictures: W&B and TensorBoard do."""
+    return any(
+        part.target in (WANDB, _LIGHTNINGS_WANDB, _TENSORBOARD) for _, part in entries.items()
+    )
+
+
 @contextmanager
 def loggers_of(
-    entries: Entries, run: RunDir, *, experiment: str, config: Mapping[str, Any]
+    entries: Entries, run: RunDir, *, experiment: Experiment, config: Mapping[str, Any]
 ) -> "Iterator[list[Logger]]":
     """The loggers of a run, which end with the block; failed if it raises.
 
     Each is given what it takes of `save_dir` (the run's folder), `run_name`, and `tracking_uri` (in
     that folder), unless the configuration says otherwise. `config` are its flat hyper-parameters.
+
+    What W&B and TensorBoard are told at the end is read from the run's files. An end that cannot be
+    told, for want of a network, say, does not fail the run.
     """
-    loggers = [_make(part, run, experiment, config) for _, part in entries.items()]
-    status, end = "failed", {"state": "failed"}
+    loggers: list[Logger] = []
+    end: dict[str, str] = {"state": "finished"}
     try:
+        for _, part in entries.items():
+            loggers.append(_make(part, run, experiment.name, config))
         yield loggers
-        status, end = "success", {"state": "finished", "error": ""}
-    except Stopped:
-        end = {"state": "stopped"}
+    except Stopped as error:
+        end = {"state": "stopped", "cause": str(error)}
         raise
     except BaseException as error:
-        end["error"] = f"{type(error).__name__}: {error}"
+        end = {"state": "failed", **explain(error)}
         raise
     finally:
         for logger in loggers:
-            logger.finalize(status)
-        of_wandb = [each for each in loggers if _is_of_wandb(each)]
-        if of_wandb:
-            import wandb
-
             try:
-                for logger in of_wandb:
-                    logger.experiment.summary.update(_best(run) | end)
-            finally:  # also if metrics.csv cannot be read
-                wandb.finish(exit_code=0 if status == "success" else 1)
+                _end(logger, run, experiment.measure, config, end)
+            except Exception as error:
+                log.error("%s could not be closed: %s", type(logger).__name__, error)
+
+
+def log_picture(loggers: "list[Logger]", name: str, file: Path, step: int) -> None:
+    """Show a PNG file in those loggers that show pictures."""
+    for logger in loggers:
+        if _is_of_wandb(logger):
+            logger.log_image(f"{PICTURES}/{name}", [str(file)], step=step)
+        elif _is_of_tensorboard(logger):
+            import numpy as np
+            from PIL import Image
+
+            with Image.open(file) as image:
+                pixels = np.asarray(image.convert("RGB"))
+            logger.experiment.add_image(f"{PICTURES}/{name}", pixels, step, dataformats="HWC")
+
+
+def summary_of(run: RunDir, measure: Measure, end: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a run as a whole: how it ended, and numbers from its files.
+
+    These are its final metrics, best/<metric> over all epochs, also those before it was resumed,
+    and `measure`, what the experiment measures; `censored` if it ended before that was reached.
+    """
+    result = run.read_result().get("metrics", {})
+    summary = {key: end.get(key, "") for key in ("state", "cause", "error")} | result
+    rows = run.read_metrics()
+    for key, metric in vocabulary.METRICS.items():
+        values = [row[key] for row in rows if math.isfinite(row.get(key, math.nan))]
+        if values:
+            summary[f"best/{key}"] = min(values) if metric.better == "lower" else max(values)
+    if run.is_finished:
+        summary |= _measured(run, measure, result)
+    return summary
+
+
+def _measured(run: RunDir, measure: Measure, result: Mapping[str, float]) -> dict[str, Any]:
+    key = measure.metric
+    if measure.kind == "final" and key in result:
+        return {"measure": result[key]}
+    for rows in (run.read_progress(), run.read_metrics()):
+        known = [(row["epoch"], row[key]) for row in rows if not math.isnan(row.get(key, math.nan))]
+        if known:
+            value, is_censored = measure.of_curve(*zip(*known, strict=True))
+            return {"measure": value, "censored": is_censored}
+    return {}
 
 
 def _is_of_wandb(logger: "Logger") -> "TypeGuard[WandbLogger]":
     return any(each.__name__ == "WandbLogger" for each in type(logger).__mro__)
 
 
-def _best(run: RunDir) -> dict[str, float]:
-    """best/<metric> over all epochs of metrics.csv, also those before the run was resumed."""
-    best = {}
-    rows = run.read_metrics()
-    for key, metric in vocabulary.METRICS.items():
-        values = [row[key] for row in rows if math.isfinite(row.get(key, math.nan))]
-        if values:
-            best[f"best/{key}"] = min(values) if metric.better == "lower" else max(values)
-    return best
+def _is_of_tensorboard(logger: "Logger") -> "TypeGuard[TensorBoardLogger]":
+    return any(each.__name__ == "TensorBoardLogger" for each in type(logger).__mro__)
 
 
 def _make(part: Part, run: RunDir, experiment: str, config: Mapping[str, Any]) -> "Logger":
@@ -110,81 +178,83 @@ def _make(part: Part, run: RunDir, experiment: str, config: Mapping[str, Any]) -
     if part.target == WANDB:
         return WandB(**given, run=run, experiment=experiment, config=config)
     logger: Logger = get_method(part.target)(**given)
-    logger.log_hyperparams(dict(config))
+    if not _is_of_tensorboard(logger):  # whose table of hyper-parameters is written with results
+        logger.log_hyperparams(dict(config))
     return logger
+
+
+def _end(
+    logger: "Logger",
+    run: RunDir,
+    measure: Measure,
+    config: Mapping[str, Any],
+    end: Mapping[str, str],
+) -> None:
+    is_failed = end["state"] != "finished"
+    if _is_of_tensorboard(logger):
+        _end_tensorboard(logger, config, summary_of(run, measure, end))
+    logger.finalize("failed" if is_failed else "success")
+    if not _is_of_wandb(logger):
+        return
+    summary = dict(end)
+    try:
+        if getattr(logger, "keeps_checkpoints", False):
+            log_checkpoints(logger.experiment, run)
+        summary = summary_of(run, measure, end)
+    finally:  # also if a file of the run cannot be read
+        finish(logger.experiment, summary, is_failed=is_failed)
+    if destination := getattr(logger, "destination", None):
+        sent = Sent(step=getattr(logger, "last_step", -1), digest=digest(summary))
+        sent.write(run.path, destination)
+
+
+def _end_tensorboard(
+    logger: "TensorBoardLogger", config: Mapping[str, Any], summary: Mapping[str, Any]
+) -> None:
+    """The row of the run in the table of hyper-parameters, and how it ended if it failed."""
+    numbers = {
+        f"summary/{key}": float(value)
+        for key, value in summary.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    logger.log_hyperparams(dict(config), metrics=numbers)
+    if summary["state"] != "finished":
+        words = (summary[key] for key in ("state", "cause", "error"))
+        logger.experiment.add_text("end", ": ".join(filter(None, words)))
 
 
 def WandB(
     *,
-    mode: Literal["offline", "online"] = "offline",
-    project: str = "alexnet-lab",
+    mode: Mode = "offline",
+    project: str = PROJECT,
     entity: str | None = None,
+    checkpoints: bool = False,
     run: RunDir,
     experiment: str,
     config: Mapping[str, Any],
 ) -> "Logger":
-    """One W&B run per run, named and grouped as the folders are. Curves are drawn over epochs.
+    """One W&B run per run, named and grouped as the folders are: see wandb_runs.identity_of.
 
-    The configuration holds every hyper-parameter, and under plain names what dashboards group and
-    filter by: sweep, arm, factor, seed, commit, hardware. The W&B id is stored in wandb.json in the
-    run folder, so a resumed run continues the same W&B run, also after the folder has moved.
-
-    W&B's step is the number of updates. Rows that are repeated after a resume are therefore dropped
-    by W&B instead of appearing twice.
+    The W&B id is stored in wandb.json in the run folder, so a resumed run continues the same W&B
+    run, also after the folder has moved. With `checkpoints`, last.ckpt and best.ckpt are kept as an
+    artifact when the run ends.
     """
     from lightning.pytorch.loggers import WandbLogger
 
     class AtTrainingStep(WandbLogger):
+        destination = Destination(mode=mode, project=project, entity=entity)
+        keeps_checkpoints = checkpoints
+        last_step = -1
+
         def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
             self.experiment.log(dict(metrics), step=step)
+            self.last_step = max(self.last_step, step or 0)
 
-    sweep = SweepDir(run.path.parent)
-    planned = sweep.read_plan().get("runs", {}).get(run.name, {})
-    arm = planned.get("arm", {})
-    origin = run.read_provenance()
-    about = {
-        "sweep": f"{experiment}/{sweep.path.name}",
-        "arm": ", ".join(map(str, arm.values())) or "none",
-        "factor": ", ".join(arm) or "none",
-        "seed": planned.get("seed", config.get("seed")),
-        "commit": origin.get("commit"),
-        "dirty": origin.get("dirty"),
-        "hardware": origin.get("hardware", {}),
-    }
-    section = config.get("experiment.section")
-    os.environ.pop("WANDB_RUN_ID", None)  # it would beat the id below: one for all runs of a sweep
-    logger = AtTrainingStep(
+    identity = identity_of(run, experiment=experiment, config=config)
+    return AtTrainingStep(
+        experiment=begin(run.path, AtTrainingStep.destination, identity),
         project=project,
-        entity=entity,
-        offline=mode == "offline",
-        name=run.name,
-        id=_wandb_id(run),
         save_dir=run.path,
-        group=about["sweep"],
-        job_type="train",
-        tags=[experiment, *([f"section {section}"] if section else [])],
-        config=dict(config) | about,
+        name=run.name,
+        offline=mode == "offline",
     )
-    for key in (*metrics_columns(), *vocabulary.METRICS):
-        if key != "epoch":
-            logger.experiment.define_metric(key, step_metric="epoch")
-    for key in (vocabulary.TRAIN_LOSS, vocabulary.TRAIN_ERROR):
-        logger.experiment.define_metric(f"progress/{key}", step_metric="progress/epoch")
-    return logger
-
-
-def _wandb_id(run: RunDir) -> str:
-    """The id in the run's wandb.json, which is written if there is none.
-
-    Older run folders have no such file, but W&B's own folder in them is named
-    wandb/offline-run-<time>-<id>.
-    """
-    file = run.path / "wandb.json"
-    if known := read_json(file, {"id": lambda value: isinstance(value, str)}).get("id"):
-        return str(known)
-    earlier = sorted(
-        run.path.glob("wandb/*run-*-*"), key=lambda each: each.name.partition("run-")[2]
-    )
-    identity = earlier[-1].name.rpartition("-")[2] if earlier else uuid.uuid4().hex[:16]
-    write_json(file, {"id": identity})
-    return identity

@@ -48,7 +48,7 @@ def _try(
 
     def give_up(lost: BaseException) -> None:
         log.error("%s", lost)
-        end = {"state": "failed", **_explain(lost), "updated": time.time()}
+        end = {"state": "failed", **explain(lost), "updated": time.time()}
         run.write_status({**run.read_status(), **end})
         os._exit(Exit.FAILED)
 
@@ -69,12 +69,12 @@ def _try(
         return Exit.STOPPED, {"state": "stopped", "cause": str(error)}
     except Exception as error:
         log.error("%s", error, exc_info=True)
-        return Exit.FAILED, {"state": "failed", **_explain(error)}
+        return Exit.FAILED, {"state": "failed", **explain(error)}
     return Exit.FINISHED, {"state": "finished"}
 
 
-def _explain(error: BaseException) -> dict[str, str]:
-    """Cause, one line with a hint for the commonest ways to fail, and the traceback."""
+def explain(error: BaseException) -> dict[str, str]:
+    """How status.json describes a failure: cause, one line with a hint, and the traceback."""
     from alexnet.learning import Diverged
 
     lines = f"{type(error).__name__}: {error}".splitlines()

@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_checkpoint
 from alexnet.run.images import REMEDY, Images, contradiction, identify, images_before
-from alexnet.run.loggers import loggers_of
+from alexnet.run.loggers import log_picture, loggers_of, show_pictures
 from alexnet.run.provenance import provenance
 from alexnet.run.ranks import Ranks, started_from_outside
 from alexnet.run.start import check_start
@@ -141,12 +142,17 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
     flat = flatten(config.model_copy(update={"searches": {}}).plain())
     flat |= {f"ablation/{key}": level for key, level in arm.items()}
     entries = config.logger if ranks.rank == 0 else Entries()
-    name = config.experiment.name
-    with loggers_of(entries, run, experiment=name, config=flat) as loggers:
+    with loggers_of(entries, run, experiment=config.experiment, config=flat) as loggers:
         with _what_was_asked_for():
             theirs = [_instantiate(part) for _, part in config.callbacks.items()]
             # Theirs first: the recorder writes a checkpoint of what they have come to.
             norms = NormRecorder(run, is_new=checkpoint is None)
+            pictures = None
+            if show_pictures(config.logger):
+                from alexnet.run.pictures import Pictures
+
+                pictures = Pictures(run, partial(log_picture, loggers))
+                theirs.append(pictures)
             callbacks = [*theirs, norms, recorder, forecast, StopOnSignal(recorder)]
             trainer = _trainer(
                 config, run, ranks, callbacks=callbacks, loggers=loggers,
@@ -164,25 +170,26 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
             raise Diverged(f"the loss of the test is {loss}: try a lower learning.lr")
         for logger in loggers:
             logger.log_metrics(tested, step=trainer.global_step)
-
-    if ranks.rank > 0:
-        return
-    last = run.read_metrics()[-1]
-    known = {name: value for name, value in last.items() if "/" in name and value == value}
-    metrics = known | tested
-    run.write_result(
-        {
-            "metrics": metrics,
-            "epochs": last["epoch"],
-            "seconds": round(recorder.at.seconds + time.monotonic() - began, 3),
-            "images_per_second": last["images_per_second"],
-            "peak_memory_megabytes": round(_peak_memory_megabytes(beyond=imported)),
-            "seed": config.seed,
-            "arm": arm,
-            **({"test_images": data.size_of("test")} if hasattr(data, "size_of") else {}),
-            **_exchange(trainer),
-        }
-    )
+        if ranks.rank > 0:
+            return
+        last = run.read_metrics()[-1]
+        known = {name: value for name, value in last.items() if "/" in name and value == value}
+        metrics = known | tested
+        run.write_result(
+            {
+                "metrics": metrics,
+                "epochs": last["epoch"],
+                "seconds": round(recorder.at.seconds + time.monotonic() - began, 3),
+                "images_per_second": last["images_per_second"],
+                "peak_memory_megabytes": round(_peak_memory_megabytes(beyond=imported)),
+                "seed": config.seed,
+                "arm": arm,
+                **({"test_images": data.size_of("test")} if hasattr(data, "size_of") else {}),
+                **_exchange(trainer),
+            }
+        )
+        if pictures:
+            pictures.draw_test(about, trainer.global_step)
     log.info("test error %.2f %%: %s", 100 * metrics[vocabulary.TEST_ERROR], run.path)
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
@@ -33,6 +33,7 @@ from alexnet.folders.files import DamagedFile, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import outputs_folder, python_path
+from alexnet.run.loggers import destination_of
 from alexnet.run.ranks import started_from_outside
 from alexnet.sweep.added_seeds import AddedSeeds
 from alexnet.sweep.devices import Devices, check_parallel
@@ -69,6 +70,9 @@ from alexnet.sweep.tell import (
     why_wrong,
 )
 from alexnet.sweep.trials import MOST_RUNS, Axes, axes_of, levels_of
+
+if TYPE_CHECKING:
+    from alexnet.results import Report
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -169,6 +173,8 @@ class ExperimentSweep:
 
         # Also for another rank, whose process starts below.
         tell_runs([each for run in runs for each in targets_in(run.config.plain())], base.allow)
+        if len(runs) > 1:
+            os.environ.pop("WANDB_RUN_ID", None)  # of an agent of W&B: it names one run
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, choice, swept, runs, starts)
         before = sweep.read_plan()
@@ -219,10 +225,13 @@ class ExperimentSweep:
             failed = summarize(sweep, runs, left)
             if not code and failed and nothing_could_be_built(sweep, runs):
                 code = Exit.WRONG
+            report = None
             if len(plan["runs"]) > 1:
-                _report(sweep)
+                report = _report(sweep)
             else:
                 log.info("all of it: %s", sweep.run(runs[0].name).path)
+            if code not in (Exit.STOPPED, Exit.INTERRUPTED):
+                _send_to_wandb(sweep, base, report)
         if damages := [text for run in runs if (text := damage(sweep.run(run.name), run))]:
             raise DamagedFile("\n".join(damages))
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
@@ -256,8 +265,9 @@ class ExperimentSweep:
             why = status.get("error", status.get("cause", ""))
             log.info("%s %s %s", run.name, status["state"], why)
             log.info("all of it: %s", run.path)
-            if len(sweep.read_plan()["runs"]) > 1:
-                _report(sweep)
+            report = _report(sweep) if len(sweep.read_plan()["runs"]) > 1 else None
+            if code not in (Exit.STOPPED, Exit.INTERRUPTED):
+                _send_to_wandb(sweep, load(run.config, allow=may_build), report)
         sys.exit(code)
 
     def _added_seeds(self, fixed: list[str], axes: Axes) -> AddedSeeds | None:
@@ -571,10 +581,25 @@ def _be_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
         return error.exit
 
 
-def _report(sweep: SweepDir) -> None:
+def _report(sweep: SweepDir) -> "Report":
     # pandas and matplotlib take a second.
     from alexnet.results import write_report
 
     report = write_report(sweep.path)
     log.info("%s", report.line)
     log.info("report: %s", report.page)
+    return report
+
+
+def _send_to_wandb(sweep: SweepDir, config: Config, report: "Report | None") -> None:
+    """The report, and the ends of runs that were killed, if the runs are logged to W&B."""
+    if (destination := destination_of(config.logger)) is None:
+        return
+    from alexnet.run.sync import sync
+
+    try:
+        for each in sync(sweep, destination, report=report):
+            if each.outcome == "sent":
+                log.info("W&B (%s): %s", destination.name, each.name)
+    except Exception as error:  # of many kinds; the sweep is complete without it
+        log.error("not sent to W&B: %s. Try again: python src/sync.py %s", error, sweep.path)
