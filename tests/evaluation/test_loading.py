@@ -204,9 +204,9 @@ def test_a_damaged_image_is_refused_and_not_seen_as_black(run: Path, tmp_path: P
     [
         (np.zeros((32, 32, 3), np.float32), "pixels are of float32: give uint8"),
         (torch.zeros(3, 32, 32), "pixels are of float32: give uint8"),
-        (np.zeros((32, 32), np.uint8), r"of shape \(32, 32\): give \(height, width, 3\)"),
+        (np.zeros((32, 32), np.uint8), r"has shape \(32, 32\): give \(height, width, 3\)"),
         (np.zeros((2, 3, 32, 32), np.uint8), "one image at a time"),
-        (np.zeros((0, 32, 3), np.uint8), r"of shape \(0, 32, 3\)"),
+        (np.zeros((0, 32, 3), np.uint8), r"has shape \(0, 32, 3\)"),
     ],
 )
 def test_pixels_that_are_not_rgb_in_0_to_255_are_refused(run: Path, image, message):
