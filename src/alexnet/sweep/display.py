@@ -12,6 +12,7 @@ from alexnet.folders.disk import Cost
 from alexnet.folders.files import DamagedFile, Row
 from alexnet.folders.run import RunDir
 from alexnet.sweep.tell import status_of
+from alexnet.terminal import can_redraw
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -30,7 +31,7 @@ class Display:
         self._rows: dict[str, int] = {}
         self._max_epochs: dict[str, float] = {}
         self._has_told_cost = False
-        self._live = Live(transient=True, refresh_per_second=4) if sys.stdout.isatty() else None
+        self._live = Live(transient=True, refresh_per_second=4) if can_redraw(sys.stdout) else None
 
     def __enter__(self) -> Self:
         if self._live and self.total:
