@@ -23,10 +23,8 @@ BLOCK = 512
 """Bytes of st_blocks, whatever the disk's are."""
 
 _HEAD = ("state", "run", "epoch", "error", "age", "size", "")
-_RUN, _EPOCH, _AGE, _SIZE, _REMARK = 1, 2, 4, 5, 6
-_TO_THE_RIGHT = (2, 3, 4, 5)
-_GIVEN_UP = (_SIZE, _AGE, _EPOCH)  # on a narrow terminal, in this order
-_LEAST_NAME = 18  # characters
+_RUN, _EPOCH, _ERROR, _AGE, _SIZE, _REMARK = 1, 2, 3, 4, 5, 6
+_TO_THE_RIGHT = (_EPOCH, _ERROR, _AGE, _SIZE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +107,8 @@ def table(
 ) -> Iterator[str]:
     """A header, then for each sweep a headline with all its states, and its runs in these states.
 
-    Lines of a terminal are no longer than its columns, headlines excepted, which a reader may copy.
+    Lines of a terminal are no longer than its columns, but for paths and for names of runs, which a
+    reader may copy: a long name has a line of its own.
     """
     now = time.time()
     shown = [
@@ -118,45 +117,43 @@ def table(
     ]
     rows = [_HEAD, *(cells for _, lines in shown for cells in lines)]
     widths = [max(len(cells[place]) for cells in rows) for place in range(len(_HEAD))]
-    places = list(range(len(_HEAD)))
-    if columns is not None:
-        for place in _GIVEN_UP:
-            if _room(places, widths, columns) >= min(widths[_RUN], _LEAST_NAME):
-                break
-            places.remove(place)
-        widths[_RUN] = max(8, min(widths[_RUN], _room(places, widths, columns)))
+    places = _places(widths, columns)
 
-    def text(cells: Sequence[str]) -> str:
-        cells = [*cells[:_RUN], _shortened(cells[_RUN], widths[_RUN]), *cells[_RUN + 1 :]]
+    def text(cells: Sequence[str]) -> Iterator[str]:
         parts = (
             cells[place].rjust(widths[place])
             if place in _TO_THE_RIGHT
             else cells[place].ljust(widths[place])
             for place in places
         )
-        whole = ("  " + "  ".join(parts)).rstrip()
-        return whole if columns is None or len(whole) <= columns else f"{whole[: columns - 3]}..."
+        indent = 2
+        if _RUN not in places:
+            yield f"  {cells[_RUN]}"
+            indent = 4
+        whole = (" " * indent + "  ".join(parts)).rstrip()
+        yield whole if columns is None or len(whole) <= columns else f"{whole[: columns - 3]}..."
 
-    yield text(_HEAD)
+    yield from text(_HEAD)
     for each, lines in shown:
         if lines or not each.lines:
             yield _headline(each)
-            yield from map(text, lines)
+            for cells in lines:
+                yield from text(cells)
             yield ""
 
 
-def _room(places: Sequence[int], widths: Sequence[int], columns: int) -> int:
-    """Characters that are left for the name of a run; a remark may be cut off as a whole."""
-    others = [widths[place] + 2 for place in places if place not in (_RUN, _REMARK)]
-    return columns - sum(others) - 2
-
-
-def _shortened(name: str, width: int) -> str:
-    """A name without its middle: both ends tell runs apart."""
-    if len(name) <= width:
-        return name
-    head = (width - 2) // 2
-    return f"{name[:head]}..{name[len(name) - (width - 2 - head) :]}"
+def _places(widths: Sequence[int], columns: int | None) -> list[int]:
+    """The columns of the table that fit, in their order; a remark may be cut off as a whole."""
+    all_places = list(range(len(_HEAD)))
+    if columns is None:
+        return all_places
+    without_name = [place for place in all_places if place != _RUN]
+    for places in (all_places, without_name):
+        for given_up in ((), (_SIZE,), (_SIZE, _AGE), (_SIZE, _AGE, _EPOCH)):
+            kept = [place for place in places if place not in given_up]
+            if 2 + sum(widths[place] + 2 for place in kept if place != _REMARK) <= columns:
+                return kept
+    return [0, _ERROR, _REMARK]
 
 
 def _headline(listing: Listing) -> str:

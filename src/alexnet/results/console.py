@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet.results import wording
-from alexnet.results.claims import ClaimResult
+from alexnet.results.compare import Comparison
 from alexnet.results.effects import Arm
 from alexnet.results.names import printed_arm, printed_level
 from alexnet.results.report import Report
@@ -23,6 +23,7 @@ MOST_ARMS = 12
 _BARS = "▁▂▃▄▅▆▇█"
 _BARS_OF_ASCII = "_.-:=+*#"
 _COLOURS = {"yes": "green", "no": "red", "open": "yellow"}
+_MOST_EFFECTS = 3
 _ENDLESS = 10_000  # columns of a pipe: nothing is wrapped
 
 
@@ -41,13 +42,13 @@ def console_text(report: Report, stream: TextIO) -> str:
         highlight=False,
     )
     with console.capture() as captured:
-        console.print(Text(report.line))
+        console.print(Text(_headline(report)))
         console.print()
         console.print(_table(report, columns, _BARS if can_show(_BARS, stream) else _BARS_OF_ASCII))
         console.print()
         for warning in _warnings(report):
             console.print(Text(warning, style="yellow"))
-        for line in _verdicts(report.comparison.claims):
+        for line in _verdicts(report.comparison):
             if len(line) > console.width:
                 line.right_crop(len(line) - console.width + 3)
                 line.append("...")
@@ -55,6 +56,13 @@ def console_text(report: Report, stream: TextIO) -> str:
         page = Text(str(report.page), style=Style(link=report.page.absolute().as_uri()))
         console.print(Text("report: ") + page, soft_wrap=True)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _headline(report: Report) -> str:
+    """The answer in a sentence, if it is one that a reader can take in."""
+    if len(report.comparison.claimed) <= _MOST_EFFECTS:
+        return report.line
+    return report.line.removesuffix(f" {report.answer}")
 
 
 def _table(report: Report, columns: int | None, bars: str) -> Table:
@@ -65,7 +73,9 @@ def _table(report: Report, columns: int | None, bars: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     metric = wording.metric_named(report.sweep.curve_metric, measure).printed
     table.add_column("arm", overflow="fold")
-    table.add_column(f"{metric} in {wording.count(last, 'epoch')}", min_width=width)
+    has_curves = last > 0
+    if has_curves:
+        table.add_column(f"{metric} in {wording.count(last, 'epoch')}", min_width=width)
     table.add_column(f"{wording.name_of_measure(measure)} (95 % interval)", overflow="fold")
     table.add_column("n", overflow="fold")
     for arm, curve in zip(arms, _sparklines(curves, bars), strict=True):
@@ -73,7 +83,8 @@ def _table(report: Report, columns: int | None, bars: str) -> Table:
         measured = wording.arm_mean(arm, measure)
         measured += f" ({interval})" if interval != "-" else ""
         n = ", ".join(filter(None, [str(arm.n), wording.lost_in(arm)]))
-        table.add_row(*map(Text, (_name(arm, report), curve, measured, n)))
+        bars_if_any = [curve] if has_curves else []
+        table.add_row(*map(Text, (_name(arm, report), *bars_if_any, measured, n)))
     return table
 
 
@@ -94,9 +105,11 @@ def _warnings(report: Report) -> Iterator[str]:
         yield f"No verdict: {comparison.problem}"
 
 
-def _verdicts(claims: Sequence[ClaimResult]) -> Iterator[Text]:
+def _verdicts(comparison: Comparison) -> Iterator[Text]:
+    claims = comparison.claims
     for number, result in enumerate(claims, start=1):
-        verdict = wording.verdict_of(result)
+        is_first = number == 1
+        verdict = wording.verdict(comparison) if is_first else wording.verdict_of(result)
         colour = _COLOURS.get(wording.kind_of(verdict), "")  # none for an analogue
         which = f"{number}. " if len(claims) > 1 else ""
         text = " ".join(result.claim.text.split())
@@ -119,6 +132,7 @@ def _mean_curves(sweep: Sweep, arms: Sequence[Arm], width: int) -> tuple[list[np
         runs = [each.run for each in arm.measured] or [each.run for each in arm.outcomes]
         curves.append([curve for run in runs if not (curve := sweep.curve(run, metric)).empty])
     last = max((float(each["epoch"].iloc[-1]) for arm in curves for each in arm), default=0.0)
+    width = min(width, max((len(each) for arm in curves for each in arm), default=0))
     means = []
     for arm_curves in curves:
         end = min((float(each["epoch"].iloc[-1]) for each in arm_curves), default=0.0)
