@@ -183,7 +183,8 @@ def _line(run: RunDir) -> Line:
     about: dict[str, Any] = {"run": run, "size": size, "written": written}
     try:
         status, state, result = run.read_status(), run.state, run.read_result()
-        metrics = run.read_metrics()
+        # Of a finished run result.json has what is shown; a thousand tables take a second to read.
+        metrics = run.read_metrics() if state != "finished" else []
     except (ValueError, OSError) as damage:
         return Line(state=UNREADABLE, remark=_first_line(damage), **about)
     last = metrics[-1] if metrics else {}

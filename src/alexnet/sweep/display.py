@@ -64,9 +64,10 @@ class Display:
             for run in running:
                 self._tell_epochs(run)
             return
-        table = Table(
-            "run", "epoch", "training error", "validation error", "images/s", "left at most"
-        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
+        table.add_column("run", overflow="fold")  # cut off, names of runs look the same
+        for head in ("epoch", "training error", "validation error", "images/s", "left at most"):
+            table.add_column(head, overflow="fold")
         for run in running:
             table.add_row(run.name, *self._cells(run))
         table.caption = f"{self.done} of {self.total} runs done"

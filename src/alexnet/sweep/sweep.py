@@ -576,4 +576,4 @@ def _report(sweep: SweepDir) -> None:
     from alexnet.results import write_report
     from alexnet.results.console import console_text
 
-    log.info("%s", console_text(write_report(sweep.path), sys.stdout))
+    log.info("\n%s", console_text(write_report(sweep.path), sys.stdout))
