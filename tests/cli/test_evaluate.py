@@ -308,7 +308,7 @@ def test_what_can_be_no_picture_is_passed_over_unread_and_told_in_one_line(
 
     assert status == 0
     assert [row["image"] for row in rows_of(file)] == ["a.png"]
-    [line] = [text for text in caplog.messages if "passed over" in text]
+    [line] = [text for text in caplog.messages if "skipped in" in text]
     assert "2 hidden, such as ._a.png; " in line
     assert "2 broken links or not regular files, such as gone.png" in line
     assert "1 without the suffix of an image, such as notes.txt" in line

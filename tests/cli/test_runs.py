@@ -1,10 +1,14 @@
+import fcntl
 import json
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from alexnet.folders.files import hold
 from alexnet.folders.liveness import process_state
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
+from alexnet.paths import PROJECT
 from tests.conftest import run_python
 
 HERE = os.uname().nodename
@@ -74,10 +79,103 @@ def test_every_run_is_listed_with_state_epoch_error_age_and_size(
     status, lines = shown(capsys, str(tmp_path))
 
     assert status == 0
-    assert re.fullmatch(r"finished good epoch 2 test 12\.50 % \d+ s \d+\.\d kB", lines["good"])
-    assert lines["bad"].startswith("failed bad epoch 2 val 25.00 % ")
+    assert re.fullmatch(r"finished good 2 test 12\.50 % \d+ s \d+\.\d kB", lines["good"])
+    assert lines["bad"].startswith("failed bad 2 val 25.00 % ")
     assert lines["bad"].endswith(" kB diverged: Diverged: loss is nan")
     assert lines["later"] == "not started later 0 B"
+
+
+def test_columns_have_a_header_and_a_pipe_is_not_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    error = "Diverged: " + 40 * "loss is nan, "
+    write_sweep(tmp_path, bad={"state": "failed", "error": error})
+
+    runs.main([str(tmp_path)])
+
+    head, _, line, _ = capsys.readouterr().out.splitlines()
+    assert head.split() == ["state", "run", "epoch", "error", "age", "size"]
+    assert line.endswith(error.strip())
+    assert head.index("epoch") + len("epoch") == line.index(" 2  val") + 2
+
+
+def test_runs_are_filtered_by_state_and_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_sweep(tmp_path, good={"state": "finished"}, bad={"state": "failed"}, later={})
+    other = SweepDir(tmp_path / "another_place" / "mnist5k-89abcdef")
+    other.write_plan({"experiment": {"name": "lrn"}, "runs": {"third": {"arm": {}, "seed": 0}}})
+
+    _, few = shown(capsys, str(tmp_path), "--state", "failed,not-started")
+    _, lrn = shown(capsys, f"outputs={tmp_path}", "--experiment", "lrn")
+    none = runs.main([str(tmp_path), "--state", "dead"])
+
+    assert set(few) == {"run", "bad", "later", "third"}
+    assert set(lrn) == {"run", "third"}
+    assert none == 0
+    said = capsys.readouterr().out
+    assert said == "no run is dead; there are 2 not started, 1 finished, 1 failed\n"
+
+
+@pytest.mark.parametrize(
+    ("filters", "answer"),
+    [
+        (("--state", "fialed"), "--state fialed: did you mean failed?"),
+        (("--state", "x"), "available: dead, failed, finished, not started, running, stopped"),
+        (("--experiment", "relu_vs_tahn"), "did you mean relu_vs_tanh?"),
+        (("--experiment", "x"), "available: relu_vs_tanh"),
+    ],
+)
+def test_a_filter_for_what_does_not_exist_is_answered_with_what_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], filters: tuple[str, str], answer: str
+):
+    write_sweep(tmp_path, good={"state": "finished"})
+
+    assert runs.main([str(tmp_path), *filters]) == 2
+
+    complaint = capsys.readouterr().err
+    assert answer in complaint
+    assert len(complaint.splitlines()) == 1
+
+
+def test_json_has_every_number_in_base_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    sweep = write_sweep(tmp_path, good={"state": "finished"}, later={})
+
+    assert runs.main([str(tmp_path), "--json"]) == 0
+
+    good, later = json.loads(capsys.readouterr().out)
+    assert (good["experiment"], good["run"], good["seed"]) == ("relu_vs_tanh", "good", 0)
+    assert (good["state"], good["metric"], good["error"]) == ("finished", "test/error", 0.125)
+    assert good["path"] == str(sweep.run("good").path)
+    assert time.time() - 60 < good["written"] <= time.time()
+    assert good["bytes"] % 512 == 0 < good["bytes"]
+    assert later["state"] == "not started"
+    assert later["epoch"] is later["error"] is later["written"] is None
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_lines_fit_a_terminal_but_for_what_a_reader_may_copy(tmp_path: Path, columns: int):
+    name = "nonlinearity-{}_normalization-lrn_pooling-overlapping_seed-{}"
+    names = [name.format(level, seed) for level in ("relu", "tanh") for seed in (0, 1)]
+    sweep = write_sweep(tmp_path, **{each: {"state": "finished"} for each in names})
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+    command = [sys.executable, "src/runs.py", str(tmp_path)]
+    subprocess.run(command, stdout=theirs, check=True, cwd=PROJECT)
+    os.close(theirs)
+    text = b""
+    with suppress(OSError):  # the other end is closed
+        while part := os.read(ours, 10_000):
+            text += part
+    os.close(ours)
+
+    lines = text.decode().splitlines()
+    assert any(line.startswith(f"{sweep.path}: 4 finished; ") for line in lines)
+    assert {line.split()[columns // 150] for line in lines if "seed-" in line} == set(names)
+    others = [line for line in lines if str(sweep.path) not in line and line.strip() not in names]
+    assert max(map(len, others)) <= columns
+    assert sum("test 12.50 %" in line for line in others) == len(names)
 
 
 def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -54,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
 
     # Imported late, because pandas and matplotlib take a second: a wrong folder is refused at once.
     from alexnet.results import write_report, write_scorecard
+    from alexnet.results.console import console_text
 
     reports, failures = [], []
     for sweep in sweeps:
@@ -63,7 +64,9 @@ def main(arguments: Sequence[str]) -> int:
             failures.append(f"{sweep}: {error}")
             continue
         reports.append(report)
-        print(f"{report.line}\n  {report.page}", flush=True)
+        is_alone = sweeps == [folder]
+        text = console_text(report, sys.stdout) if is_alone else f"{report.line}\n  {report.page}"
+        print(text, flush=True)
     page = reports[0].page if reports else None
     if sweeps != [folder] and reports:
         print(f"\n{write_scorecard(folder, reports)}\n\n{folder / 'scorecard.html'}")

@@ -1,6 +1,9 @@
 """List sweeps and their runs, or free disk space.
 
     python src/runs.py [FOLDER]                  state, epoch, error, age and size of every run
+    python src/runs.py --state failed,dead       only runs in these states
+    python src/runs.py --experiment relu_vs_tanh only sweeps of this experiment
+    python src/runs.py --json                    the same as a JSON array, for other programs
     python src/runs.py prune [FOLDER] [--yes]    remove checkpoints of finished runs, after asking
 
 FOLDER is outputs/ (the project's, if none is given), an experiment's folder in it, or one sweep.
@@ -11,42 +14,33 @@ Exit status: 0 done, or nothing to do; 1 not pruned, or not all of it; 2 the com
 """
 
 import argparse
-import math
-import os
-import shutil
+import json
+import re
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from alexnet import vocabulary
 from alexnet.cli import folder_of
-from alexnet.folders.files import DamagedFile, FolderInUse, hold
+from alexnet.cli._listing import (
+    BLOCK,
+    STATES,
+    experiment_of,
+    listing_of,
+    plan_of,
+    runs_of,
+    size_in_words,
+    table,
+)
+from alexnet.config.suggest import did_you_mean
+from alexnet.folders.files import FolderInUse, hold
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir, find_sweeps
 from alexnet.paths import outputs_folder
-
-# Standard library only: rich alone would take longer than everything here.
+from alexnet.terminal import columns_of
 
 OUTPUTS = outputs_folder("outputs")
-_BLOCK = 512  # bytes of st_blocks, whatever the disk's are
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """What is said of one run."""
-
-    state: str
-    name: str
-    epoch: str
-    error: str
-    written: float  # when it last wrote anything, in seconds since 1970
-    size: int  # bytes on the disk
-    remark: str
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,13 +54,22 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=folder_of, nargs="?", metavar="FOLDER", default=OUTPUTS)
     if prunes:
         parser.add_argument("--yes", action="store_true", help="remove them without asking")
+    else:
+        parser.add_argument(
+            "--state", type=_states, metavar="STATE[,STATE]", help=f"any of: {', '.join(STATES)}"
+        )
+        parser.add_argument(
+            "--experiment", type=_names, metavar="NAME[,NAME]", help="as in +experiment=NAME"
+        )
+        parser.add_argument("--json", action="store_true", help="print a JSON array of all runs")
     parsed = parser.parse_args(arguments[1:] if prunes else arguments)
 
     folder: Path = parsed.folder
     sweeps = find_sweeps(folder)
     if not sweeps:
         if folder == OUTPUTS:
-            print(f"no sweeps yet in {folder}: python src/train.py makes one")
+            nothing = f"no sweeps yet in {folder}: python src/train.py makes one"
+            print("[]" if not prunes and parsed.json else nothing)
             return 0
         what = "has no sweep in it" if folder.is_dir() else "is no folder"
         return _complain(
@@ -75,13 +78,53 @@ def main(arguments: Sequence[str]) -> int:
         )
     if prunes:
         return prune(sweeps, yes=parsed.yes)
-    damaged = 0
-    for sweep in sweeps:
-        try:
-            print("\n".join(describe(sweep)))
-        except DamagedFile as error:
-            damaged = _complain(str(error))
-    return damaged
+    return show(sweeps, states=parsed.state, experiments=parsed.experiment, as_json=parsed.json)
+
+
+def show(
+    sweeps: Sequence[SweepDir],
+    *,
+    states: Sequence[str] | None = None,
+    experiments: Sequence[str] | None = None,
+    as_json: bool = False,
+) -> int:
+    """Print the runs in these states, of sweeps of these experiments; of all if none is named."""
+    for state in states or ():
+        if state not in STATES:
+            return _complain(f"--state {state}: {did_you_mean(state, STATES)}")
+    if experiments:
+        named = [(sweep, experiment_of(sweep, plan_of(sweep))) for sweep in sweeps]
+        there = {each for _, each in named}
+        for name in experiments:
+            if name not in there:
+                return _complain(
+                    f"--experiment {name}: there is no sweep of it here, "
+                    f"{did_you_mean(name, there)}"
+                )
+        sweeps = [sweep for sweep, each in named if each in experiments]
+    listings = [listing_of(sweep) for sweep in sweeps]
+    chosen = states or STATES
+    if as_json:
+        runs = [run for each in listings for run in each.plain() if run["state"] in chosen]
+        print(json.dumps(runs, indent=1))
+        return 0
+    counts = Counter(line.state for each in listings for line in each.lines)
+    if states and not any(counts[state] for state in states):
+        found = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+        print(f"no run is {' or '.join(states)}; there are {found or 'no runs'}")
+        return 0
+    for line in table(listings, columns_of(sys.stdout), states=chosen):
+        print(line)
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _states(text: str) -> list[str]:
+    """On a command line, not-started and not_started are easier to type."""
+    return re.sub("[-_]", " ", text).split(",")
 
 
 def _is_finished(sweep: SweepDir, run: RunDir) -> bool:
@@ -93,41 +136,20 @@ def _is_finished(sweep: SweepDir, run: RunDir) -> bool:
         return False
 
 
-def describe(sweep: SweepDir) -> Iterator[str]:
-    """A headline for the sweep, a line for each run, an empty line."""
-    lines = [_line(run) for run in _runs(sweep)]
-    counts = Counter(line.state for line in lines)
-    states = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no runs"
-    size = _size_in_words(sum(line.size for line in lines))
-    yield f"{sweep.path}: {states}; {size}"
-
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    now = time.time()
-    names = max((len(line.name) for line in lines), default=0)
-    for line in lines:
-        age = _age_in_words(now - line.written) if line.written else ""
-        text = (
-            f"  {line.state:<11}  {line.name:<{names}}  {line.epoch:>9}  {line.error:>12}"
-            f"  {age:>6}  {_size_in_words(line.size):>8}  {line.remark}"
-        ).rstrip()
-        yield text if not columns or len(text) <= columns else text[: columns - 3] + "..."
-    yield ""
-
-
 def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
     """Remove the checkpoints of finished runs, and of no others, after asking."""
     finished = [
         (sweep, run, size)
         for sweep in sweeps
-        for run in _runs(sweep)
+        for run in runs_of(sweep, plan_of(sweep))
         if _is_finished(sweep, run) and (size := _size(run.checkpoints))
     ]
     if not finished:
         print("no finished run has checkpoints")
         return 0
     for _, run, size in finished:
-        print(f"  {_size_in_words(size):>8}  {run.last_checkpoint.parent}")
-    total = _size_in_words(sum(size for *_, size in finished))
+        print(f"  {size_in_words(size):>8}  {run.last_checkpoint.parent}")
+    total = size_in_words(sum(size for *_, size in finished))
     what = f"the checkpoints of {len(finished)} finished {_plural('run', len(finished))}"
     if not yes:
         if not sys.stdin.isatty():
@@ -156,7 +178,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
         freed += size - _size(run.checkpoints)
         with suppress(OSError):  # there may be files of somebody else
             run.last_checkpoint.parent.rmdir()
-    print(f"freed {_size_in_words(freed)}")
+    print(f"freed {size_in_words(freed)}")
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -165,119 +187,11 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
 def _size(files: Sequence[Path]) -> int:
     """Bytes that they take on the disk; a file with two names counts once."""
     stats = {stat.st_ino: stat for stat in (file.lstat() for file in files)}
-    return sum(_BLOCK * stat.st_blocks for stat in stats.values())
-
-
-def _runs(sweep: SweepDir) -> Iterator[RunDir]:
-    """Planned runs in the order of the plan, then folders of runs that no plan mentions.
-
-    A plan that cannot be read costs the order, not the list.
-    """
-    try:
-        planned = list(sweep.runs())
-    except ValueError:
-        planned = []
-    yield from planned
-    names = {run.name for run in planned}
-    for status in sorted(sweep.path.glob("*/status.json")):
-        if status.parent.name not in names:
-            yield RunDir(status.parent)
-
-
-def _line(run: RunDir) -> Line:
-    size, written = _measure(run.path)
-    about: dict[str, Any] = {"name": run.name, "size": size, "written": written}
-    try:
-        status, state, result = run.read_status(), run.state, run.read_result()
-        metrics = run.read_metrics()
-    except (ValueError, OSError) as damage:
-        return Line(state="unreadable", epoch="", error="", remark=_first_line(damage), **about)
-    last = metrics[-1] if metrics else {}
-    if state == "finished":
-        error = _error(result.get("metrics", {}), vocabulary.TEST_ERROR, vocabulary.VAL_ERROR)
-        epoch = result.get("epochs", math.nan)
-    else:
-        error = _error(last, vocabulary.VAL_ERROR, vocabulary.TRAIN_ERROR)
-        epoch = last.get("epoch", status.get("epoch", math.nan))
-    return Line(
-        state=state,
-        epoch="" if math.isnan(epoch) else f"epoch {epoch:.4g}",
-        error=error,
-        remark=_remark(run, state, status),
-        **about,
-    )
-
-
-def _error(metrics: dict[str, float], *keys: str) -> str:
-    """The first of these errors that is known, in per cent."""
-    for key in keys:
-        if not math.isnan(error := metrics.get(key, math.nan)):
-            return f"{key.partition('/')[0]} {100 * error:.2f} %"
-    return ""
-
-
-def _remark(run: RunDir, state: str, status: dict[str, Any]) -> str:
-    """Why it is not finished, in one line."""
-    if state == "dead":
-        return f"its process {status.get('pid', '')} is gone: see {run.log}"
-    if state == "running" and run.is_alive is None:
-        return f"on {status['host']}: whether it lives cannot be seen from here"
-    if state in ("failed", "stopped"):
-        cause, error = status.get("cause", ""), _first_line(status.get("error", ""))
-        return ": ".join(part for part in (cause, error) if part)
-    return ""
-
-
-def _measure(folder: Path) -> tuple[int, float]:
-    """Bytes on the disk below a folder, and when anything in it was last written; 0 if nothing.
-
-    Links are not followed, and a file with two names counts once.
-    """
-    seen: set[tuple[int, int]] = set()
-    size, written = 0, 0.0
-    folders = [str(folder)]
-    while folders:
-        try:
-            entries = list(os.scandir(folders.pop()))
-        except (FileNotFoundError, NotADirectoryError):  # a run may be clearing up
-            continue
-        for entry in entries:
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                    continue
-                stat = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if (stat.st_dev, stat.st_ino) not in seen:
-                seen.add((stat.st_dev, stat.st_ino))
-                size += _BLOCK * stat.st_blocks
-            written = max(written, stat.st_mtime)
-    return size, written
-
-
-def _size_in_words(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def _age_in_words(seconds: float) -> str:
-    for unit, length in (("s", 60), ("min", 60), ("h", 24)):
-        if seconds < length:
-            return f"{max(0, int(seconds))} {unit}"
-        seconds /= length
-    return f"{int(seconds)} d"
+    return sum(BLOCK * stat.st_blocks for stat in stats.values())
 
 
 def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else f"{noun}s"
-
-
-def _first_line(text: object) -> str:
-    return next(iter(str(text).splitlines()), "")
 
 
 def _complain(text: str) -> int:

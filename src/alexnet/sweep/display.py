@@ -12,6 +12,7 @@ from alexnet.folders.disk import Cost
 from alexnet.folders.files import DamagedFile, Row
 from alexnet.folders.run import RunDir
 from alexnet.sweep.tell import status_of
+from alexnet.terminal import can_redraw
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -30,7 +31,7 @@ class Display:
         self._rows: dict[str, int] = {}
         self._max_epochs: dict[str, float] = {}
         self._has_told_cost = False
-        self._live = Live(transient=True, refresh_per_second=4) if sys.stdout.isatty() else None
+        self._live = Live(transient=True, refresh_per_second=4) if can_redraw(sys.stdout) else None
 
     def __enter__(self) -> Self:
         if self._live and self.total:
@@ -63,9 +64,10 @@ class Display:
             for run in running:
                 self._tell_epochs(run)
             return
-        table = Table(
-            "run", "epoch", "training error", "validation error", "images/s", "left at most"
-        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
+        table.add_column("run", overflow="fold")  # cut off, names of runs look the same
+        for head in ("epoch", "training error", "validation error", "images/s", "left at most"):
+            table.add_column(head, overflow="fold")
         for run in running:
             table.add_row(run.name, *self._cells(run))
         table.caption = f"{self.done} of {self.total} runs done"

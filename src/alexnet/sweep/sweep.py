@@ -584,10 +584,10 @@ def _be_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
 def _report(sweep: SweepDir) -> "Report":
     # pandas and matplotlib take a second.
     from alexnet.results import write_report
+    from alexnet.results.console import console_text
 
     report = write_report(sweep.path)
-    log.info("%s", report.line)
-    log.info("report: %s", report.page)
+    log.info("\n%s", console_text(report, sys.stdout))
     return report
 
 

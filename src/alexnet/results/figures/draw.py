@@ -24,7 +24,9 @@ def draw(findings: Findings) -> dict[str, Figure]:
             figures["search"] = search(comparison, experiment, title)
         found = findings.survival
         if found and len(found.curves) <= len(COLOURS):
-            figures["share_not_there"] = share_not_there(found, experiment.measure, title)
+            figures["share_not_there"] = share_not_there(
+                found, comparison, experiment.measure, title
+            )
         if any(len(each.expected) > 1 for each in comparison.budgets):
             figures["tuning_budget"] = tuning_budget(comparison, experiment, title)
         if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
