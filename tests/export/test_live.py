@@ -177,7 +177,7 @@ def test_a_page_says_how_far_it_is_from_torch_and_loads_nothing(tmp_path: Path):
 @pytest.mark.parametrize(
     ("model", "words", "says"),
     [
-        ({"_target_": "CifarLocalNet"}, ("model=cifar_local_net",), "a CifarLocalNet, too large"),
+        ({"_target_": "CifarLocalNet"}, ("model=cifar_local_net",), "this is a CifarLocalNet"),
         ({}, ("data.num_classes=7",), "than the data have (7, such as class 0"),
     ],
 )

@@ -389,7 +389,7 @@ def test_the_layout_counts_its_replicas(replicas: int, text: str):
         classes=10,
         bytes_per_activity=4,
     )
-    assert f"2 columns x {text} Each" in layout.describe(images=1)
+    assert f"2 columns x {text} Part" in layout.describe(images=1)
 
 
 @pytest.mark.parametrize(
@@ -463,7 +463,7 @@ def train_one_step(net: Any, columns: int, devices: int = 2, **settings: Any) ->
         (
             AlexNet(**TINY),
             {"gradient_clip_val": 1.0},
-            "cannot do gradient_clip_val with several columns",
+            "does not support gradient_clip_val with several columns",
         ),
     ],
 )

@@ -151,15 +151,15 @@ def test_a_layers_own_drops_replace_those_of_its_kind_wholly():
     ],
 )
 def test_a_group_that_the_network_does_not_have_is_refused_with_its_layers(wrong: dict[str, Any]):
-    with pytest.raises(ValueError, match=r"asks for \w+, but .* layers conv1, conv2, conv3, fc4"):
+    with pytest.raises(ValueError, match=r"names \w+, but .* layers conv1, conv2, conv3, fc4"):
         ClassificationTask(CifarNet(), lr=0.1, schedule="by_epoch", **wrong)
 
 
 @pytest.mark.parametrize(
     ("learning", "message"),
     [
-        ({"schedule": "by_epoch"}, "by_epoch without learning.drops"),
-        ({"drops": {"weights": {3: 0.1}}}, "which is constant: set learning.drops=null"),
+        ({"schedule": "by_epoch"}, "by_epoch needs learning.drops"),
+        ({"drops": {"weights": {3: 0.1}}}, "the schedule is constant: set learning.drops=null"),
         ({"drops": {"weights": {-3: 0.1}}}, "learning.drops.weights.-3=-3 is not possible"),
         ({"drops": {"weights": {3: -0.1}}}, "learning.drops.weights.3=-0.1 is not possible"),
         ({"drops": {"weights": {}}}, "give one epoch or more"),
@@ -308,7 +308,7 @@ def test_constant_rates_are_not_told_but_the_end_of_colour_noise_is(
 ):
     told = told_while_fitting(caplog, tmp_path, {"schedule": "constant"})
 
-    assert told == ["from epoch 4 on: no colour noise"]
+    assert told == ["no colour noise from epoch 4 on"]
 
 
 @pytest.mark.parametrize(

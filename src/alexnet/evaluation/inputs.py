@@ -120,7 +120,7 @@ def outputs_in_order(saved: SavedNet, names: Sequence[str]) -> list[int] | None:
         how = same_but_for_spelling(only_there[0], ours - theirs) if only_there else ""
         raise ConfigError(
             f"{saved.path} has other classes ({saved.num_classes}, such as "
-            f"{', '.join(only_there) or saved.class_names[0]}) than the data have ({len(names)}, "
+            f"{', '.join(only_there) or saved.class_names[0]}) than the data ({len(names)}, "
             f"such as {', '.join(only_here) or names[0]})" + (how and f": {how}")
         )
     where = {name: output for output, name in enumerate(saved.class_names)}
