@@ -119,6 +119,7 @@ def test_a_mistyped_key_of_the_users_is_refused_before_anything_starts(lab: Path
     assert not (lab / "wrong").exists()
 
 
+@pytest.mark.slow
 def test_a_run_of_the_users_that_was_killed_goes_on_exactly(lab: Path, swept: tuple[SweepDir, str]):
     words = experiment(
         lab, "killed", "seed=0", "+arm=plain", "trainer.max_epochs=60", "checkpoint.minutes=0.001"

@@ -288,7 +288,7 @@ def test_two_gpus_run_two_columns_and_a_killed_rank_ends_the_run(tmp_path: Path)
         (["trainer.devices=1"], "1 processes: choose a multiple of model.columns=2"),
         (["trainer.devices=3"], "3 processes: choose a multiple of model.columns=2"),
         (["model.columns=4"], "2 processes: choose a multiple of model.columns=4"),
-        (["model.columns=1"], "leaves nothing to divide"),
+        (["model.columns=1"], "cannot be divided: choose model.columns=2"),
         (["trainer.devices=64"], "too many processes for this machine"),
         (["trainer.precision=16-mixed"], "choose bf16-mixed"),
     ],

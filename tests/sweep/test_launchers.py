@@ -88,6 +88,12 @@ def launcher(
     return request.param
 
 
+@pytest.mark.parametrize(
+    "launcher",
+    # joblib's workers import torch anew for each of the two sweeps
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "joblib")) for name in PLUGINS],
+    indirect=True,
+)
 def test_under_any_launcher_a_failure_stops_no_other_and_the_same_command_goes_on(
     launcher: str, train: Train, tmp_path: Path
 ):
