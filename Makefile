@@ -20,8 +20,8 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@touch $(READY)
 	@echo "$(VENV) is ready: source $(BIN)/activate"
 
-demo: setup  ## ReLU against tanh on 5,000 real digits: figure and verdict in about two minutes
-	$(BIN)/python src/train.py +experiment=relu_vs_tanh data=mnist5k
+demo: setup  ## ReLU against tanh and the sigmoid on 5,000 real digits: figure and verdicts in about three minutes
+	$(BIN)/python src/train.py +experiment=saturating hydra.launcher.parallel=2 trainer.threads=1
 
 test: setup  ## the tests, without those that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
