@@ -60,6 +60,7 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         checkpoint_bytes,
     )
     from alexnet.model import CHECKPOINT_FORMAT, read_checkpoint, start_from
+    from alexnet.run.flop import forward_flop
 
     _hush_lightning()
     imported = _peak_memory_megabytes()
@@ -95,9 +96,12 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         ranks.start(config.trainer.devices)
         data.setup("fit")
         num_classes = _num_classes(data, config)
-        if ranks.rank == 0:  # of a run that diverges, the error of guessing is known by it
-            run.write_provenance({**run.read_provenance(), "num_classes": num_classes})
         net = _build_net(config, num_classes)
+        if ranks.rank == 0:
+            # Of a run that diverges, the error of guessing is known by the number of classes.
+            flop = forward_flop(net, getattr(data, "image_size", None))
+            about_net = {"num_classes": num_classes, "forward_flop": flop}
+            run.write_provenance({**run.read_provenance(), **about_net})
         if checkpoint:
             check_checkpoint(checkpoint, net)
         elif config.init_from:

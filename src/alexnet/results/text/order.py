@@ -11,6 +11,7 @@ from alexnet.results.text.claims import claims, e_values
 from alexnet.results.text.how_to_read import how_to_read
 from alexnet.results.text.runs import mixed, provenance, runs, settings
 from alexnet.results.text.sensitivity import at_other_thresholds, by_number_of_trials
+from alexnet.results.text.spent import in_seconds_and_flop
 from alexnet.results.text.tables import arms_table, best_levels, effects, survival
 
 
@@ -42,6 +43,7 @@ def report_parts(findings: Findings, figures: Sequence[str]) -> Iterator[Part]:
     yield from (Picture(name, name.replace("_", " ")) for name in figures[1:])
     yield from by_number_of_trials(findings)
     yield from at_other_thresholds(findings)
+    yield from in_seconds_and_flop(findings)
     if findings.norms:
         yield "## What the norms do"
         yield Table(acts.HEAD, acts.rows(findings.norms))

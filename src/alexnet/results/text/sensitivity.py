@@ -28,7 +28,7 @@ def at_other_thresholds(findings: Findings) -> Iterator[Part]:
             sweep.outcomes(at), experiment=experiment.model_copy(update={"measure": at})
         )
         found = {effect.of: effect for effect in there.claimed}
-        cells = (_with_interval(found[of], experiment) for of in effects)
+        cells = (with_interval(found[of], experiment) for of in effects)
         rows.append([f"{100 * threshold:g} %", *cells])
     yield Table(["threshold", *effects], rows)
     yield (
@@ -45,7 +45,8 @@ def _thresholds(measure: Measure) -> list[float]:
     return sorted({*_THRESHOLDS, measure.threshold}, reverse=True)
 
 
-def _with_interval(effect: Effect, experiment: Experiment) -> str:
+def with_interval(effect: Effect, experiment: Experiment) -> str:
+    """An effect and its 95 % interval in a table's cell."""
     if effect.mean is None:
         return "-"
     ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
