@@ -1,7 +1,6 @@
 """All claims beside what was measured: one row for each, also for those that nobody has run."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -252,9 +251,9 @@ def _cost(report: Report) -> str:
 
 
 def readme_table(reports: Sequence[Report], folder: Path) -> str:
-    """What was measured, a row per claim; links are relative to the folder."""
+    """What was measured, a row per claim or sweep without one; links are relative to the folder."""
     all_rows = rows(reports)
-    measured = [row for row in all_rows if row.result is not None and row.kind != _TRIALS]
+    measured = [row for row in all_rows if row.report is not None and row.kind != _TRIALS]
     papers = [row for row in all_rows if row.kind == _PAPERS]
     left = sum(row.result is None for row in papers)
     rest = (
@@ -272,16 +271,14 @@ def readme_table(reports: Sequence[Report], folder: Path) -> str:
 
 def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
     assert row.report is not None
-    assert row.result is not None
-    assert row.claim is not None
     value, interval, counts = _measured(row)
     claimed = [number for by in ("paper", "log") if (number := _claimed(row, by)) != "-"]
     link = os.path.relpath(row.report.folder / "README.md", folder)
-    size = row.result.size.verdict if row.result.size else "undecided"
+    size = row.result.size.verdict if row.result and row.result.size else "undecided"
     verdict = _direction(row, None) + (f", {size}" if size != "undecided" else "")
     return (
         row.experiment.section or "-",
-        re.sub(r"\s+", " ", row.claim.text),
+        " ".join(row.claim.text.split()) if row.claim else f"`{row.experiment.name}`",
         row.report.sweep.data,
         "; ".join(claimed) or "-",
         value if interval == "-" else f"{value} ({interval})",
