@@ -12,14 +12,21 @@ _PRINTED = {
     "non_overlapping": "non-overlapping",
     "batch": "batch norm",
 }
+_KEYS = {"lr": "learning rate"}
 _DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
 LONGEST = 32
-"""Characters of a name; the rest is cut off, and stands in the tables."""
+"""Characters of a name; the middle of a longer one is left out; tables have it."""
+
+
+def printed_key(key: str) -> str:
+    """For example "learning rate" for learning.lr."""
+    name = short_key(key)
+    return _KEYS.get(name, name.replace("_", " "))
 
 
 def printed_level(key: str, level: Level) -> str:
     """A name stands for itself; a number, yes or none needs its key."""
-    name = short_key(key).replace("_", " ")
+    name = printed_key(key)
     if level in (None, "none"):
         return f"no {name}"
     if isinstance(level, str):
@@ -44,7 +51,11 @@ def printed_effect(effect: Effect) -> str:
 
 def printed_title(experiment: str, section: str | None, data: str) -> str:
     """For example "ReLU vs tanh (section 3.1), CIFAR-10"."""
-    words = _shortened(" ".join(_PRINTED.get(word, word) for word in experiment.split("_")))
+    words = _shortened(
+        " ".join(
+            {**_PRINTED, "lr": "learning rates"}.get(word, word) for word in experiment.split("_")
+        )
+    )
     where = ""
     if section:
         where = f" (section{'s' if ',' in section else ''} {section})"
@@ -58,4 +69,7 @@ def printed_data(name: str) -> str:
 
 def _shortened(name: str) -> str:
     name = name.replace("$", "")  # matplotlib would take what stands between two for a formula
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
+    if len(name) <= LONGEST:
+        return name
+    half = LONGEST // 2  # names of one sweep often differ at their ends
+    return f"{name[: half - 1]}\N{HORIZONTAL ELLIPSIS}{name[-half:]}"

@@ -16,7 +16,7 @@ from alexnet.results.findings import Findings, comparison_of
 from alexnet.results.latex import latex
 from alexnet.results.parts import Part, Table, markdown
 from alexnet.results.runs import Sweep, load_sweep
-from alexnet.results.search_file import SEARCH_FILE, write_search
+from alexnet.results.search import SEARCH_FILE
 from alexnet.results.text import arms_table, effects_table, report_parts
 from alexnet.results.verdict_file import verdict_content
 
@@ -77,6 +77,8 @@ def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
         _write_table(sweep, partial / "table.csv")
         write_json(partial / "verdict.json", verdict_content(report))
         if comparison.trials:
+            from alexnet.results.search_file import write_search
+
             write_search(sweep, comparison, partial / SEARCH_FILE)
         parts = list(report_parts(report, figures))
         (partial / "README.md").write_text(markdown(parts))

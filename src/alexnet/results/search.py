@@ -15,6 +15,9 @@ from alexnet.results.effects import Bound, Outcome, by_cell, level_label
 Intervals = Sequence[Mapping[str, Sequence[float]]]
 """For each command that searched an interval, the two ends of each key."""
 
+SEARCH_FILE = "search.yaml"
+"""In a report's folder, what a search has found."""
+
 _NOT_ENDED = ("unfinished", "missing", "failed", "unmeasured")
 
 

@@ -13,8 +13,6 @@ from alexnet.results.compare import Comparison
 from alexnet.results.runs import Sweep
 from alexnet.results.search import Trial, why_unfinished
 
-SEARCH_FILE = "search.yaml"
-
 _HEADER = """\
 # {experiment} on {data}: the best {keys} of each arm; {state}
 #

@@ -95,8 +95,8 @@ def _draw_arm(
             curve[metric],
             color=style["color"],
             linestyle=(style["linestyle"] if is_alone else "-") if is_finished else ":",
-            linewidth=2 if is_alone else 0.7,
-            alpha=1 if is_alone else 0.45,
+            linewidth=2 if is_alone else 0.7 if is_finished else 1.1,
+            alpha=1 if is_alone else 0.45 if is_finished else 0.9,
             marker="o" if len(curve) == 1 else None,  # a line of one point is nothing
             markersize=5 if is_alone else 3,
         )
@@ -115,17 +115,16 @@ def _draw_arm(
             for curve in complete
         ]
     )
-    running = np.isfinite(table).sum(axis=0)
-    several, all_of_them = running >= 2, running == len(complete)
+    # Only where all seeds run: mean and band of those that are left would jump where one ends.
+    all_of_them = np.isfinite(table).all(axis=0)
     axes.fill_between(
-        epochs[several],
-        np.nanmin(table[:, several], axis=0),
-        np.nanmax(table[:, several], axis=0),
+        epochs[all_of_them],
+        table[:, all_of_them].min(axis=0),
+        table[:, all_of_them].max(axis=0),
         color=style["color"],
         alpha=0.15,
         linewidth=0,
     )
-    # Only where all seeds run: a mean over those that are left would jump where one ends.
     mean = table[:, all_of_them].mean(axis=0)
     is_point = all_of_them.sum() == 1
     axes.plot(epochs[all_of_them], mean, linewidth=2, marker="o" if is_point else None, **style)

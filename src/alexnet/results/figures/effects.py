@@ -4,20 +4,23 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import COLOURS, GREY, caption
 from alexnet.results import wording
+from alexnet.results.anytime import AnytimeEffect
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Effect
 from alexnet.results.figures.labels import (
     colour_of,
     counts_of,
     in_percent,
+    in_points,
     limits_around,
     note_at,
     open_dots,
+    ratio_ticks,
     seed_dots,
 )
 from alexnet.results.names import printed_arm, printed_effect
@@ -37,12 +40,21 @@ def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str)
         _forest(right[0], effects, comparison, experiment)
     caption(
         figure,
-        f"{counts_of(comparison.arms)} "
-        "Small dots: seeds; large: mean with its 95 % t-interval over seeds. "
-        + ("Effects are paired by seed. " if effects else "")
-        + "Arrow: the interval goes on.",
+        f"{counts_of(comparison.arms)} {_caption_of_dots(comparison)} "
+        + ("Effects are paired by seed." if effects else ""),
     )
     return figure
+
+
+def _caption_of_dots(comparison: Comparison) -> str:
+    if not any(arm.ci95 for arm in comparison.arms):
+        return "Small dots: seeds; large: their mean."
+    anytime = any(isinstance(each, AnytimeEffect) for each in comparison.effects)
+    return (
+        "Small dots: seeds; large: mean with its 95 % t-interval over seeds"
+        + (", of an effect its anytime-valid interval. " if anytime else ". ")
+        + "Arrow: the interval goes on."
+    )
 
 
 def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
@@ -100,18 +112,10 @@ def _forest(
         axes.plot(paper, row, color=COLOURS[1], **look)
         note_at(axes, "paper", (paper, row), (0, 7), COLOURS[1])
     if is_log:
-        low, high = axes.get_xlim()
-        # Decades and their halves where there are some, else even steps.
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1, 2, 5))
-            if high > 5 * low
-            else MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
-        )
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        ratio_ticks(axes.xaxis)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if x else "0"))
+        in_points(axes.xaxis)
     _name_rows(axes, list(map(printed_effect, effects)))
     axes.set_title("Effects")
     what = wording.name_of_measure(experiment.measure)

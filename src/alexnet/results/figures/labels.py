@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from alexnet.plotting import COLOURS
 from alexnet.results.effects import Arm
@@ -59,11 +59,13 @@ def note_at(
 
 def label_ends(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
     """The arm's name at the end of its line, in its colour, shifted so that no two overlap."""
-    bottom, top = axes.get_ylim()
+    scale = axes.yaxis.get_transform()  # distances are those on paper, also on a logarithmic axis
+    bottom, top = map(float, scale.transform(axes.get_ylim()))
     spacing = 0.055 * (top - bottom)
+    lowest = bottom + 0.5 * spacing  # not struck through by the axis
     right = axes.get_xlim()[1]
     placed = [
-        (right if epoch > 0.8 * right else epoch, height, text, colour)
+        (right if epoch > 0.8 * right else epoch, float(scale.transform(height)), text, colour)
         for (epoch, height), text, colour in ends
     ]
     groups: list[list[tuple[float, float, str, str]]] = []  # labels above one another
@@ -75,9 +77,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]])
         reach = max(reach, label[0] + 0.02 * right * (1 + len(label[2])))
     for group in groups:
         group.sort(key=lambda label: label[1])
-        heights = _apart([height for _, height, _, _ in group], spacing, top)
+        heights = _apart([max(height, lowest) for _, height, _, _ in group], spacing, top)
         for (x, _, text, colour), y in zip(group, heights, strict=True):
-            direct_label(axes, (x, y), text, colour)
+            direct_label(axes, (x, float(scale.inverted().transform(y))), text, colour)
 
 
 def _apart(heights: Sequence[float], spacing: float, top: float) -> list[float]:
@@ -139,7 +141,7 @@ def limits_around(
     low, high = min([low, *near]), max([high, *near])
     if len(near) < len(outer):  # room for the arrows of the others
         low, high = low - 0.3 * span, high + 0.3 * span
-    margin = 0.08 * (high - low or span)
+    margin = 0.08 * (high - low) or span
     return float(back(low - margin)), float(back(high + margin))
 
 
@@ -171,4 +173,21 @@ def last_point(curve: pd.DataFrame, metric: str) -> tuple[float, float]:
 def in_percent(axis: Axis, is_fraction: bool) -> None:
     """Label an axis in per cent if what it shows is a fraction."""
     if is_fraction:
-        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.4g} %"))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.6g} %"))
+
+
+def in_points(axis: Axis, scale: float = 1) -> None:
+    """Label an axis of differences, with their sign."""
+    sign = FuncFormatter(
+        lambda x, _: f"{scale * x:+.6g}".replace("-", "\N{MINUS SIGN}") if x else "0"
+    )
+    axis.set_major_formatter(sign)
+
+
+def ratio_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis: decades, their halves and fifths, else even steps."""
+    low, high = axis.get_view_interval()
+    even = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 5 * low else even)
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -7,7 +7,7 @@ from alexnet.results import wording
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Fate, level_label
 from alexnet.results.parts import Part, Table
-from alexnet.results.search_file import SEARCH_FILE
+from alexnet.results.search import SEARCH_FILE
 from alexnet.results.statistics import holm
 from alexnet.results.survival import Pair, Survival
 
