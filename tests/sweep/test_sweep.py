@@ -242,7 +242,7 @@ def finished(made_once: Path, tmp_path: Path) -> SweepDir:
         (["hydra.launcher.paralel=2"], "did you mean hydra.launcher.parallel?"),
         (["data.nothing=1"], "available: data.augmentation, data.batch_size,"),
         (["learning=net_147", "learning.drops={weights: {1: 0.1}}"], "has entries already"),
-        (["hydra.sweep.dir=/tmp"], "use outputs="),
+        (["hydra.sweep.dir=/tmp"], "Set outputs="),
         (["optimizer.lr=0.1"], "unknown key optimizer.lr: did you mean learning.lr?"),
         (["model.optimizer.lr=0.1"], "unknown key model.optimizer.lr: did you mean learning.lr?"),
         (["model="], "available: alexnet, "),

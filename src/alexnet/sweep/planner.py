@@ -138,7 +138,7 @@ def _costs(
     if not prices:
         price, source = _warm_up(firsts[0], devices.take(_gpus_of(firsts[0])))
         if price is None:
-            yield f"time and disk: unknown, because there are no runs like these, and {source}"
+            yield f"time and disk: unknown, because there are no comparable runs, and {source}"
             return
         prices = {firsts[0].name: price}
     usual = fmean(price.seconds for price in prices.values())
