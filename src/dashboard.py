@@ -1,4 +1,4 @@
-"""Build the W&B workspace of an experiment: see --help."""
+"""Build W&B pages: `python src/dashboard.py --help`, or `alexnet-lab dashboard --help`."""
 
 import sys
 

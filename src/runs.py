@@ -1,4 +1,4 @@
-"""List sweeps and their runs, or free disk space: see --help."""
+"""List sweeps and runs: `python src/runs.py --help`, or `alexnet-lab runs --help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Send what W&B lacks of a sweep: see --help."""
+"""Send a sweep to W&B: `python src/sync.py --help`, or `alexnet-lab sync --help`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train one run, or every arm and seed of an experiment: see --help."""
+"""Train a network or an experiment: `python src/train.py --help`, or `alexnet-lab train --help`."""
 
 import sys
 

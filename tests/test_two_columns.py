@@ -185,7 +185,7 @@ def test_srun_makes_one_run_of_its_tasks(tmp_path: Path):
         (["seed=0,1"], "these are 2 runs"),
         (["fresh=true"], "set outputs=NEW_FOLDER"),
         (["trainer.devices=4"], "has started 2 processes"),
-        (["resume=somewhere"], "leave them out"),
+        (["resume=somewhere"], "does not work under torchrun or srun"),
     ],
 )
 def test_under_torchrun_a_sweep_is_refused(
@@ -312,7 +312,9 @@ def test_a_network_without_columns_is_refused(train_here: Train, tmp_path: Path)
 
 
 def test_what_the_arms_set_is_not_for_the_command_line():
-    with pytest.raises(ConfigError, match=r"trainer\.devices is not for the command line here"):
+    with pytest.raises(
+        ConfigError, match=r"trainer\.devices cannot be set on the command line here"
+    ):
         plan("+experiment=two_columns", "trainer.devices=4")
 
 

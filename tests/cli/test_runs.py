@@ -188,7 +188,7 @@ def test_a_run_whose_process_is_gone_is_dead(tmp_path: Path, capsys: pytest.Capt
     assert lines["gone"].startswith("dead gone")
     assert f"process {gone} is gone" in lines["gone"]
     assert lines["far"].startswith("running far")
-    assert "on node7: whether it lives cannot be seen from here" in lines["far"]
+    assert "on node7: cannot check from here whether its process exists" in lines["far"]
 
 
 def test_a_process_that_took_over_the_number_of_a_run_is_not_the_run(tmp_path: Path):
@@ -304,7 +304,7 @@ def test_pruning_waits_for_a_yes(tmp_path: Path, answer: str, status: int):
 def test_a_wrong_folder_is_answered_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]
 ):
-    for folder, message in ((tmp_path, "has no sweep in it"), (tmp_path / "no", "is no folder")):
+    for folder, message in ((tmp_path, "has no sweep in it"), (tmp_path / "no", "is not a folder")):
         assert runs.main([*command, str(folder)]) == 2
         complaint = capsys.readouterr().err
         assert message in complaint
@@ -387,7 +387,7 @@ def test_pruning_leaves_a_sweep_alone_in_which_something_is_trained(
         status = runs.main(["prune", str(tmp_path), "--yes"])
 
     assert status == 1
-    assert "done is left alone: " in capsys.readouterr().err
+    assert "done: its checkpoints were kept: " in capsys.readouterr().err
     assert sweep.run("done").last_checkpoint.exists()
 
 

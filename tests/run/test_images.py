@@ -287,7 +287,7 @@ def test_finished_runs_are_reported_when_their_images_are_gone(
     done = run_train(outputs, *QUICK, f"data.root={gone}")
 
     assert done.returncode == 0, done.stderr
-    assert f"not compared with the images of the runs before: {gone}" in done.stdout.replace(
+    assert f"not compared with the images of earlier runs: {gone}" in done.stdout.replace(
         "no training images in ", ""
     )
     assert "finished before: seed-0" in done.stdout

@@ -156,7 +156,7 @@ def test_a_damaged_run_does_not_keep_the_others_from_being_sent(
 
 @pytest.mark.parametrize(
     ("folder", "mode", "message"),
-    [("nowhere", "offline", "is no folder"), (".", "disabled", "WANDB_MODE=disabled")],
+    [("nowhere", "offline", "is not a folder"), (".", "disabled", "WANDB_MODE=disabled")],
 )
 def test_a_wrong_command_is_answered(
     folder: str, mode: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

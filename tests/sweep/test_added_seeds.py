@@ -113,7 +113,7 @@ def test_seeds_that_were_listed_first_are_taken_and_noted(tmp_path: Path):
         ("model.nonlinearity=relu,tanh seed=0,auto", "Give seed=auto alone, or list the seeds"),
         (
             "model.nonlinearity=relu,tanh seed=auto hydra/launcher=joblib",
-            "hydra/launcher=joblib is not supported for that",
+            "which hydra/launcher=joblib does not support",
         ),
         ("model.nonlinearity=relu,tanh seed=auto max_seeds=0", "max_seeds=0 is not possible"),
         ("max_seeds=3,4", "one value for all runs of a command"),

@@ -367,7 +367,7 @@ def test_a_folder_that_can_no_longer_be_written_to_costs_one_run(tmp_path: Path)
 
     lost, sound = the_sweep(tmp_path).runs()
     assert code == Exit.FAILED
-    assert "seed-0: its end cannot be written down: [Errno 21] Is a directory" in output
+    assert "seed-0: its end cannot be recorded: [Errno 21] Is a directory" in output
     assert "Traceback" not in output
     assert re.search(r"  seed-0 +dead", output)
     assert lost == run
@@ -434,7 +434,7 @@ def test_resume_refuses_any_other_change_by_name(undisturbed: RunDir, tmp_path: 
 
     stored = undisturbed.config.read_text()
     for arguments, message in (
-        (["trainer.max_epochs=8,9"], "one run goes on with one value"),
+        (["trainer.max_epochs=8,9"], "a resumed run takes one value"),
         (["trainer.max_epochs=1"], "is too few: the run has trained for 4 epochs"),
     ):
         done = run_train(tmp_path, f"resume={undisturbed.path}", *arguments)
@@ -442,7 +442,7 @@ def test_resume_refuses_any_other_change_by_name(undisturbed: RunDir, tmp_path: 
         assert message in done.stderr
     done = run_train(tmp_path, "-m", f"resume={undisturbed.path},{undisturbed.path}")
     assert done.returncode == Exit.WRONG
-    assert "one run at a time" in done.stderr
+    assert "only one run can be resumed at a time" in done.stderr
     assert undisturbed.config.read_text() == stored
     assert run_train(tmp_path, "resume=/nowhere").returncode == Exit.WRONG
 
@@ -454,7 +454,7 @@ def test_a_run_without_a_checkpoint_cannot_be_trained_on(undisturbed: RunDir, tm
     done = run_train(tmp_path, f"resume={copy / undisturbed.name}", "trainer.max_epochs=9")
 
     assert done.returncode == Exit.WRONG
-    assert "no checkpoint to go on from" in done.stderr
+    assert "no checkpoint to resume from" in done.stderr
 
 
 def test_a_checkpoint_of_another_network_is_refused_before_training(

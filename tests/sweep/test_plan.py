@@ -251,7 +251,7 @@ def test_the_folder_of_another_run_is_left_with_a_word(
     run.config.write_text(run.config.read_text().replace("dropout: 0.0", "dropout: 0.3"))
 
     assert sweep_folder(tmp_path).path.name == f"{sweep.path.name}-2"
-    assert "has seed-0 with another model.dropout: this is trained in" in caplog.text
+    assert "has seed-0 with different model.dropout: training in" in caplog.text
 
 
 def test_a_run_whose_configuration_is_damaged_cannot_be_trained_on(

@@ -83,7 +83,7 @@ def test_images_that_are_not_here_are_not_downloaded_for_it(train_here: Train, t
 
     assert done.returncode == Exit.FINISHED
     assert (
-        "time and disk: unknown, because there are no runs like these, and its ima" in done.stdout
+        "time and disk: unknown, because there are no comparable runs, and its ima" in done.stdout
     )
     assert "1 arm x 1 seed (0)" in done.stdout
 

@@ -36,9 +36,7 @@ def test_a_level_on_the_command_line_replaces_those_of_the_experiment():
 
 @pytest.mark.parametrize("name", ["alexnet_2012", "dropout"])
 def test_an_arm_of_an_experiment_that_has_none_is_refused(name: str):
-    with pytest.raises(
-        ConfigError, match=rf"^\+arm=as_run: {name} is no experiment that has arms$"
-    ):
+    with pytest.raises(ConfigError, match=rf"^\+arm=as_run is not possible: {name} has no arms$"):
         plan(f"+experiment={name}", "+arm=choice(as_run)")
 
 
@@ -73,8 +71,8 @@ def test_a_level_is_the_same_however_it_is_typed():
     [
         ("learning.lr=interval(0.1,1)", r"needs a number of trials: add trials=8"),
         ("learning.lr=interval(0.1,1) trials=3", r"is for a key that is searched: list the levels"),
-        ("learning.lr=interval(0,1) trials=3", r"on a logarithmic scale, so that 0 < LOW < HIGH"),
-        ("learning.lr=interval(1,0.1) trials=3", r"on a logarithmic scale, so that 0 < LOW < HIGH"),
+        ("learning.lr=interval(0,1) trials=3", r"scale and needs 0 < LOW < HIGH"),
+        ("learning.lr=interval(1,0.1) trials=3", r"scale and needs 0 < LOW < HIGH"),
         ("learning.lr=interval(0.1,1) trials=99999", r"trials=99999 are too many: at most 10000"),
         ("learning.lr=0.1,1 trials=3", r"trials=3 is for a search of an interval"),
         ("trials=0", r"trials=0 is not possible: give a number from 1, or null"),
@@ -244,7 +242,7 @@ def finished(made_once: Path, tmp_path: Path) -> SweepDir:
         (["hydra.launcher.paralel=2"], "did you mean hydra.launcher.parallel?"),
         (["data.nothing=1"], "available: data.augmentation, data.batch_size,"),
         (["learning=net_147", "learning.drops={weights: {1: 0.1}}"], "has entries already"),
-        (["hydra.sweep.dir=/tmp"], "use outputs="),
+        (["hydra.sweep.dir=/tmp"], "Set outputs="),
         (["optimizer.lr=0.1"], "unknown key optimizer.lr: did you mean learning.lr?"),
         (["model.optimizer.lr=0.1"], "unknown key model.optimizer.lr: did you mean learning.lr?"),
         (["model="], "available: alexnet, "),
@@ -461,7 +459,7 @@ def test_a_launcher_that_cannot_be_is_refused_before_anything_is_written(
     done = train_here(*TINY, f"hydra.launcher.parallel={parallel}")
 
     assert done.returncode == 2
-    assert "is not possible: auto, or a number from 1" in done.stderr
+    assert "is not possible: give auto, or a number from 1" in done.stderr
     assert not list(tmp_path.rglob("sweep.json"))
 
 

@@ -102,7 +102,7 @@ def compose(parsed: Namespace) -> DictConfig:
 
 
 def plan(parsed: Namespace) -> "list[PlannedRun]":
-    """The runs that train.py would make. Raises ConfigError as it does."""
+    """Return the runs that train.py would make. Raises the ConfigError that it would."""
     from hydra.plugins.launcher import Launcher
 
     from alexnet.sweep import ExperimentSweep  # its imports take a while

@@ -1,6 +1,6 @@
-"""The runs of sweeps, read off their files, as lines of a table or as plain data.
+"""The runs of sweeps, read from their files, as lines of a table or as plain data.
 
-Standard library only: rich alone would take longer to import than all of this takes.
+Standard library only: the import of rich alone would take longer than the whole command.
 """
 
 import math
@@ -20,7 +20,7 @@ UNREADABLE = "unreadable"
 """The state of a run whose files are damaged."""
 STATES = ("finished", "running", "stopped", "failed", "dead", "not started", UNREADABLE)
 BLOCK = 512
-"""Bytes of st_blocks, whatever the disk's are."""
+"""Bytes of a block in st_blocks, on every file system."""
 
 _HEAD = ("state", "run", "epoch", "error", "age", "size", "")
 _RUN, _EPOCH, _ERROR, _AGE, _SIZE, _REMARK = 1, 2, 3, 4, 5, 6
@@ -29,14 +29,14 @@ _TO_THE_RIGHT = (_EPOCH, _ERROR, _AGE, _SIZE)
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What is said of one run. None is what is not known."""
+    """The line of one run. Fields are None if they are not known."""
 
     run: RunDir
     state: str
     epoch: float | None = None
     metric: str | None = None
     error: float | None = None
-    """Of the metric, such as test/error."""
+    """The value of `metric`, such as test/error, as a fraction."""
     written: float
     """When it last wrote anything, in seconds since 1970; 0 if never."""
     size: int
@@ -46,14 +46,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A sweep with its planned runs in their order, then those that no plan mentions."""
+    """A sweep with its planned runs in their order, then those that are not in its plan."""
 
     sweep: SweepDir
     plan: Mapping[str, Any]
     lines: Sequence[Line]
 
     def plain(self) -> Iterator[dict[str, Any]]:
-        """What is known of each run, for JSON: times in seconds since 1970, sizes in bytes."""
+        """Yield the fields of each run, for JSON: times in seconds since 1970, sizes in bytes."""
         for line in self.lines:
             planned = self.plan.get("runs", {}).get(line.run.name, {})
             yield {
@@ -74,7 +74,7 @@ class Listing:
 
 
 def plan_of(sweep: SweepDir) -> dict[str, Any]:
-    """The plan of a sweep; {} if it cannot be read, which costs the order, not the list."""
+    """Return the plan of a sweep; {} if it cannot be read, so that runs are listed without it."""
     try:
         return sweep.read_plan()
     except (OSError, ValueError):
@@ -82,13 +82,13 @@ def plan_of(sweep: SweepDir) -> dict[str, Any]:
 
 
 def experiment_of(sweep: SweepDir, plan: Mapping[str, Any]) -> str:
-    """The name in the plan; without one, that of the folder in which the sweep lies."""
+    """Return the name in the plan; without one, that of the folder that contains the sweep."""
     name = plan.get("experiment", {}).get("name")
     return name if isinstance(name, str) else sweep.path.absolute().parent.name
 
 
 def runs_of(sweep: SweepDir, plan: Mapping[str, Any]) -> Iterator[RunDir]:
-    """Planned runs in the order of the plan, then folders of runs that no plan mentions."""
+    """Yield planned runs in the order of the plan, then folders of runs that are not in it."""
     planned = plan.get("runs", {})
     yield from map(sweep.run, planned)
     for status in sorted(sweep.path.glob("*/status.json")):
@@ -97,7 +97,7 @@ def runs_of(sweep: SweepDir, plan: Mapping[str, Any]) -> Iterator[RunDir]:
 
 
 def listing_of(sweep: SweepDir) -> Listing:
-    """All that is said of a sweep."""
+    """Read the lines of a sweep."""
     plan = plan_of(sweep)
     return Listing(sweep=sweep, plan=plan, lines=[_line(run) for run in runs_of(sweep, plan)])
 
@@ -105,10 +105,10 @@ def listing_of(sweep: SweepDir) -> Listing:
 def table(
     listings: Sequence[Listing], columns: int | None, *, states: Sequence[str] = STATES
 ) -> Iterator[str]:
-    """A header, then for each sweep a headline with all its states, and its runs in these states.
+    """Yield a header, and for each sweep a headline with all its states and the chosen runs.
 
-    Lines of a terminal are no longer than its columns, but for paths and for names of runs, which a
-    reader may copy: a long name has a line of its own.
+    Lines fit the width of a terminal (`columns`), except for paths and names of runs, which can
+    then be copied: a long name has a line of its own.
     """
     now = time.time()
     shown = [
@@ -143,7 +143,7 @@ def table(
 
 
 def _places(widths: Sequence[int], columns: int | None) -> list[int]:
-    """The columns of the table that fit, in their order; a remark may be cut off as a whole."""
+    """Return the columns of the table that fit, in order, without the width of the remark."""
     all_places = list(range(len(_HEAD)))
     if columns is None:
         return all_places
@@ -183,7 +183,7 @@ def _line(run: RunDir) -> Line:
     about: dict[str, Any] = {"run": run, "size": size, "written": written}
     try:
         status, state, result = run.read_status(), run.state, run.read_result()
-        # Of a finished run result.json has what is shown; a thousand tables take a second to read.
+        # For finished runs result.json is enough; to read a thousand tables would take a second.
         metrics = run.read_metrics() if state != "finished" else []
     except (ValueError, OSError) as damage:
         return Line(state=UNREADABLE, remark=_first_line(damage), **about)
@@ -207,11 +207,11 @@ def _line(run: RunDir) -> Line:
 
 
 def _remark(run: RunDir, state: str, status: Mapping[str, Any]) -> str:
-    """Why it is not finished, in one line."""
+    """Explain in one line why a run is not finished."""
     if state == "dead":
         return f"its process {status.get('pid', '')} is gone: see {run.log}"
     if state == "running" and run.is_alive is None:
-        return f"on {status['host']}: whether it lives cannot be seen from here"
+        return f"on {status['host']}: cannot check from here whether its process exists"
     if state in ("failed", "stopped"):
         cause, error = status.get("cause", ""), _first_line(status.get("error", ""))
         return ": ".join(part for part in (cause, error) if part)
@@ -219,7 +219,7 @@ def _remark(run: RunDir, state: str, status: Mapping[str, Any]) -> str:
 
 
 def _measure(folder: Path) -> tuple[int, float]:
-    """Bytes on the disk below a folder, and when anything in it was last written; 0 if nothing.
+    """Return the bytes on the disk below a folder, and the time of the last write; 0 if empty.
 
     Links are not followed, and a file with two names counts once.
     """
@@ -229,7 +229,7 @@ def _measure(folder: Path) -> tuple[int, float]:
     while folders:
         try:
             entries = list(os.scandir(folders.pop()))
-        except (FileNotFoundError, NotADirectoryError):  # a run may be clearing up
+        except (FileNotFoundError, NotADirectoryError):  # a run may be removing files
             continue
         for entry in entries:
             try:
@@ -247,7 +247,7 @@ def _measure(folder: Path) -> tuple[int, float]:
 
 
 def size_in_words(size: float) -> str:
-    """Bytes in the unit that suits them: 512 B, 9.8 kB, 243 MB."""
+    """Return a number of bytes with a suitable unit: 512 B, 9.8 kB, 243 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if size >= 100 or unit == "B" else f"{size:.1f} {unit}"

@@ -1,8 +1,8 @@
-"""What train.py does, but for --help.
+"""The command train.py, except for its --help.
 
 Hydra composes the configuration and our sweeper (src/hydra_plugins) plans the runs. Each run is a
-process of its own (alexnet.run). Torch is imported there and nowhere else, so that
-the command line answers at once.
+process of its own (alexnet.run). Torch is imported only there, so that the command line responds at
+once.
 """
 
 import logging
@@ -32,16 +32,16 @@ log = logging.getLogger("alexnet.train")
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _job(composed: DictConfig) -> Exit:
-    """One run under a launcher that is not ours (joblib, submitit, Ray), in its worker.
+    """Do one run in the worker of another launcher (joblib, submitit, Ray).
 
-    In a process of its own as under ours, so that nothing leaks into the worker's next run; from
-    the configuration that the sweeper wrote, not from what the worker has composed since.
-    Raises RuntimeError if the run failed, so that the launcher notes it.
+    As with our launcher, it has a process of its own, so that nothing leaks into the worker's next
+    run, and the configuration that the sweeper wrote, not the one that the worker has composed.
+    Raises RuntimeError if the run failed, so that the launcher records it.
     """
     run = RunDir(Path(HydraConfig.get().runtime.output_dir))
-    if run.is_finished:  # by a job that an earlier command had left in the queue
+    if run.is_finished:  # by a job that an earlier command left in the queue
         return Exit.FINISHED
-    from alexnet.sweep.processes import run_process  # a mistyped key need not wait for it
+    from alexnet.sweep.processes import run_process  # not needed for a wrong command
 
     with hold(run.path):
         code = run_process(run)
@@ -51,22 +51,22 @@ def _job(composed: DictConfig) -> Exit:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command and return the exit status."""
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
-    # conf/hydra/launcher/joblib.yaml and its like are whole files beside the plugins' own. Hydra
-    # checks them against the plugins' dataclasses, and warns that some day it will not. Here and
-    # not in our plugin: Hydra imports plugins with the filters of warnings set aside.
+    # conf/hydra/launcher/joblib.yaml and others replace the plugins' own files. Hydra validates
+    # them by the plugins' dataclasses, and warns that a future version will not. The filter is
+    # here, because Hydra resets the filters of warnings while it imports our plugin.
     warnings.filterwarnings(
         "ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema"
     )
     if not arguments:
         log.info("the default: one run, offline, in under a minute; --help lists the experiments")
     wants_traceback = "HYDRA_FULL_ERROR" in os.environ
-    # Hydra would print its errors and exit 1; so it raises them, and we say what to type instead.
+    # Hydra would print its errors and exit with 1. With this it raises them, and we explain them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         check_files()
-        sys.argv[1:] = _checked_words(arguments)  # which Hydra reads
+        sys.argv[1:] = _checked_words(arguments)  # read by Hydra
         _job()
     except KeyboardInterrupt:  # before anything was started
         return Exit.INTERRUPTED
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
             raise
         if (text := what_to_type(error, sections)) is not None:
             return _complain(text)
-        # The disk is full, the folder read-only.
+        # For example, the disk is full, or the folder read-only.
         if isinstance(error, FolderInUse | DamagedFile | OSError):
             print(f"error: {error}", file=sys.stderr)
             return Exit.FAILED
@@ -97,7 +97,7 @@ def _checked_words(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_data_of_the_run(words: list[str]) -> list[str]:
-    """With resume=RUN_FOLDER, keys such as data.root are those of the run's data set."""
+    """With resume=RUN_FOLDER, choose the run's data set, so that keys such as data.root exist."""
     folders = (word[7:].strip("'\"") for word in words if word.startswith("resume="))
     folder = next(folders, None)
     names_another = any(word.startswith("data=") for word in words)

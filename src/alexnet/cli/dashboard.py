@@ -1,11 +1,11 @@
-"""Build what W&B shows of an experiment: `python src/dashboard.py +experiment=NAME --entity NAME`.
+"""Build the W&B pages of an experiment: `python src/dashboard.py +experiment=NAME --entity NAME`.
 
 The workspace shows the experiment's runs, grouped by arm: curves with bands, the measure, its
 threshold, pictures, and what differs between runs. The report page adds the claims, and the tables
 and figures that src/sync.py has sent. Both need `wandb login`, and runs of the experiment in the
 project.
 
---sweep-file writes the W&B sweep of a search instead, whose trials are started by agents.
+--sweep-file writes the W&B sweep of a search instead, whose trials are started by W&B agents.
 
 Exit status: 0 done; 1 W&B refused the workspace or the page; 2 the command was wrong.
 """
@@ -44,14 +44,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--group",
         metavar="EXPERIMENT/FOLDER",
-        help="only the runs of one sweep: the arms of all sweeps of an experiment are averaged",
+        help="show one sweep only; otherwise arms are averaged over all sweeps of the experiment",
     )
     instead = parser.add_mutually_exclusive_group()
-    instead.add_argument("--dry-run", action="store_true", help="print the JSON; needs no account")
+    instead.add_argument(
+        "--dry-run", action="store_true", help="print JSON instead; needs no account"
+    )
     instead.add_argument(
         "--sweep-file",
         action="store_true",
-        help=f"write outputs/NAME/{SWEEP_FILE} of a search; needs no account",
+        help=f"write outputs/NAME/{SWEEP_FILE} for a search; needs no account",
     )
     parsed, words = parser.parse_known_args(arguments)
     if not any(word.startswith("+experiment=") for word in words):
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
             opened.write(text)
         print(f"{file}\n\nstart it with\n  wandb sweep {file}")
         return 0
-    # With an entity, W&B would be asked for the number of the project.
+    # With an entity, the JSON needs the number of the project, from W&B's server.
     where = {
         "entity": "" if parsed.dry_run else parsed.entity,
         "project": parsed.project,

@@ -6,9 +6,9 @@
     python src/runs.py --json                    the same as a JSON array, for other programs
     python src/runs.py prune [FOLDER] [--yes]    remove checkpoints of finished runs, after asking
 
-FOLDER is outputs/ (the project's, if none is given), an experiment's folder in it, or one sweep.
-A run is dead if it says that it is running and its process is gone; the command that started it
-goes on with it. Age is the time since the run last wrote anything.
+FOLDER is outputs/ (default: the project's), the folder of an experiment in it, or one sweep. A run
+is dead if its status is running but its process no longer exists; to resume it, give the same
+command again. Age is the time since the run last wrote a file.
 
 Exit status: 0 done, or nothing to do; 1 not pruned, or not all of it; 2 the command was wrong.
 """
@@ -44,7 +44,7 @@ OUTPUTS = outputs_folder("outputs")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line; see the module's text."""
+    """Run the command; the module's docstring is its help."""
     prunes = arguments[:1] == ["prune"]
     parser = argparse.ArgumentParser(
         prog="runs.py prune" if prunes else "runs.py",
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     sweeps = find_sweeps(folder)
     if not sweeps:
         if folder == OUTPUTS:
-            nothing = f"no sweeps yet in {folder}: python src/train.py makes one"
+            nothing = f"no sweeps yet in {folder}: start one with python src/train.py"
             print("[]" if not prunes and parsed.json else nothing)
             return 0
-        what = "has no sweep in it" if folder.is_dir() else "is no folder"
+        what = "has no sweep in it" if folder.is_dir() else "is not a folder"
         return _complain(
             f"{folder} {what}: expected outputs, or a folder with sweep.json such as "
             "outputs/relu_vs_tanh/cifar10-0123abcd"
@@ -88,7 +88,7 @@ def show(
     experiments: Sequence[str] | None = None,
     as_json: bool = False,
 ) -> int:
-    """Print the runs in these states, of sweeps of these experiments; of all if none is named."""
+    """Print the runs in these states, in sweeps of these experiments (default: all)."""
     for state in states or ():
         if state not in STATES:
             return _complain(f"--state {state}: {did_you_mean(state, STATES)}")
@@ -123,12 +123,12 @@ def _names(text: str) -> list[str]:
 
 
 def _states(text: str) -> list[str]:
-    """On a command line, not-started and not_started are easier to type."""
+    """Parse a list of states; not-started and not_started are accepted for "not started"."""
     return re.sub("[-_]", " ", text).split(",")
 
 
 def _is_finished(sweep: SweepDir, run: RunDir) -> bool:
-    """True if the run finished and its result is readable; else its checkpoints must be kept."""
+    """Return whether a run finished with a readable result; if not, its checkpoints are kept."""
     try:
         planned = sweep.read_plan().get("runs", {}).get(run.name)
         return run.state == "finished" and bool(run.read_result(planned=planned))
@@ -153,7 +153,9 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
     what = f"the checkpoints of {len(finished)} finished {_plural('run', len(finished))}"
     if not yes:
         if not sys.stdin.isatty():
-            return _complain(f"{what}, {total}: no terminal to ask on; add --yes to remove them")
+            return _complain(
+                f"{what}, {total}: cannot ask without a terminal; add --yes to remove them"
+            )
         try:
             answer = input(f"Remove {what} and free {total}? They cannot be recovered [y/N] ")
         except (EOFError, KeyboardInterrupt):
@@ -166,17 +168,17 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
     freed, failures = 0, []
     for sweep, run, size in finished:
         try:
-            # The sweep's is that of train.py, the run's that of another launcher's worker.
+            # train.py locks the sweep, and the worker of another launcher locks the run.
             with hold(sweep.path), hold(run.path):
-                if not _is_finished(sweep, run):  # it was trained on meanwhile
-                    failures.append(f"{run.path} is no longer finished: left alone")
+                if not _is_finished(sweep, run):  # it was trained further in the meantime
+                    failures.append(f"{run.path} is no longer finished: its checkpoints were kept")
                     continue
                 for file in run.checkpoints:
                     file.unlink()
         except (FolderInUse, OSError) as error:
-            failures.append(f"{run.path} is left alone: {error}")
+            failures.append(f"{run.path}: its checkpoints were kept: {error}")
         freed += size - _size(run.checkpoints)
-        with suppress(OSError):  # there may be files of somebody else
+        with suppress(OSError):  # there may be other files
             run.last_checkpoint.parent.rmdir()
     print(f"freed {size_in_words(freed)}")
     for failure in failures:
@@ -185,7 +187,7 @@ def prune(sweeps: Sequence[SweepDir], *, yes: bool) -> int:
 
 
 def _size(files: Sequence[Path]) -> int:
-    """Bytes that they take on the disk; a file with two names counts once."""
+    """Return the bytes of files on the disk; a file with two names counts once."""
     stats = {stat.st_ino: stat for stat in (file.lstat() for file in files)}
     return sum(BLOCK * stat.st_blocks for stat in stats.values())
 

@@ -3,9 +3,9 @@
     python src/sync.py outputs/relu_vs_tanh/cifar10-0123abcd          after `wandb login`
     WANDB_MODE=offline python src/sync.py outputs                     into files; no account needed
 
-FOLDER is a sweep (it holds sweep.json), or contains sweeps. Each run becomes one W&B run, and the
-report of the sweep another one, whether or not the sweep was logged with logger=wandb. Only what
-W&B does not have yet is sent: give the command again while runs are training, and after them.
+FOLDER is a sweep (it contains sweep.json), or contains sweeps. Each run becomes one W&B run, and
+the report of the sweep another one, whether or not the sweep was logged with logger=wandb. Only
+data that W&B lacks are sent: the command can be repeated during training and afterwards.
 
 Exit status: 0 all sent; 1 something could not be sent; 2 the command was wrong.
 """
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Send what is missing and say what was done about each run."""
+    """Send what W&B lacks, and print the result for each run."""
     parser = argparse.ArgumentParser(
         prog="sync.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=folder_of, metavar="FOLDER")
-    parser.add_argument("--entity", help="W&B user or team (your default one)")
+    parser.add_argument("--entity", help="W&B user or team (default: your account's)")
     parser.add_argument("--project", default="alexnet-lab", help="W&B project (%(default)s)")
     parser.add_argument(
-        "--checkpoints", action="store_true", help="also keep checkpoints of what is sent"
+        "--checkpoints", action="store_true", help="also send the checkpoints of runs that are sent"
     )
     parsed = parser.parse_args(arguments)
     if (mode := os.environ.get("WANDB_MODE", "online")) not in ("online", "offline"):
@@ -45,13 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     folder: Path = parsed.folder
     sweeps = find_sweeps(folder)
     if not sweeps:
-        what = "has no sweep in it" if folder.is_dir() else "is no folder"
+        what = "has no sweep in it" if folder.is_dir() else "is not a folder"
         parser.error(
             f"{folder} {what}: give a folder with sweep.json, such as "
             "outputs/relu_vs_tanh/cifar10-0123abcd, or a folder of such folders"
         )
 
-    # Only now: pandas, matplotlib and wandb take seconds; a wrong command is answered at once.
+    # Imported late, because pandas and wandb take seconds: a wrong command is refused at once.
     from alexnet.run.wandb_runs import Destination
 
     is_offline = mode == "offline"
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _sync(sweep: SweepDir, destination: "Destination", *, checkpoints: bool) -> bool:
-    """Whether all of it could be sent."""
+    """Send one sweep, and return whether all of it could be sent."""
     from alexnet.results import write_report
     from alexnet.run.sync import sync
 

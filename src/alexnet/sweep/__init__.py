@@ -1,4 +1,4 @@
-"""Many runs: which they are, in what folders, in which processes, and how they are doing."""
+"""Sweeps: the plan of their runs, their folders, processes and progress."""
 
 from alexnet.sweep.sweep import ExperimentSweep
 

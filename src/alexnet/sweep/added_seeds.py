@@ -1,6 +1,6 @@
 """seed=auto: seeds are added one after the other until the first claim is settled.
 
-What is looked at between them is an e-value, which a look does not use up (results/anytime.py).
+The test between seeds uses e-values, which stay valid at any number of looks (results/anytime.py).
 """
 
 import logging
@@ -14,7 +14,7 @@ from alexnet.folders.sweep import SweepDir
 log = logging.getLogger("alexnet.sweep")
 
 FIRST = 3
-"""Seeds before the first look: fewer can settle nothing."""
+"""Seeds before the first look: fewer cannot settle a claim."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,16 @@ class AddedSeeds:
     max_seeds: int
 
     def first(self, plan: Mapping[str, Any]) -> list[str]:
-        """Those that a sweep starts with, or goes on with if its plan has more."""
+        """Return the seeds with which a sweep starts, or continues if its plan has more."""
         planned = {run["seed"] for run in plan.get("runs", {}).values()}
         there = next(n for n in count() if n not in planned)
         return [str(seed) for seed in range(max(there, min(FIRST, self.max_seeds)))]
 
     def needs_more(self, sweep: SweepDir, n: int) -> bool:
-        """Look at the first n seeds, all of which have ended; say what was seen."""
+        """Look at the first n seeds, all of which have ended; log the result.
+
+        Returns whether a further seed is needed.
+        """
         seen, is_over = _look(sweep)
         if not is_over and n >= self.max_seeds:
             seen, is_over = f"{seen}, and these are all: max_seeds={self.max_seeds}", True
@@ -39,7 +42,7 @@ class AddedSeeds:
 
 
 def _look(sweep: SweepDir) -> tuple[str, bool]:
-    """What is known so far, and whether further seeds are of no use."""
+    """Return the result so far in words, and whether further seeds would be useless."""
     from alexnet.results.anytime import AnytimeEffect  # pandas takes a second
     from alexnet.results.findings import comparison_of
     from alexnet.results.runs import load_sweep
@@ -56,7 +59,7 @@ def _look(sweep: SweepDir) -> tuple[str, bool]:
         effects = comparison.claimed
         adjusted = holm([effect.p for effect in effects])
         is_clear = bool(effects) and all(p is not None and p <= LEVEL for p in adjusted)
-        verdict = "all effects are clear" if is_clear else "undecided"
+        verdict = "all effects are significant" if is_clear else "undecided"
         why = "an effect cannot be tested" if None in adjusted else ""
     known = [each for each in effects if isinstance(each, AnytimeEffect)]
     values = [

@@ -18,10 +18,10 @@ log = logging.getLogger("alexnet.sweep")
 
 
 class Display:
-    """How the runs of a sweep are doing, read off their files.
+    """Shows the progress of the runs of a sweep, read from their files.
 
-    On a terminal one live line per run and a total; elsewhere a line of the log for every epoch.
-    What it all will cost is told once, as soon as a run has measured it.
+    A terminal gets one live line per run and a total; otherwise there is a log line for every
+    epoch. The cost of the sweep is shown once, as soon as a run has measured its own.
     """
 
     def __init__(self, *, total: int) -> None:
@@ -43,7 +43,7 @@ class Display:
             self._live.stop()
 
     def started(self, run: RunDir, max_epochs: float) -> None:
-        """Take up a run; what it has done before is not told again."""
+        """Add a run; epochs from before its start are not shown again."""
         self._began[run.name] = time.monotonic(), _epochs(run)
         self._rows[run.name] = len(_read(run.read_metrics))
         self._max_epochs[run.name] = max_epochs
@@ -51,13 +51,13 @@ class Display:
             log.info("[%d/%d] %s", len(self._began), self.total, run.name)
 
     def ended(self, run: RunDir) -> None:
-        """Tell what there is to tell of a run that is over."""
+        """Show the last epochs of a run that has ended."""
         if self._live is None:
             self._tell_epochs(run)
         self.done += 1
 
     def update(self, running: Sequence[RunDir]) -> None:
-        """Look into the folders of the runs that are under way."""
+        """Show the progress of the running runs."""
         if not self._has_told_cost:
             self._tell_cost(running)
         if self._live is None:
@@ -65,7 +65,7 @@ class Display:
                 self._tell_epochs(run)
             return
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), caption_justify="left")
-        table.add_column("run", overflow="fold")  # cut off, names of runs look the same
+        table.add_column("run", overflow="fold")  # if cut off, names of runs would look the same
         for head in ("epoch", "training error", "validation error", "images/s", "left at most"):
             table.add_column(head, overflow="fold")
         for run in running:
@@ -99,7 +99,7 @@ class Display:
                 100 * row[vocabulary.TRAIN_ERROR], 100 * row[vocabulary.VAL_ERROR],
                 row["images_per_second"], self._left(run, row["epoch"]),
             )  # fmt: skip
-        self._rows[run.name] = len(rows)  # fewer, where a run that goes on has taken some back
+        self._rows[run.name] = len(rows)  # fewer, if a resumed run has removed some
 
     def _cells(self, run: RunDir) -> list[str]:
         progress, metrics = _read(run.read_progress), _read(run.read_metrics)
@@ -112,7 +112,7 @@ class Display:
         return [of, f"{100 * error:.1f} %", validation, speed, self._left(run, epoch)]
 
     def _left(self, run: RunDir, epoch: float) -> str:
-        """Time to the epoch limit at the pace so far."""
+        """Return the time to the epoch limit at the present pace; empty if there is none yet."""
         began, before = self._began[run.name]
         if epoch <= before:
             return ""
@@ -128,7 +128,7 @@ def _epochs(run: RunDir) -> float:
 
 
 def _read(rows: Callable[[], list[Row]]) -> list[Row]:
-    """None of a file that is damaged: its run says so, and the others are shown."""
+    """Read rows; none if the file is damaged, which its run reports, while others are shown."""
     try:
         return rows()
     except (DamagedFile, OSError):

@@ -1,4 +1,4 @@
-"""Which runs a sweep has, what they are called and where they lie."""
+"""The plan of a sweep: its runs, their names and their folders."""
 
 import hashlib
 import itertools
@@ -38,7 +38,7 @@ _LONGEST_NAME = 200  # bytes; a file system has 255, and .partial and the like a
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One arm with one seed; `composed` is what Hydra made of the arm, with whatever seed."""
+    """One arm with one seed; `composed` is the arm's configuration from Hydra, with any seed."""
 
     name: str
     overrides: list[str]
@@ -53,20 +53,20 @@ class PlannedRun:
 
 
 def with_seed(composed: DictConfig, seed: int) -> DictConfig:
-    """What the run of that seed is told."""
+    """Return the configuration of the run with that seed, not yet resolved."""
     told = without_hydra(composed)
     told.seed = seed
-    if told.init_from:  # wherever the command is run again
+    if told.init_from:  # also valid if the command is repeated from another folder
         told.init_from = absolute(told.init_from)
     with open_dict(told):
         told.format = FORMAT
-        # What this arm sets is merged already. Experiments of 0.1 take rates from arms.lr.
+        # The arm's settings are already merged. Experiments of 0.1 take rates from arms.lr.
         told.arms = {key: arm for key, arm in (told.get("arms") or {}).items() if key == "lr"}
     return told
 
 
 class ComposedArm:
-    """What Hydra composed of an arm, and its configuration with any seed."""
+    """The composed configuration of an arm, from which that of any seed is made."""
 
     def __init__(self, composed: DictConfig) -> None:
         self.composed = composed
@@ -75,22 +75,25 @@ class ComposedArm:
         self._plain: dict[str, Any] | None = None
 
     def config(self, seed: int) -> Config:
-        """Checked. Without an interpolation of the seed, all else is resolved once."""
+        """Return the checked configuration for a seed.
+
+        If no other value depends on the seed, interpolations are resolved only once.
+        """
         if self._plain is None or self._depends_on_seed:
             self._plain = resolved(with_seed(self.composed, seed))
         return check_resolved({**self._plain, "seed": seed})
 
 
 def plain_key(key: str) -> str:
-    """+arm -> arm."""
+    """Return a key without the + before it: +arm -> arm."""
     return key.lstrip("+")
 
 
 def run_name(levels: Mapping[str, object]) -> str:
-    """{"model.nonlinearity": "relu", "seed": 0} -> nonlinearity-relu_seed-0.
+    """Return a name: {"model.nonlinearity": "relu", "seed": 0} -> nonlinearity-relu_seed-0.
 
-    By values and not by how they were typed: 0.0 and 0 are one dropout. Where a value had to be
-    shortened or changed to make a part of a file's name, a hash of it is added.
+    It depends on values and not on their spelling: 0.0 and 0 are the same dropout. If a value has
+    to be shortened or changed to be part of a file name, a hash of it is added.
     """
     last = [key.rpartition(".")[2] for key in levels]
     words = zip(last, levels.items(), strict=True)
@@ -121,7 +124,7 @@ def _digits(value: object) -> str:
 
 
 def spread(combinations: list[dict[str, str]], most: int | None) -> list[dict[str, str]]:
-    """At most so many, each showing the most levels not yet seen, in the order of the grid."""
+    """Choose at most `most` combinations that cover as many levels as possible, in grid order."""
     if most is None or len(combinations) <= most:
         return combinations
     seen: set[tuple[str, str]] = set()
@@ -141,13 +144,13 @@ def sweep_folder(
     runs: Sequence[PlannedRun],
     starts: Mapping[str, str],
 ) -> SweepDir:
-    """The newest folder of the sweep's name; with fresh=true the next: NAME, NAME-2, NAME-3.
+    """Return the newest folder with the sweep's name; with fresh=true the next: NAME, NAME-2, ...
 
-    A folder that has the name which version 0.1 gave the sweep is gone on with. The name tells what
-    `init_from` holds, by `starts`, and not where it lies.
+    A folder with the name that version 0.1 gave the sweep is continued. The name depends on the
+    content of `init_from`, by the fingerprints `starts`, and not on its path.
 
-    The next one, too, if it has a run of the same name that is another run: the name of a sweep
-    does not tell of a file in an experiment that was edited.
+    The next folder is also returned if the newest one has a different run under the same name: the
+    name of a sweep does not change if a file that it refers to was edited.
     """
     root = outputs_folder(base.outputs) / base.experiment.name
     held = starts.get(absolute(base.init_from), base.init_from) if base.init_from else None
@@ -158,8 +161,8 @@ def sweep_folder(
         name = former
         if base.init_from:
             log.warning(
-                "%s is a sweep of version 0.1, which has not recorded what init_from=%s held then: "
-                "fresh=true trains all of it again", root / former, base.init_from,
+                "%s is a sweep of version 0.1, which did not record the content of init_from=%s: "
+                "fresh=true trains all runs again", root / former, base.init_from,
             )  # fmt: skip
     folder, numbers = root / name, itertools.count(2)
     while (following := root / f"{name}-{next(numbers)}").exists():
@@ -167,20 +170,20 @@ def sweep_folder(
     if base.fresh and folder.exists():
         return SweepDir(following)
     if reason := _contradiction(SweepDir(folder), runs, starts):
-        log.warning("%s %s: this is trained in %s", folder, reason, following)
+        log.warning("%s %s: training in %s instead", folder, reason, following)
         return SweepDir(following)
     return SweepDir(folder)
 
 
 def absolute(path: str) -> str:
-    """Of a file or folder that was typed."""
+    """Return the absolute path of a file or folder that a user gave."""
     return str(Path(path).expanduser().absolute())
 
 
 def named_as_before(plan: Mapping[str, Any], runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The runs, each with the name that its arm and seed have in a plan that has them.
+    """Return the runs, with the names that their arms and seeds already have in the plan.
 
-    An earlier version may have named them in another way.
+    An earlier version may have named them differently.
     """
     known = {_key(each["arm"], each["seed"]): name for name, each in plan.get("runs", {}).items()}
     return [replace(run, name=known.get(_key(run.arm, run.config.seed), run.name)) for run in runs]
@@ -191,13 +194,13 @@ def _key(arm: Mapping[str, Any], seed: int) -> str:
 
 
 def _has_swept(former: SweepDir, swept: Collection[str]) -> bool:
-    """Whether a sweep of 0.1 is the same one: swept keys that no name told of are in its plan."""
+    """Return whether a sweep of 0.1 is the same: its plan has the swept keys beside its name."""
     plan = former.read_plan()
     return bool(plan) and swept_beside_the_name(swept) <= set(plan.get("swept", ()))
 
 
 def missing_root(config: Config) -> str | None:
-    """What is wrong with data.root, if it was given, and can be seen without reading data."""
+    """Explain what is wrong with a given data.root, as far as is visible without reading data."""
     root = getattr(config.data, "root", None)
     if root is None or Path(root).expanduser().is_dir():
         return None
@@ -208,19 +211,19 @@ def missing_root(config: Config) -> str | None:
 def _contradiction(
     sweep: SweepDir, runs: Sequence[PlannedRun], starts: Mapping[str, str]
 ) -> str | None:
-    """What a folder holds, in words, if it is not for these runs; None if they go on in it."""
+    """Explain why a folder cannot take these runs; None if it can."""
     plan = sweep.read_plan()
     for path, fingerprint in plan.get("init_from", {}).items():
         if starts.get(path, fingerprint) != fingerprint:
-            return f"has runs from what init_from={path} held before"
+            return f"has runs from an earlier content of init_from={path}"
     for run in named_as_before(plan, runs):
         if keys := _differences(sweep.run(run.name), run):
-            return f"has {run.name} with another {', '.join(keys)}"
+            return f"has {run.name} with different {', '.join(keys)}"
     return None
 
 
 def _differences(there: RunDir, planned: PlannedRun) -> list[str]:
-    """The keys in which a folder's run has other numbers; a run may have been trained on.
+    """Return the keys in which a folder's run differs from the plan, except for its length.
 
     Raises DamagedFile if the run has begun and its configuration cannot be read.
     """
@@ -229,11 +232,11 @@ def _differences(there: RunDir, planned: PlannedRun) -> list[str]:
     try:
         differ = confounds(load(there.config), planned.config)
     except ConfigError as error:
-        if not there.has_begun:  # it is written anew
+        if not there.has_begun:  # the configuration will be written again
             return []
         raise DamagedFile(
-            f"{error}. The run in {there.path} cannot go on: restore the file, remove the folder "
-            "to train the run again, or set fresh=true for a new folder"
+            f"{error}. The run in {there.path} cannot continue: restore the file, remove the "
+            "folder to train the run again, or set fresh=true for a new folder"
         ) from error
     ignored = (
         *NOT_PART_OF_THE_NAME, "experiment", "init_from", "trainer.max_epochs", "trainer.max_steps"
@@ -253,12 +256,12 @@ def join_plan(
     is_reported: bool = False,
     max_seeds: int | None = None,
 ) -> dict[str, Any]:
-    """The plan of the folder: what was there and what is new, first levels first.
+    """Return the plan of a folder: earlier and new runs, sorted by level and seed.
 
-    A new plan is registered. Seeds that join one of which there is a report are noted as a look.
-    With `max_seeds` they are added until a claim is settled, as they are from then on.
-    `starts` are fingerprints of what init_from holds, by path. `intervals` are the ends of what is
-    searched by a sequence of trials: those of earlier commands are kept beside them.
+    A new plan is registered. If a report exists and seeds are added, this is recorded as a look.
+    With `max_seeds`, seeds are added until a claim is settled, also by later commands. `starts` are
+    fingerprints of the contents of init_from, by path. `intervals` are the ends of intervals that
+    are searched by a sequence of trials; those of earlier commands are kept.
     """
     before = {each["seed"] for each in old.get("runs", {}).values()}
     looks = list(old.get("looks", []))
@@ -305,19 +308,19 @@ def join_plan(
 
 
 def prepare(planned: PlannedRun, run: RunDir) -> None:
-    """Write .hydra/ with everything resolved, from which the run can be started anywhere."""
+    """Write .hydra/ with resolved values, from which the run can be started anywhere."""
     folder = run.config.parent
     folder.mkdir(parents=True, exist_ok=True)
     hydra = planned.composed.hydra  # of the arm's first seed
     hydra.sweep.dir, hydra.sweep.subdir = str(run.path.parent), run.name
     hydra.overrides.task = planned.overrides
-    hydra.job.override_dirname = MISSING  # as the other things that a job gets when it starts
+    hydra.job.override_dirname = MISSING  # like other values that a job gets when it starts
     write_config(OmegaConf.create(planned.overrides), folder / "overrides.yaml", resolve=False)
     write_config(hydra, folder / "hydra.yaml", resolve=False)
     write_config(planned.told, run.config)
 
 
 def write_config(config: Container, path: Path, *, resolve: bool = True) -> None:
-    """Write a configuration, whole or not at all: a run could be started from half of one."""
+    """Write a configuration atomically, so that no run can be started from half of one."""
     with replacing(path) as file:
         OmegaConf.save(config, file, resolve=resolve)

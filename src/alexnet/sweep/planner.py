@@ -1,8 +1,8 @@
-"""plan=true: what a sweep would train, take and show, before anything is trained.
+"""plan=true: the runs, cost and power of a sweep, before anything is trained.
 
-Time is that of runs that exist of the same network, data and machine, else that of a warm-up: a run
-in a temporary folder, ended as soon as its pace is known. Power needs the spread between seeds, of
-this sweep or of another of the same experiment.
+The time is estimated from existing runs of the same network, data and machine, or else from a
+warm-up: a run in a temporary folder, ended as soon as its pace is known. Power needs the spread
+between seeds, from this sweep or another of the same experiment.
 """
 
 import itertools
@@ -39,20 +39,20 @@ from alexnet.sweep.tell import status_of
 log = logging.getLogger("alexnet.sweep")
 
 NUMBERS = (3, 5, 10)
-"""Of seeds, for which power is told."""
+"""Numbers of seeds for which power is shown."""
 
 _MOST_RUNS_READ = 200  # reading the configuration of a run takes some milliseconds
 _MOST_SWEEPS_READ = 5
 _SECONDS_OF_WARM_UP = 60.0
 
-# What the time of a run depends on; of the trainer and the data, where it differs from another's.
+# Keys on which the time of a run depends (trainer), and keys on which it does not (data).
 _OF_TRAINER = ("accelerator", "devices", "num_nodes", "precision", "compile", "strategy", "threads")
 _NOT_OF_DATA = ("root", "verify", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Price:
-    """What one run takes; the checkpoint is None if it is not known."""
+    """The cost of one run: seconds, and bytes of a checkpoint, None if not known."""
 
     seconds: float
     checkpoint: int | None
@@ -68,9 +68,9 @@ def describe(
     parallel: int | str,
     added: AddedSeeds | None,
 ) -> Iterator[str]:
-    """The plan in lines: runs, arms, time, disk, power. Nothing is written into `outputs`.
+    """Yield the plan as lines: runs, arms, time, disk, power. Nothing is written to `outputs`.
 
-    `experiment` is what sweep.json would say of it.
+    `experiment` is the experiment as sweep.json would describe it.
     """
     by_arm = [
         list(group) for _, group in itertools.groupby(runs, key=lambda run: sorted(run.arm.items()))
@@ -99,7 +99,7 @@ def describe(
 
 
 def _arms(firsts: Sequence[PlannedRun], baseline: Mapping[str, Any]) -> Iterator[str]:
-    """What each arm changes against the baseline, or the first if none is among them."""
+    """Yield what each arm changes in comparison with the baseline, or with the first arm."""
 
     def is_baseline(run: PlannedRun) -> bool:
         return all(same_level(run.arm.get(key), level) for key, level in baseline.items())
@@ -109,7 +109,7 @@ def _arms(firsts: Sequence[PlannedRun], baseline: Mapping[str, Any]) -> Iterator
     for run in firsts:
         label = ", ".join(f"{key.rpartition('.')[2]}={level}" for key, level in run.arm.items())
         if run is base:
-            yield f"  {label or 'the only arm'}: what the others are compared with"
+            yield f"  {label or 'the only arm'}: the baseline of the others"
             continue
         now = flatten(run.config.plain())
         changes = (
@@ -138,7 +138,7 @@ def _costs(
     if not prices:
         price, source = _warm_up(firsts[0], devices.take(_gpus_of(firsts[0])))
         if price is None:
-            yield f"time and disk: unknown, because there are no runs like these, and {source}"
+            yield f"time and disk: unknown, because there are no comparable runs, and {source}"
             return
         prices = {firsts[0].name: price}
     usual = fmean(price.seconds for price in prices.values())
@@ -181,7 +181,7 @@ def _arm(run: PlannedRun) -> str:
 
 
 def _prices(firsts: Sequence[PlannedRun], outputs: Path) -> tuple[dict[str, _Price], str]:
-    """By name of each arm's first run, if runs that exist tell; and where those are."""
+    """Return costs from existing runs, by name of each arm's first run, and where those are."""
     wanted = {run.name: OmegaConf.to_container(run.told, resolve=True) for run in firsts}
     found: dict[str, list[_Price]] = {}
     folders = set()
@@ -216,7 +216,7 @@ def _prices(firsts: Sequence[PlannedRun], outputs: Path) -> tuple[dict[str, _Pri
 
 
 def _runs_on_this_machine(outputs: Path) -> Iterator[RunDir]:
-    """Finished ones, the newest sweeps first."""
+    """Yield the finished runs that were made on such a machine, newest sweeps first."""
     sweeps = find_sweeps(outputs) if outputs.is_dir() else []
     here = {"cpu": cpu_name(), "cores": os.cpu_count()}
     for sweep in sorted(sweeps, key=lambda each: -(each.path / "sweep.json").stat().st_mtime):
@@ -231,7 +231,7 @@ def _runs_on_this_machine(outputs: Path) -> Iterator[RunDir]:
 
 
 def _price(planned: Any, config: Any, result: Mapping[str, Any], run: RunDir) -> _Price | None:
-    """What a planned run takes by one that has ended; None if that one is not like it."""
+    """Return the cost of a planned run by a finished one; None if that is not comparable."""
     if _what_takes_time(planned) != _what_takes_time(config) or not result.get("epochs"):
         return None
     mine, its = planned["trainer"], config["trainer"]
@@ -255,11 +255,11 @@ def _what_takes_time(config: Mapping[str, Any]) -> Any:
 
 
 def _warm_up(planned: PlannedRun, share: Any) -> tuple[_Price | None, str]:
-    """What a run takes by its own first steps, in a folder of its own; or why that is unknown."""
+    """Return the cost of a run by its first steps, in a temporary folder, or why it is unknown."""
     try:
         identify(planned.config.data)  # before a data set is downloaded for it
     except (ValueError, OSError) as error:
-        return None, f"its images are not here: {str(error).splitlines()[0]}"
+        return None, f"its images are missing: {str(error).splitlines()[0]}"
     with TemporaryDirectory(prefix="alexnet-lab-plan-") as folder:
         sweep = SweepDir(Path(folder) / "warm-up")
         run = sweep.run(planned.name)
@@ -267,7 +267,7 @@ def _warm_up(planned: PlannedRun, share: Any) -> tuple[_Price | None, str]:
         prepare(planned, run)
         told = planned.told
         with open_dict(told):
-            told.logger, told.callbacks = {}, {}  # theirs may write elsewhere
+            told.logger, told.callbacks = {}, {}  # these may write elsewhere
         write_config(told, run.config)
         began = time.monotonic()
         process = start(run, share.environment(), arguments=["--warm-up"])
@@ -292,7 +292,7 @@ def _warm_up(planned: PlannedRun, share: Any) -> tuple[_Price | None, str]:
         if run.is_finished:
             seconds, size = run.read_result()["seconds"], run.last_checkpoint.stat().st_size
             return _Price(seconds=seconds, checkpoint=size, at_most=False), f"{source}, whole"
-        why = str(status.get("error") or status.get("cause") or "it left no status")
+        why = str(status.get("error") or status.get("cause") or "it wrote no status")
         return None, f"a warm-up failed: {why.splitlines()[0]}"
 
 
@@ -302,7 +302,7 @@ def _warm_up(planned: PlannedRun, share: Any) -> tuple[_Price | None, str]:
 def _power(
     sweep: SweepDir, experiment: Experiment, planned: int, added: AddedSeeds | None
 ) -> Iterator[str]:
-    """The smallest effect that can be shown with 80 % power, for some numbers of seeds."""
+    """Yield the smallest effects that can be shown with 80 % power, for some numbers of seeds."""
     from alexnet.results import anytime, statistics  # pandas takes a second
 
     is_anytime = added or sweep.read_plan().get("max_seeds") is not None
@@ -344,7 +344,7 @@ def _power(
 
 
 def _effect(size: float, experiment: Experiment) -> str:
-    """A positive effect on the scale of the test, with its unit."""
+    """Return a positive effect, given on the scale of the test, with its unit."""
     from alexnet.results import wording
 
     if experiment.effect == "ratio":
@@ -358,7 +358,7 @@ def _spread_text(deviation: float, experiment: Experiment) -> str:
 
 
 def _spread(sweep: SweepDir, experiment: Experiment) -> tuple[float | None, str]:
-    """Of the first claim's effects, the largest; and whose runs tell."""
+    """Return the largest spread of the first claim's effects, and from which runs it is known."""
     from alexnet.results.findings import comparison_of
     from alexnet.results.runs import load_sweep
 
@@ -386,6 +386,8 @@ def _spread(sweep: SweepDir, experiment: Experiment) -> tuple[float | None, str]
         known = [effect for effect in first if effect.spread is not None]
         if known:
             widest = max(known, key=lambda effect: effect.spread or 0.0)
-            which = "of this sweep" if each.path == sweep.path else f"of a like sweep, {each.path}"
+            which = (
+                "of this sweep" if each.path == sweep.path else f"of a similar sweep, {each.path}"
+            )
             return widest.spread, f"from {widest.n} seeds {which}"
     return None, ""

@@ -21,7 +21,7 @@ log = logging.getLogger("alexnet.sweep")
 
 
 def refuse_unknown_factors(runs: Sequence[PlannedRun], swept: Collection[str]) -> None:
-    """What an experiment compares, or searches, is a key of some run, or is swept."""
+    """Raise ConfigError if a factor or searched key of the experiment is not a key of any run."""
     keys = {key for run in runs for key in flatten(run.config.plain())}
     known = {*keys, *swept, *Config.model_fields}
     experiment = runs[0].config.experiment
@@ -36,7 +36,7 @@ def refuse_unknown_factors(runs: Sequence[PlannedRun], swept: Collection[str]) -
 def refuse_unsearched_intervals(
     runs: Sequence[PlannedRun], intervals: Mapping[str, tuple[float, float]]
 ) -> None:
-    """A sequence of trials has no levels that could be compared: it is for what is searched."""
+    """Raise ConfigError if a key that is not searched has an interval, which has no levels."""
     experiment = runs[0].config.experiment
     for key, (low, high) in intervals.items():
         if key not in experiment.searched:
@@ -48,9 +48,10 @@ def refuse_unsearched_intervals(
 
 
 def starts_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
-    """What the networks that runs start from hold, as fingerprints, by init_from.
+    """Return the fingerprints of the networks from which runs start, by init_from.
 
-    Before anything starts: a run that waits its turn would find out hours later that it is missing.
+    This is checked before any run starts: a run that waits for its turn would otherwise fail hours
+    later. Raises ConfigError if one is missing.
     """
     starts = {}
     for start in dict.fromkeys(run.config.init_from for run in runs):
@@ -68,10 +69,10 @@ def starts_of(runs: Sequence[PlannedRun]) -> dict[str, str]:
 
 
 def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
-    """Before anything starts: data.root does not tell in which folder a run lies.
+    """Raise ConfigError if runs would join runs on other images, before any run starts.
 
-    Images that are not here, as those of finished runs need not be, are not compared; a run looks
-    at them once more before it trains.
+    Images that are missing, which is possible if all runs have finished, are not compared. A run
+    checks them again before it trains.
     """
     problems = []
     roots = {(run.config.data.target, getattr(run.config.data, "root", None)): run for run in runs}
@@ -81,7 +82,7 @@ def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
             images = identify(run.config.data) if before else None
         except (ValueError, OSError) as error:
             why = str(error).splitlines()[0]
-            log.info("not compared with the images of the runs before: %s", why)
+            log.info("not compared with the images of earlier runs: %s", why)
             continue
         if images and (problem := contradiction(images, before)):
             problems.append(f"{sweep.path}: {problem}: {REMEDY}")
@@ -90,15 +91,15 @@ def refuse_other_images(sweep: SweepDir, runs: Sequence[PlannedRun]) -> None:
 
 
 def refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
-    """What cannot be done where every process of the job plans for itself."""
+    """Explain what is impossible under torchrun or srun, where every process makes the plan."""
     if len(runs) > 1:
         return (
-            f"these are {len(runs)} runs, but torchrun and srun start the processes of one: give "
-            "every run a command of its own, or leave torchrun out and let us start the processes"
+            f"these are {len(runs)} runs, but torchrun and srun start the processes of one run: "
+            "give a command for each run, or leave torchrun or srun out"
         )
     config = runs[0].config
     if config.fresh:
-        return "fresh=true would give every process a folder of its own: set outputs=NEW_FOLDER"
+        return "fresh=true would give each process its own folder: set outputs=NEW_FOLDER"
     processes = config.trainer.devices * config.trainer.num_nodes
     if processes != outside.world_size:
         return (
@@ -110,14 +111,14 @@ def refuse_outside(outside: Outside, runs: Sequence[PlannedRun]) -> str | None:
 
 
 def refuse_missing_packages(configs: Sequence[Config]) -> None:
-    """Before anything starts: a logger that cannot be had."""
+    """Raise ConfigError if the package of a logger is missing, before any run starts."""
     parts = [part for config in configs for _, part in config.logger.items()]
     if problems := dict.fromkeys(filter(None, map(missing_package, parts))):
         raise ConfigError("\n".join(problems))
 
 
 def refuse_what_is_not_here(configs: Sequence[Config]) -> None:
-    """What these runs need and this machine, on which they are to run, does not have."""
+    """Raise ConfigError if this machine, where runs will start, lacks something that they need."""
     has_gpu = any(config.trainer.accelerator != "cpu" for config in configs) and bool(gpus_here())
     for config in configs:
         trainer, uses_gpu = config.trainer, has_gpu and config.trainer.accelerator != "cpu"
@@ -132,7 +133,7 @@ def refuse_what_is_not_here(configs: Sequence[Config]) -> None:
 
 
 def _missing_compiler(*, uses_gpu: bool) -> str | None:
-    """torch.compile writes C++ for a CPU; for a GPU its kernels are started from C."""
+    """Return the compiler that torch.compile lacks, or None: C++ for a CPU, C for a GPU."""
     if uses_gpu:
         names = [os.environ.get("CC") or "gcc", "clang"]
     else:

@@ -24,7 +24,7 @@ from alexnet.sweep.display import Display
 from alexnet.sweep.plan import PlannedRun, write_config
 from alexnet.sweep.tell import status_of
 
-# The jobs behind one that cannot be built would fare no better, and who stops one stops all.
+# If one job cannot be built, the others cannot either; if one is stopped, all are.
 ENDS_THE_SWEEP = (Exit.WRONG, Exit.STOPPED, Exit.INTERRUPTED)
 
 SECONDS_BETWEEN_LOOKS = 0.2  # at the files of running runs, and for signals
@@ -34,7 +34,7 @@ log = logging.getLogger("alexnet.sweep")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A run whose configuration is written, and what must be known of it; `devices` are GPUs."""
+    """A run whose configuration is written; `devices` is its number of GPUs."""
 
     run: RunDir
     devices: int
@@ -42,14 +42,14 @@ class Job:
 
     @classmethod
     def of(cls, run: RunDir) -> Self:
-        """As its configuration says."""
+        """Return the job of a run, from its configuration."""
         trainer = OmegaConf.load(run.config).trainer
         devices = 0 if trainer.accelerator == "cpu" else trainer.devices
         return cls(run=run, devices=devices, max_epochs=trainer.max_epochs)
 
 
 def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
-    """Each as a process of its own, as many at once as fit; how each ended that was started.
+    """Run each job in its own process, as many at once as fit; return how each started one ended.
 
     Raises Interrupted if this process was told to stop.
     """
@@ -83,9 +83,9 @@ def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
 
 
 class Process:
-    """The process of one run, in a session of its own: Ctrl-C reaches it only through us.
+    """The process of one run, in its own session: Ctrl-C reaches it only through this process.
 
-    When it is over it joins the queue `ended`.
+    When it has ended, it is put into the queue `ended`.
     """
 
     def __init__(self, job: Job, share: Share, ended: "SimpleQueue[Process]") -> None:
@@ -96,12 +96,12 @@ class Process:
         self._child.when_ended(lambda code: ended.put(self))
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; no matter if it is over."""
+        """Send a signal, without effect if the process has ended."""
         self._is_killed = number == signal.SIGKILL
         self._child.send_signal(number)
 
     def end(self) -> Exit:
-        """How it ended, which is written down if it could not do so itself."""
+        """Return how the process ended; this is recorded if the process could not do so itself."""
         return _end(self._child, self.job.run, is_ours=self._is_killed)
 
 
@@ -112,12 +112,12 @@ def start(
     log_file: Path | None = None,
     arguments: Sequence[str] = (),
 ) -> Child | ForkedChild:
-    """The run of a folder as a process of its own, all that it prints in the folder's train.log.
+    """Start the run of a folder in its own process; its output goes to the folder's train.log.
 
-    Of a run that cannot go on from a checkpoint, what it left is cleared away.
+    If the run has no checkpoint to resume from, its earlier files are removed.
     """
-    if log_file is None:  # rank 0's process, to whom the folder belongs
-        # What an earlier process said of its end is not how this one will end.
+    if log_file is None:  # this is rank 0, which owns the folder
+        # The status of an earlier process must not be taken for that of this one.
         stale = [run.status]
         if run.whole_checkpoint() is None:
             stale += [run.metrics, run.progress, run.log]
@@ -140,8 +140,8 @@ def start(
 def run_process(run: RunDir) -> Exit:
     """Start the run of a folder as a process and wait for its end, in the worker of any launcher.
 
-    A worker told to end, as submitit's is before its time is up, lets the run stop first: another
-    will go on with it, and must not meet it.
+    If the worker is told to end, as by submitit before its time limit, it first lets the run stop:
+    another worker will resume the run, and the two must not overlap.
     """
     process = start(run)
     try:
@@ -158,10 +158,10 @@ def run_process(run: RunDir) -> Exit:
 
 
 def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
-    """One that torchrun or srun has started beside rank 0, which keeps the folder.
+    """Do the part of a rank that torchrun or srun started beside rank 0, which owns the folder.
 
-    It has a configuration of its own: that of rank 0 may not be there yet, or on another machine.
-    Raises Interrupted if this process was told to stop.
+    It writes its own configuration, because rank 0 may not have written one yet, or may be on
+    another machine. Raises Interrupted if this process was told to stop.
     """
     file = run.config.with_name(f"rank-{rank}.yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -176,20 +176,20 @@ def run_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
 
 
 def _end(process: Child | ForkedChild, run: RunDir, *, is_ours: bool = False) -> Exit:
-    """How it ended; `is_ours` if it was we who killed it."""
+    """Return how the process of a run ended; `is_ours` if this process killed it."""
     code = process.end()
     status = status_of(run)
     if code and status.get("state") in (None, "running"):
         who = "rank 0" if _has_ranks(run) else "the process"
         how = "the second Ctrl-C" if is_ours else what_ended(code)
         end = {"state": "failed", "cause": "killed", "error": f"{who} was ended by {how}"}
-        if -code in SIGNALS_TO_STOP:  # before it could listen
+        if -code in SIGNALS_TO_STOP:  # before it had installed its handlers
             stopped = Stopped.by(signal.Signals(-code).name)
             code, end = Exit.STOPPED, {"state": "stopped", "cause": str(stopped)}
         try:
             run.write_status({**status, **end, "updated": time.time()})
-        except OSError as error:  # which is no reason to lose the other runs
-            log.error("%s: its end cannot be written down: %s", run.name, error)
+        except OSError as error:  # the other runs continue
+            log.error("%s: its end cannot be recorded: %s", run.name, error)
     return Exit(code) if code in set(Exit) else Exit.FAILED
 
 
@@ -200,7 +200,7 @@ def _has_ranks(run: RunDir) -> bool:
 
 @dataclass
 class _Told:
-    """Whether the launch was told to stop, and what has been passed on of it."""
+    """Whether the launch was told to stop, and what was passed on to the runs."""
 
     to_stop: str = ""
     to_kill: bool = False
@@ -208,12 +208,12 @@ class _Told:
 
     @property
     def word(self) -> signal.Signals:
-        """The signal that tells the runs: the same, if it was one."""
+        """The signal to send to the runs: the one that was received, or else SIGTERM."""
         is_signal = self.to_stop.startswith("SIG")
         return signal.Signals[self.to_stop] if is_signal else signal.SIGTERM
 
     def forward(self, running: Sequence[Process]) -> None:
-        """Let the running runs stop, or kill them."""
+        """Tell the runs to stop, or kill them."""
         if self.to_kill:
             for process in running:
                 process.send(signal.SIGKILL)
@@ -227,7 +227,7 @@ class _Told:
 
 @contextmanager
 def _told_to_stop() -> Iterator[_Told]:
-    """Note signals instead of dying of them."""
+    """Record signals during the block; raise Interrupted at its end if there was one."""
     told = _Told()
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -242,7 +242,7 @@ def _told_to_stop() -> Iterator[_Told]:
 
 
 class Interrupted(Exception):
-    """The launch was told to stop, and all its runs have."""
+    """The launch was told to stop, and all of its runs have stopped."""
 
     def __init__(self, exit: Exit) -> None:
         super().__init__(exit.name.lower())

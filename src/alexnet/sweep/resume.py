@@ -17,7 +17,7 @@ log = logging.getLogger("alexnet.sweep")
 
 COSINE = "alexnet.learning.cosine_with_warmup"
 
-# What may change when a run goes on: it must stay the same run.
+# Keys that may change when a run is resumed, because it remains the same run.
 MAY_CHANGE = (
     "trainer.max_epochs",
     "trainer.max_steps",
@@ -30,25 +30,31 @@ MAY_CHANGE = (
     "data.root",
     "checkpoint.minutes",
     "logger",
-    "outputs",  # which a run that goes on has no use for
+    "outputs",  # not used by a resumed run
 )
 
 
 def find_run(folder: Path) -> RunDir:
-    """The run of a folder. Raises ConfigError if it is none."""
+    """Return the run of a folder. Raises ConfigError if it is not a run or has no checkpoint."""
     run = RunDir(folder)
     if not run.config.exists() or not (folder.parent / "sweep.json").exists():
-        raise ConfigError(f"resume={folder} is no run folder: it should hold .hydra/config.yaml")
+        raise ConfigError(
+            f"resume={folder} is not a run folder, which contains .hydra/config.yaml: give the "
+            "folder of a run in a sweep"
+        )
     if run.whole_checkpoint() is None:
-        raise ConfigError(f"resume={folder} has no checkpoint to go on from: was it pruned?")
+        raise ConfigError(
+            f"resume={folder} has no checkpoint to resume from (was it pruned?): train it again "
+            "with the command of its sweep and fresh=true"
+        )
     return run
 
 
 def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig) -> None:
-    """Write a run's configuration anew, to be trained on.
+    """Write the changed configuration of a run that is to be trained further.
 
     `composed` is the command's own configuration, from which a group such as trainer=cpu is read:
-    only its keys that may change are taken. Raises ConfigError that names every other change.
+    only keys in MAY_CHANGE are taken. Raises ConfigError that names every other change.
     """
     stored = read_stored(run.config)
     before = OmegaConf.select(stored, "trainer.max_epochs")
@@ -56,11 +62,11 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
     for override in overrides:
         key = override.get_key_element()
         if override.is_sweep_override():
-            refused.append(f"{override.input_line}: one run goes on with one value")
+            refused.append(f"{override.input_line}: a resumed run takes one value")
             continue
         below = [each for each in MAY_CHANGE if each == key or each.startswith(f"{key}.")]
         if key != "resume" and not below and not key.startswith("logger."):
-            refused.append(f"{key} cannot change when a run goes on, only {', '.join(MAY_CHANGE)}")
+            refused.append(f"{key} cannot change on resume, only {', '.join(MAY_CHANGE)}")
         for each in filter(partial(_has, composed), below or [key]):
             OmegaConf.update(stored, each, OmegaConf.select(composed, each), merge=False)
     if refused:
@@ -77,7 +83,7 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
 
 
 def _follow_max_epochs(stored: DictConfig, before: int) -> None:
-    """The cosine ends where the run does: conf/learning/cosine.yaml derives one from the other."""
+    """Let a cosine schedule end with the run, as conf/learning/cosine.yaml does."""
     scheduler, now = OmegaConf.select(stored, "learning.scheduler"), stored.trainer.max_epochs
     if now == before or not scheduler or scheduler.get("_target_") != COSINE:
         return
@@ -85,12 +91,12 @@ def _follow_max_epochs(stored: DictConfig, before: int) -> None:
         scheduler.total = now
         log.warning(
             "learning.scheduler.total=%s follows trainer.max_epochs: the learning rate rises to "
-            "where it would be in a run of that length", now,
+            "its value in a run of that length", now,
         )  # fmt: skip
 
 
 def _trained_longer(run: RunDir, config: Config) -> str | None:
-    """What is wrong with max_epochs, if the run has had more: it would end as another run."""
+    """Explain what is wrong with max_epochs, if the run has already trained for longer."""
     rows = run.read_metrics()
     if rows and config.trainer.max_epochs < rows[-1]["epoch"]:
         return (
@@ -101,13 +107,13 @@ def _trained_longer(run: RunDir, config: Config) -> str | None:
 
 
 def _has(config: DictConfig, key: str) -> bool:
-    """Not every data set has a root."""
+    """Return whether a configuration has a key; not every data set has a root, for example."""
     section, _, name = key.rpartition(".")
     return name in (OmegaConf.select(config, section) if section else config)
 
 
 def _other_images(run: RunDir, data: Part) -> str | None:
-    """What is wrong with data.root, if the run has been trained on others so far."""
+    """Explain what is wrong with data.root, if the run was trained on other images so far."""
     if (before := images_of(run)) is None:
         return None
     try:
@@ -115,4 +121,4 @@ def _other_images(run: RunDir, data: Part) -> str | None:
     except (ValueError, OSError) as error:
         return str(error)
     problem = contradiction(here, {run.name: before}) if here else None
-    return f"{problem}: set data.root to where those are" if problem else None
+    return f"{problem}: set data.root to their folder" if problem else None

@@ -94,12 +94,12 @@ OUR_PLUGINS = "hydra_plugins.alexnet_lab."
 
 
 class ExperimentSweep:
-    """Runs every arm and seed once: plans, checks all, skips what is finished, runs, reports.
+    """Trains every arm and seed once: plans, checks all runs, skips finished ones, trains, reports.
 
-    What is swept is the product of the levels in `params` (an experiment file's) and on the command
-    line, where a key replaces its levels in the file. `max_seeds` and `max_runs` cut it down for
-    trial runs. `config` is what Hydra has composed of the command, `loader` composes each arm, and
-    `make_launcher` makes the launcher that it names.
+    The sweep is the product of the levels in `params` (from the experiment's file) and on the
+    command line, where levels replace those of the file. `max_seeds` and `max_runs` reduce it for
+    trial runs. `config` is the command's configuration as composed by Hydra, `loader` composes each
+    arm, and `make_launcher` makes the launcher that the configuration names.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ExperimentSweep:
         self.loader = loader
         self.instantiate_launcher = make_launcher
         self.params = {str(key): str(levels) for key, levels in params.items()}
-        # Of version 0.1 are the rates under arms.lr.
+        # In version 0.1, rates were under arms.lr.
         self.arms = {str(name): arm or {} for name, arm in config.arms.items() if name != "lr"}
         for key, most in (("max_runs", max_runs), ("max_seeds", max_seeds)):
             if most is not None and (type(most) is not int or most < 1):
@@ -129,13 +129,13 @@ class ExperimentSweep:
 
     @property
     def is_local(self) -> bool:
-        """Whether runs are started here, and not by another launcher, perhaps elsewhere."""
+        """Whether runs are started on this machine, and not by another launcher."""
         return bool(self.config.hydra.launcher._target_.startswith(OUR_PLUGINS))
 
     def plan_runs(self, arguments: list[str]) -> list[PlannedRun]:
-        """Every arm with every seed; `arguments` is the command line without Hydra's own keys.
+        """Return every arm with every seed; `arguments` are the command line without Hydra's keys.
 
-        Raises ConfigError if any of them cannot be.
+        Raises ConfigError if a run is not possible.
         """
         fixed, axes = self._split(arguments)
         if added := self._added_seeds(fixed, axes):
@@ -143,15 +143,18 @@ class ExperimentSweep:
         return self._plan(fixed, axes)
 
     def run(self, arguments: list[str]) -> NoReturn:
-        """Plan, run, report; ends the process with an Exit."""
+        """Plan, train and report, then exit the process with an Exit."""
         for override in self.config.hydra.overrides.hydra:
             if override.startswith(("hydra.sweep.", "hydra.run.")):
-                raise ConfigError(f"{override}: folders are named by what they hold; use outputs=")
+                raise ConfigError(
+                    f"{override} is not possible: folders get their names from the configuration. "
+                    "Set outputs=FOLDER"
+                )
         if self.config.resume == "":  # or an empty variable of the shell
             raise ConfigError("resume is empty: give resume=RUN_FOLDER, or leave it out")
         if self.config.resume:
             if started_from_outside():
-                raise ConfigError("resume=RUN_FOLDER is not for torchrun or srun: leave them out")
+                raise ConfigError("resume=RUN_FOLDER does not work under torchrun or srun")
             self._train_on(arguments)
         fixed, axes = self._split(arguments)
         swept = [plain_key(key) for key in axes]
@@ -171,10 +174,10 @@ class ExperimentSweep:
         if outside and (problem := refuse_outside(outside, runs)):
             raise ConfigError(problem)
 
-        # Also for another rank, whose process starts below.
+        # Also needed by other ranks, whose processes start below.
         tell_runs([each for run in runs for each in targets_in(run.config.plain())], base.allow)
         if len(runs) > 1:
-            os.environ.pop("WANDB_RUN_ID", None)  # of an agent of W&B: it names one run
+            os.environ.pop("WANDB_RUN_ID", None)  # set by an agent of W&B, for a single run
         choice = self.config.hydra.runtime.choices["data"]
         sweep = sweep_folder(base, choice, swept, runs, starts)
         before = sweep.read_plan()
@@ -194,7 +197,7 @@ class ExperimentSweep:
                 ):  # fmt: skip
                     log.info("%s", line)
             sys.exit(Exit.FINISHED)
-        if outside and outside.rank > 0:  # rank 0 keeps the books
+        if outside and outside.rank > 0:  # only rank 0 writes the plan
             sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
         with hold(sweep.path):
             is_seen = (sweep.report / "verdict.json").is_file()
@@ -229,7 +232,7 @@ class ExperimentSweep:
             if len(plan["runs"]) > 1:
                 report = _report(sweep)
             else:
-                log.info("all of it: %s", sweep.run(runs[0].name).path)
+                log.info("results: %s", sweep.run(runs[0].name).path)
             if code not in (Exit.STOPPED, Exit.INTERRUPTED):
                 _send_to_wandb(sweep, base, report)
         if damages := [text for run in runs if (text := damage(sweep.run(run.name), run))]:
@@ -237,19 +240,19 @@ class ExperimentSweep:
         sys.exit(code or (Exit.FAILED if failed else Exit.FINISHED))
 
     def _train_on(self, arguments: list[str]) -> NoReturn:
-        """resume=RUN_FOLDER: one run goes on, under the changes that it allows."""
+        """Train one run further (resume=RUN_FOLDER), with the changes that are allowed."""
         overrides = OverridesParser.create(config_loader=self.loader).parse_overrides(arguments)
         run = find_run(Path(self.config.resume).expanduser().resolve())
         may_build = allowed([*targets_of_files(self._folders()), *names_in(self.config.allow)])
         refuse_strangers(OmegaConf.to_container(read_stored(run.config)), may_build, str(run.path))
-        load(run.config, allow=may_build)  # a key that is wrong there is not the command's mistake
+        load(run.config, allow=may_build)  # a wrong key in the file is not a mistake in the command
         check(without_hydra(self.config))
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
             before = {file: file.read_bytes() for file in (run.config, run.status) if file.exists()}
             change_run(run, overrides, self.config)
-            log.info("%s goes on, in %s", run.name, run.path)
+            log.info("resuming %s in %s", run.name, run.path)
             try:
                 [code] = run_jobs([Job.of(run)], Devices.of_this_machine("auto")).values()
             except Interrupted as error:
@@ -264,14 +267,14 @@ class ExperimentSweep:
                 raise ConfigError(status["error"])
             why = status.get("error", status.get("cause", ""))
             log.info("%s %s %s", run.name, status["state"], why)
-            log.info("all of it: %s", run.path)
+            log.info("results: %s", run.path)
             report = _report(sweep) if len(sweep.read_plan()["runs"]) > 1 else None
             if code not in (Exit.STOPPED, Exit.INTERRUPTED):
                 _send_to_wandb(sweep, load(run.config, allow=may_build), report)
         sys.exit(code)
 
     def _added_seeds(self, fixed: list[str], axes: Axes) -> AddedSeeds | None:
-        """If seeds are to be added, how many. Raises ConfigError if they cannot be."""
+        """Return the seeds to add for seed=auto, or None. Raises ConfigError if impossible."""
         seeds = axes["seed"]
         if AUTO not in seeds:
             return None
@@ -284,7 +287,7 @@ class ExperimentSweep:
         claims = base.experiment.claims
         if axes.count() < 2 and not (claims and claims[0].direction == "value"):
             raise ConfigError(
-                "seed=auto has nothing to compare, so that nothing could be settled: choose an "
+                "seed=auto has nothing to compare, and therefore no claim to settle: choose an "
                 "experiment with +experiment=NAME, sweep a key as in model.nonlinearity=relu,tanh, "
                 "or list the seeds, as in seed=0,1,2"
             )
@@ -292,19 +295,19 @@ class ExperimentSweep:
             launcher = self.config.hydra.runtime.choices["hydra/launcher"]
             who = "torchrun or srun" if started_from_outside() else f"hydra/launcher={launcher}"
             raise ConfigError(
-                f"seed=auto looks at results before it starts further runs, and {who} is not "
-                "supported for that: leave it out, or list the seeds, as in seed=0,1,2"
+                f"seed=auto looks at results before it starts further runs, which {who} does not "
+                "support: leave it out, or list the seeds, as in seed=0,1,2"
             )
         return AddedSeeds(min(base.max_seeds, self.max_seeds or base.max_seeds))
 
     def _folders(self) -> list[Path]:
-        """Where configuration files come from: ours, --config-dir, hydra.searchpath."""
+        """Return the folders of configuration files: ours, --config-dir, hydra.searchpath."""
         paths = (each.path for each in self.loader.get_search_path().get_path() if each.path)
         folders = (Path(path.removeprefix("file://")) for path in paths if "pkg://" not in path)
         return [folder for folder in folders if folder.is_dir()]
 
     def _split(self, arguments: Sequence[str]) -> tuple[list[str], Axes]:
-        """What holds for every run, and the levels of what is swept, seeds last."""
+        """Return the arguments that all runs share, and the levels of swept keys, seeds last."""
         parser = OverridesParser.create(config_loader=self.loader)
         swept = self._declared()
         fixed = []
@@ -324,9 +327,9 @@ class ExperimentSweep:
         if len(seeds) > len(axes["seed"]):
             log.info("trial run: seed %s only, of %s", ", ".join(axes["seed"]), ", ".join(seeds))
         if "resume" in axes:
-            raise ConfigError("one run at a time: resume=RUN_FOLDER")
+            raise ConfigError("only one run can be resumed at a time: give resume=RUN_FOLDER")
         if "+experiment" in axes:
-            raise ConfigError("one experiment at a time: +experiment=NAME")
+            raise ConfigError("only one experiment at a time is possible: give +experiment=NAME")
         for key in axes:
             if is_at_or_below(plain_key(key), OF_THE_COMMAND):
                 raise ConfigError(
@@ -336,7 +339,10 @@ class ExperimentSweep:
         return fixed, axes
 
     def _trials(self, fixed: Sequence[str], swept: Mapping[str, Override]) -> int | None:
-        """How many the intervals have. An experiment's number may be unused, a typed one not."""
+        """Return the number of trials of intervals, or None.
+
+        Raises ConfigError if a number on the command line is unused; that of an experiment may be.
+        """
         trials: Any = self.config.trials
         if trials is not None and (type(trials) is not int or trials < 1):
             raise ConfigError(f"trials={trials} is not possible: give a number from 1, or null")
@@ -349,13 +355,13 @@ class ExperimentSweep:
         return trials
 
     def _declared(self) -> dict[str, Override]:
-        """What the experiment's file sweeps."""
+        """Return the swept keys of the experiment's file."""
         parser = OverridesParser.create(config_loader=self.loader)
         overrides = parser.parse_overrides([f"{k}={v}" for k, v in self.params.items()])
         return {override.get_key_element(): override for override in overrides}
 
     def _levels(self, axes: Axes) -> dict[str, list[str]]:
-        """Levels in the order in which they are reported: the experiment file's first."""
+        """Return levels in the order of the report: those of the experiment's file come first."""
         declared = {
             key: levels_of(override)
             for key, override in self._declared().items()
@@ -368,7 +374,7 @@ class ExperimentSweep:
         }
 
     def _plan(self, fixed: list[str], axes: Axes) -> list[PlannedRun]:
-        """Every combination, composed and checked."""
+        """Compose and check every combination of levels."""
         self._refuse_unknown_arms(axes.get(ARM, []))
         if (count := axes.count()) > MOST_RUNS:
             raise ConfigError(f"these are {count} runs: at most {MOST_RUNS} in one command")
@@ -409,17 +415,17 @@ class ExperimentSweep:
         return runs
 
     def _composed(self, overrides: list[str], arm: str | None = None) -> DictConfig:
-        """What Hydra makes of a command, with what an arm sets: a group's file, or values.
+        """Compose a command with the settings of an arm: files of groups, or values.
 
-        Values are merged into those that are there, as in a configuration file. Composing takes a
-        tenth of a second, and what arms set is asked for twice.
+        Values are merged into existing ones, as in a configuration file. Results are kept, because
+        composing takes a tenth of a second and arms are composed twice.
         """
         if (composed := self._compositions.get((*overrides, arm))) is not None:
             return composed
         settings = self.arms[arm] if arm is not None else {}
         groups = {key for key in settings if self._is_group(str(key), settings[key])}
         chosen = [f"{key}={settings[key]}" for key in sorted(groups)]
-        # The command's own words come last: they win over a group's file.
+        # The command's own words come last, because they take precedence over a group's file.
         composed = self.loader.load_sweep_config(self.config, [*chosen, *overrides])
         with read_write(composed), open_dict(composed):
             for key, value in settings.items():
@@ -432,7 +438,7 @@ class ExperimentSweep:
         return isinstance(value, str) and bool(self.loader.get_group_options(key))
 
     def _experiment(self, base: Config, axes: Axes, before: Mapping[str, Any]) -> dict[str, Any]:
-        """What sweep.json says of the experiment: with its factors, and its baseline by name."""
+        """Return the experiment for sweep.json, with its factors, and its baseline by key."""
         experiment = base.experiment.model_dump(by_alias=True, mode="json")
         swept = [plain_key(key) for key in axes if key != "seed"]
         factors = experiment["factor"] = experiment["factor"] or swept
@@ -449,17 +455,17 @@ class ExperimentSweep:
         name = self.config.experiment.name
         for arm in chosen:
             if not self.arms:
-                raise ConfigError(f"{ARM}={arm}: {name} is no experiment that has arms")
+                raise ConfigError(f"{ARM}={arm} is not possible: {name} has no arms")
             if arm not in self.arms:
                 raise ConfigError(
                     f"{ARM}={arm}: {name} has no such arm: {did_you_mean(arm, self.arms)}"
                 )
 
     def _refuse_what_arms_set(self, fixed: list[str], axes: Mapping[str, Sequence[str]]) -> None:
-        """A value on the command line would be silently replaced by that of an arm.
+        """Raise ConfigError for command-line values that an arm would silently replace.
 
-        What arms set is what they change, the command line's values apart. A group (data=cifar10)
-        may be chosen if every arm keeps its values.
+        Arms set the keys that they change, apart from values of the command line. A group such as
+        data=cifar10 may be chosen if every arm keeps its values.
         """
         if ARM not in axes:
             return
@@ -491,12 +497,12 @@ class ExperimentSweep:
                 )
             ):
                 raise ConfigError(
-                    f"{key} is not for the command line here: the arms {', '.join(axes[ARM])} set "
-                    f"{', '.join(sorted(theirs))}"
+                    f"{key} cannot be set on the command line here, because the arms "
+                    f"{', '.join(axes[ARM])} set {', '.join(sorted(theirs))}"
                 )
 
     def _refuse_what_is_not_applied(self) -> None:
-        """Settings of Hydra's own launchers, which start no process of their own for a run."""
+        """Raise ConfigError for settings that only Hydra's own launchers apply."""
         for key in ("env_set", "env_copy"):
             if self.config.hydra.job.get(key):
                 raise ConfigError(
@@ -505,7 +511,7 @@ class ExperimentSweep:
                 )
 
     def _refuse_missing_data(self, runs: Sequence[PlannedRun]) -> None:
-        """Before anything starts; other launchers' workers may see folders that are not here."""
+        """Raise ConfigError if data.root is missing here; other launchers' workers may have it."""
         if self.is_local:
             problems = [problem for run in runs if (problem := missing_root(run.config))]
             if problems:
@@ -515,12 +521,12 @@ class ExperimentSweep:
         return check(without_hydra(self._composed(overrides)))
 
     def _make_launcher(self) -> Launcher:
-        """The launcher of the configuration, and what its workers need, which inherit both."""
-        # Workers of submitit and Ray import this project by themselves.
+        """Make the launcher of the configuration, and set what its workers inherit."""
+        # Workers of submitit and Ray have to find this project to import it.
         os.environ["PYTHONPATH"] = python_path()
         launcher = self.instantiate_launcher()
-        # Workers compose each job once more, for Hydra's sake. Which launcher started them is none
-        # of their business: Hydra would warn about its configuration for every run.
+        # Hydra composes each job again in the workers. It must not see the launcher's settings
+        # there, because it would warn about them for every run.
         with read_write(self.config.hydra):
             self.config.hydra.overrides.hydra = [
                 override
@@ -530,7 +536,10 @@ class ExperimentSweep:
         return launcher
 
     def _launch(self, sweep: SweepDir, runs: Sequence[PlannedRun]) -> Exit:
-        """Run them all: FINISHED, or what ended the sweep. Each run's end is in its status.json."""
+        """Launch all runs; return FINISHED, or what ended the sweep.
+
+        The end of each run is recorded in its status.json.
+        """
         if not runs:
             return Exit.FINISHED
         with open_dict(self.config.hydra):
@@ -543,8 +552,8 @@ class ExperimentSweep:
             ]
             for run in runs
         ]
-        # Before the first starts, and here: a worker may compose its job hours later, elsewhere,
-        # from files that somebody has edited.
+        # All are written before the first run starts: a worker may compose its job hours later, on
+        # another machine, from files that have been edited.
         for run in runs:
             prepare(run, sweep.run(run.name))
         launcher = self._make_launcher()
@@ -555,15 +564,15 @@ class ExperimentSweep:
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
         except Exception as error:
-            # A worker that was killed, a job that its queue lost: each run's folder tells the rest.
-            log.error("the launcher gave up: %s: %s", type(error).__name__, error)
+            # A worker was killed, or a queue lost a job: the folder of each run shows how it ended.
+            log.error("the launcher failed: %s: %s", type(error).__name__, error)
             return Exit.FINISHED
         ends = [job.return_value for job in returns if job.status is JobStatus.COMPLETED]
         return next((Exit(end) for end in ends if end in ENDS_THE_SWEEP), Exit.FINISHED)
 
 
 def _seed(level: str) -> int:
-    """Raises ConfigError for what YAML would make another number of: 010 is 8 there."""
+    """Parse a seed. Raises ConfigError if YAML would read another number: 010 is 8 there."""
     if not re.fullmatch(r"0|[1-9]\d{0,17}", level):
         raise ConfigError(
             f"seed={level} is not possible: give a whole number from 0, such as 7, of at most 18 "
@@ -592,7 +601,7 @@ def _report(sweep: SweepDir) -> "Report":
 
 
 def _send_to_wandb(sweep: SweepDir, config: Config, report: "Report | None") -> None:
-    """The report, and the ends of runs that were killed, if the runs are logged to W&B."""
+    """Send the report and the ends of killed runs to W&B, if runs are logged there."""
     if (destination := destination_of(config.logger)) is None:
         return
     from alexnet.run.sync import sync

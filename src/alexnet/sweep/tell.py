@@ -17,7 +17,7 @@ UNREADABLE = "unreadable"
 
 
 def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]) -> None:
-    """Say what is left to do, and where."""
+    """Log the number of runs to go, the folder, and the runs that have ended before."""
     config = runs[0].config
     log.info(
         "%s: %s on %s, %d of %d runs to go, in %s",
@@ -33,9 +33,9 @@ def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[Planned
 def summarize(
     sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]
 ) -> list[PlannedRun]:
-    """Say how every run ended; those that failed, or whose result cannot be read.
+    """Log how every run ended; return those that failed, or whose result cannot be read.
 
-    To diverge is a result, and no failure.
+    A run that diverged is a result, not a failure.
     """
     failed = []
     for run in runs:
@@ -60,7 +60,7 @@ def summarize(
 
 
 def damage(folder: RunDir, planned: PlannedRun) -> str | None:
-    """What is wrong with the result of a run, which is then not trained again."""
+    """Explain what is wrong with the result of a run, which is not trained again in that case."""
     try:
         folder.read_result(planned={"arm": planned.arm, "seed": planned.config.seed})
     except DamagedFile as error:
@@ -69,12 +69,12 @@ def damage(folder: RunDir, planned: PlannedRun) -> str | None:
 
 
 def _result(folder: RunDir, planned: PlannedRun) -> dict[str, Any]:
-    """{} if there is none that can be believed."""
+    """Return the result of a run; {} if there is none, or it is damaged."""
     return {} if damage(folder, planned) else folder.read_result()
 
 
 def status_of(folder: RunDir) -> dict[str, Any]:
-    """Of a run, if it can be read; the others must not suffer from it otherwise."""
+    """Return the status of a run; "unreadable" instead of an error, so that others can continue."""
     try:
         return folder.read_status()
     except (DamagedFile, OSError) as error:
@@ -82,12 +82,12 @@ def status_of(folder: RunDir) -> dict[str, Any]:
 
 
 def why_wrong(sweep: SweepDir, runs: Sequence[PlannedRun]) -> str:
-    """What the runs that cannot be built say, each thing once."""
+    """Return the errors of the runs that cannot be built, each only once."""
     ends = [status_of(sweep.run(run.name)) for run in runs]
     wrong = [end["error"] for end in ends if end.get("cause") == CANNOT_BE_BUILT]
     return "\n".join(dict.fromkeys(wrong))
 
 
 def nothing_could_be_built(sweep: SweepDir, runs: Iterable[PlannedRun]) -> bool:
-    """Whether every run ended so: under other launchers none ends the sweep for the others."""
+    """Return whether no run could be built; other launchers do not stop the sweep at the first."""
     return all(status_of(sweep.run(run.name)).get("cause") == CANNOT_BE_BUILT for run in runs)

@@ -1,4 +1,4 @@
-"""The levels of what is swept, and the trials of a search whose space is an interval."""
+"""The levels of swept keys, and the trials of a search in intervals."""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from alexnet.config.schema import ConfigError
 
 MOST_RUNS = 10_000
-"""How many runs one command may ask for."""
+"""Maximum number of runs of one command."""
 
 Interval = tuple[float, float]
 
@@ -18,8 +18,8 @@ Interval = tuple[float, float]
 class Axes(dict[str, list[str]]):
     """Swept keys and the levels of each.
 
-    Runs are the product of all levels, but for keys that were given as an interval: one trial of a
-    search is one level of each of them, so that these keys are taken in step. `intervals` holds
+    Runs are the product of all levels, except for keys that were given as an interval: one trial of
+    a search has one level of each of them, so these keys are advanced together. `intervals` holds
     their ends.
     """
 
@@ -29,16 +29,16 @@ class Axes(dict[str, list[str]]):
 
     @property
     def trials(self) -> int:
-        """How many trials of the intervals there are; 0 without one."""
+        """Number of trials of the intervals; 0 without an interval."""
         return next((len(self[key]) for key in self.intervals), 0)
 
     def count(self) -> int:
-        """How many runs these are."""
+        """Return the number of runs."""
         alone = [len(levels) for key, levels in self.items() if key not in self.intervals]
         return math.prod(alone) * max(1, self.trials)
 
     def combinations(self) -> Iterator[dict[str, str]]:
-        """One level of each key for each run, in the order of the keys, the last one fastest."""
+        """Yield one level of each key for each run; the last key varies fastest."""
         first = next(iter(self.intervals), None)
         axes: list[list[dict[str, str]]] = []
         for key, levels in self.items():
@@ -53,9 +53,10 @@ class Axes(dict[str, list[str]]):
 
 
 def axes_of(swept: Mapping[str, Override], trials: int | None) -> Axes:
-    """The levels of each key, those of intervals by a sequence of so many trials.
+    """Return the levels of each key; those of intervals come from a sequence of `trials`.
 
-    Raises ConfigError for what has no levels, too many, or no number of trials.
+    Raises ConfigError for a key without levels or with too many, and for intervals without a number
+    of trials.
     """
     intervals = {
         key: _interval(override) for key, override in swept.items() if override.is_interval_sweep()
@@ -77,9 +78,9 @@ def axes_of(swept: Mapping[str, Override], trials: int | None) -> Axes:
 
 
 def levels_of(override: Override) -> list[str]:
-    """Of a key that is swept by a list; one for a plain value.
+    """Return the levels of a key that is swept by a list; a plain value is a single level.
 
-    Raises ConfigError for no level, and for more than a sweep can have.
+    Raises ConfigError for no level, and for more than MOST_RUNS.
     """
     if not override.is_sweep_override():
         return [override.get_value_element_as_str()]
@@ -95,12 +96,12 @@ def levels_of(override: Override) -> list[str]:
 
 
 def sequence(intervals: Sequence[Interval], count: int) -> list[tuple[str, ...]]:
-    """Points of a box, evenly spread on logarithmic scales however many there are.
+    """Return `count` points of a box, evenly spread on logarithmic scales for any count.
 
-    The first points of the Halton sequence without scrambling, less its first, which is a corner:
-    the middle comes first, and a longer sequence begins with a shorter one. Nothing is random, so
-    that every arm, machine and version tries the same. Two significant digits; more only where a
-    point would repeat an earlier one.
+    They are the points of the Halton sequence without scrambling, except the first, which is a
+    corner: the middle comes first, and a longer sequence begins with a shorter one. Nothing is
+    random, so every arm, machine and version tries the same points. They have two significant
+    digits, and more only where a point would repeat an earlier one.
     """
     from scipy.stats import qmc
 
@@ -126,6 +127,6 @@ def _interval(override: Override) -> Interval:
     if not 0 < low < high < math.inf:
         raise ConfigError(
             f"{override.input_line} is not possible: interval(LOW, HIGH) is searched on a "
-            "logarithmic scale, so that 0 < LOW < HIGH"
+            "logarithmic scale and needs 0 < LOW < HIGH"
         )
     return low, high

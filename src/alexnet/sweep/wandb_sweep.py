@@ -30,7 +30,7 @@ def sweep_file(
     project: str,
     file: Path,
 ) -> str:
-    """Its text: every level of what is swept, and the command of one trial.
+    """Return the text of the file: every level of the swept keys, and the command of one trial.
 
     `plan` returns the runs of the command `words`. Raises ConfigError if W&B cannot search what the
     experiment searches.
@@ -46,7 +46,7 @@ def sweep_file(
             "combine each level of one with each of the other: use src/train.py"
         )
     levels = _levels(plan())
-    # One trial has one level of each key, and no number of trials.
+    # A trial has one level of each key, and needs no number of trials.
     left_out = {plain_key(key) for key in levels} | {"trials"}
     fixed = [word for word in words if plain_key(word.partition("=")[0]) not in left_out]
     if not any(word.startswith("logger=") for word in fixed):
@@ -70,7 +70,7 @@ def sweep_file(
 
 
 def _levels(runs: Sequence[PlannedRun]) -> dict[str, list[Any]]:
-    """The levels of what is swept, as they would be typed; numbers as numbers."""
+    """Return the levels of the swept keys as they would be typed; numbers as numbers."""
     levels: dict[str, dict[Any, None]] = {}
     for run in runs:
         for key, value in _typed(run).items():
