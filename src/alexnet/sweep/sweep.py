@@ -246,7 +246,6 @@ class ExperimentSweep:
         may_build = allowed([*targets_of_files(self._folders()), *names_in(self.config.allow)])
         refuse_strangers(OmegaConf.to_container(read_stored(run.config)), may_build, str(run.path))
         load(run.config, allow=may_build)  # a wrong key in the file is not a mistake in the command
-        check(without_hydra(self.config))
         tell_runs(may_build)
         sweep = SweepDir(run.path.parent)
         with hold(sweep.path):
