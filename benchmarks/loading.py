@@ -4,9 +4,9 @@
 
 Both read the same 256 x 256 JPEG images, take random 224 x 224 crops, reflect them at random, and
 return batches of 128 uint8 images. Ours decodes a whole batch in a worker; ImageFolder decodes one
-image at a time, each from its own file. The limit is simplejpeg decoding the same images and doing nothing
-else. The three are timed in turn for ROUNDS (5) after a warm-up. Without workers, processor seconds
-are measured.
+image at a time, each from its own file. The limit is simplejpeg decoding the same images and doing
+nothing else. The three are timed in turn for ROUNDS (5) after a warm-up. Without workers, processor
+seconds are measured.
 """
 
 import sys

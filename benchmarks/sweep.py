@@ -34,8 +34,7 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.ma
 def sweep(outputs: Path, runs: int) -> tuple[list[float], list[int]]:
     """Seconds of each run but the first beyond its training, and KiB of the sweep's process.
 
-    Memory is read twice a second until the last run has ended, because the report that follows loads
-    matplotlib.
+    Memory is read twice a second until the last run has ended, before the report loads matplotlib.
     """
     command = ["src/train.py", *TINY, f"seed=range({runs})", f"outputs={outputs}"]
     process = subprocess.Popen(
