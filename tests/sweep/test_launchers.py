@@ -1,4 +1,4 @@
-"""Launchers that are not ours start runs as ours does. Those that are not installed are skipped."""
+"""Other launchers start runs as the local one does; those that are not installed are skipped."""
 
 import importlib
 import os
@@ -170,7 +170,7 @@ def test_the_process_of_a_run_asks_for_huge_pages_before_torch_is_imported(
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunDir]:
-    """A prepared run, as the worker is told of it."""
+    """A prepared run, as it is passed to a worker."""
     run = RunDir(tmp_path / "seed-0")
     run.config.parent.mkdir(parents=True)
     run.config.write_text("seed: 0\n")
@@ -180,7 +180,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunDir]:
 
 
 def work(monkeypatch: pytest.MonkeyPatch, *, code: Exit) -> SimpleNamespace:
-    """Call the worker's function where every run ends with this code."""
+    """Call the worker's function with runs that end with this exit code."""
     started: list[RunDir] = []
 
     def run_process(run: RunDir) -> Exit:
