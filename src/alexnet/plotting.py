@@ -15,6 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 GREY = "#5F6368"
 DOTS_PER_INCH = 160
 _PADDING = 0.1  # inches
+_BELOW_AXES = 0.5  # inches, for the numbers and the name of an axis
 
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -29,6 +30,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1.0,  # else it is looked for at every drawing, which takes a sixth of the time
     "svg.fonttype": "none",  # text stays text: a smaller file, which can be searched
     "svg.hashsalt": "alexnet",  # the same figure gives the same file
 }
@@ -36,10 +38,11 @@ STYLE: dict[Any, Any] = {
 
 def caption(figure: Figure, text: str) -> None:
     """Write a caption below the figure, wrapped to its width."""
-    width = int(figure.get_figwidth() * 15)  # characters of size 8 to the width of the figure
-    figure.text(
-        0.01, -0.02, "\n".join(textwrap.wrap(text, width)), fontsize=8, color=GREY, va="top"
-    )
+    width, height = figure.get_size_inches()
+    if figure.get_layout_engine() is None:
+        figure.subplots_adjust(bottom=_BELOW_AXES / height)
+    lines = textwrap.wrap(text, int(15 * width))  # characters of size 8
+    figure.text(0.01, -0.08 / height, "\n".join(lines), fontsize=8, color=GREY, va="top")
 
 
 def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
@@ -49,8 +52,9 @@ def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
     with matplotlib.rc_context(STYLE):
         for name, figure in figures.items():
             # Lay out and measure once: savefig would do both again for each format.
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            if (layout := figure.get_layout_engine()) is not None:
+                layout.execute(figure)
+                figure.set_layout_engine(None)  # with "none", savefig would draw twice
             box = figure.get_tightbbox().padded(_PADDING)
             for suffix, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
                 path = folder / f"{name}.{suffix}"

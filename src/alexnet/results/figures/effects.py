@@ -4,29 +4,32 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import COLOURS, GREY, caption
 from alexnet.results import wording
+from alexnet.results.anytime import AnytimeEffect
 from alexnet.results.compare import Comparison
 from alexnet.results.effects import Effect
 from alexnet.results.figures.labels import (
     colour_of,
     counts_of,
     in_percent,
+    in_points,
     limits_around,
     note_at,
     open_dots,
+    ratio_ticks,
     seed_dots,
 )
 from alexnet.results.names import printed_arm, printed_effect
 
-MAX_EFFECTS = 14  # more rows than this cannot be read: interactions are then left to the table
+MAX_EFFECTS = 14  # more rows are unreadable: interactions are then only in the table
 
 
 def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
-    """Left: a row per arm with its seeds, mean and interval. Right: the effects and no effect."""
+    """Draw a row per arm with seeds, mean and interval (left), and a row per effect (right)."""
     effects = grid_effects(comparison) or comparison.effects
     rows = max(len(comparison.arms), len(effects), 2)
     figure = Figure(figsize=(10.5 if effects else 5.5, 1.8 + 0.42 * rows), layout="constrained")
@@ -37,12 +40,21 @@ def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str)
         _forest(right[0], effects, comparison, experiment)
     caption(
         figure,
-        f"{counts_of(comparison.arms)} "
-        "Small dots: seeds; large: mean with its 95 % t-interval over seeds. "
-        + ("Effects are paired by seed. " if effects else "")
-        + "Arrow: the interval goes on.",
+        f"{counts_of(comparison.arms)} {_caption_of_dots(comparison)} "
+        + ("Effects are paired by seed." if effects else ""),
     )
     return figure
+
+
+def _caption_of_dots(comparison: Comparison) -> str:
+    if not any(arm.ci95 for arm in comparison.arms):
+        return "Small dots: seeds; large: their mean."
+    anytime = any(isinstance(each, AnytimeEffect) for each in comparison.effects)
+    return (
+        "Small dots: seeds; large: mean with its 95 % t-interval over seeds"
+        + (", of an effect its anytime-valid interval. " if anytime else ". ")
+        + "Arrow: the interval goes on."
+    )
 
 
 def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
@@ -51,7 +63,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
     if core:
         ends = [end for arm in comparison.arms for end in arm.ci95 or ()]
         low, high = limits_around(core, ends)
-        # A time begins at 0, where that costs little of the axis.
+        # Times start at 0 if that takes little of the axis.
         is_near_zero = measure.kind == "epochs_to_error" and min(core) < 0.4 * max(core)
         axes.set_xlim(0 if is_near_zero else low if min(core) < 0 else max(low, 0.0), high)
     for row, arm in enumerate(comparison.arms):
@@ -74,7 +86,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
 def _forest(
     axes: Axes, effects: Sequence[Effect], comparison: Comparison, experiment: Experiment
 ) -> None:
-    """One row per effect; where the interval reaches the line of no effect, nothing is shown."""
+    """Draw a row per effect, and the line of no effect."""
     scale = 100 if wording.effect_unit(experiment) == "percentage points" else 1
     is_log = experiment.effect == "ratio"
     axes.axvline(experiment.no_effect, color=GREY, linewidth=1)
@@ -100,18 +112,10 @@ def _forest(
         axes.plot(paper, row, color=COLOURS[1], **look)
         note_at(axes, "paper", (paper, row), (0, 7), COLOURS[1])
     if is_log:
-        low, high = axes.get_xlim()
-        # Decades and their halves where there are some, else even steps.
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1, 2, 5))
-            if high > 5 * low
-            else MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
-        )
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        ratio_ticks(axes.xaxis)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+g}" if x else "0"))
+        in_points(axes.xaxis)
     _name_rows(axes, list(map(printed_effect, effects)))
     axes.set_title("Effects")
     what = wording.name_of_measure(experiment.measure)
@@ -125,7 +129,7 @@ def _forest(
 def _limits(
     effects: Sequence[Effect], comparison: Comparison, experiment: Experiment, scale: float
 ) -> tuple[float, float]:
-    """All means and the number of the paper are seen, and no effect."""
+    """Return limits that include all means, the number of the paper and no effect."""
     core = [experiment.no_effect]
     for effect in effects:
         core += [value for value in (effect.mean, *effect.values) if value is not None]
@@ -140,7 +144,7 @@ def _limits(
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Rows from top to bottom, with their names on the left and no ticks."""
+    """Name the rows from top to bottom, on the left and without ticks."""
     axes.set_yticks(
         range(len(names)), [textwrap.fill(name, 34, break_on_hyphens=False) for name in names]
     )
@@ -158,7 +162,7 @@ def _interval(
     colour: str,
     bound: str | None = None,
 ) -> None:
-    """A dot for the mean with its interval; an end that is not known is an arrow."""
+    """Draw a dot for the mean with its interval; an end that is open or outside is an arrow."""
     if ci95 is not None:
         left, right = axes.get_xlim()
         low, high = (mean if end is None else end for end in ci95)
@@ -186,7 +190,7 @@ def _interval(
 
 
 def grid_effects(comparison: Comparison) -> tuple[Effect, ...]:
-    """Effects of a sweep of several factors, at most as many as can be read; () for one factor."""
+    """Return the effects of a sweep of several factors, at most a readable number; () for one."""
     if not any(effect.is_interaction for effect in comparison.effects):
         return ()
     if len(comparison.effects) <= MAX_EFFECTS:

@@ -1,7 +1,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import MaxNLocator
 
 from alexnet.config.experiment import Experiment
 from alexnet.plotting import caption
@@ -11,20 +11,21 @@ from alexnet.results.effects import level_label
 from alexnet.results.figures.labels import (
     colour_of,
     dashes_of,
-    direct_label,
     in_percent,
+    in_points,
     label_ends,
     note_at,
     open_dots,
+    ratio_ticks,
     seed_dots,
 )
-from alexnet.results.names import printed_arm, printed_level
+from alexnet.results.names import printed_arm, printed_effect, printed_key, printed_level
 
 _MOST_TICKS = 9
 
 
 def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
-    """The measure against each searched key, the best level of each arm ringed."""
+    """Draw the measure against each searched key, with a ring around the best of each arm."""
     keys = list(comparison.trials[0].levels)
     measure = experiment.measure
     figure = Figure(figsize=(7.2 if len(keys) == 1 else 4.8 * len(keys), 4.2))
@@ -33,7 +34,11 @@ def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure
     for axes, key in zip(panels, keys, strict=True):
         _by_level(axes, key, comparison, is_alone=len(keys) == 1)
         in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
-        axes.set_xlabel(key)
+        axes.set_xlabel(printed_key(key))
+    if any(each.n < len(each.outcomes) for each in comparison.searched):  # room for the crosses
+        bottom, top = panels[0].get_ylim()
+        room = 0.02 + 0.04 * len(comparison.arms)
+        panels[0].set_ylim(top=top + room / (1 - room) * (top - bottom))
     panels[0].set_ylabel(wording.name_of_measure(measure))
     line = "; line: their mean" if len(keys) == 1 else ""
     caption(
@@ -84,11 +89,13 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
         axes.set_xticks(places, list(map(level_label, levels)))
     if 0 <= axes.dataLim.y0 < 0.45 * axes.dataLim.y1:
         axes.set_ylim(bottom=0)
+    if not is_alone:
+        axes.margins(x=0.15)  # for the notes
     label_ends(axes, ends)
 
 
 def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
-    """What each arm is expected to come to at the best of 1, 2, ... trials, and the effect then."""
+    """Draw the expected best of 1, 2, ... trials of each arm, and the effects on it."""
     measure = experiment.measure
     has_effects = bool(comparison.budget_effects)
     figure = Figure(figsize=(7.2, 6.8 if has_effects else 4.2))
@@ -101,32 +108,34 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
         ends += _line(panels[0], budget.expected, sides, label, index)
     in_percent(panels[0].yaxis, measure.kind == "final" and measure.described.is_fraction)
     panels[0].set_ylabel(f"{wording.name_of_measure(measure)}\n(expected best)")
-    panels[0].set_ylim(bottom=0)
+    if 0 <= panels[0].dataLim.y0 < 0.45 * panels[0].dataLim.y1:
+        panels[0].set_ylim(bottom=0)
     label_ends(panels[0], ends)
     if has_effects:
         ends = []
         axes = panels[1]
         if experiment.effect == "ratio":
             axes.set_yscale("log")
+        printed = {each.of: printed_effect(each) for each in comparison.effects}
         for index, effect in enumerate(comparison.budget_effects):
             signs = {None: "o", "lower": "^", "upper": "v", "neither": ""}
             sides = [signs[bound] for bound in effect.bounds]
-            ends += _line(axes, effect.values, sides, effect.of, index)
+            ends += _line(axes, effect.values, sides, printed.get(effect.of, effect.of), index)
         axes.axhline(experiment.no_effect, color="0.6", linewidth=0.8)
-        in_percent(axes.yaxis, wording.effect_unit(experiment) == "percentage points")
         if experiment.effect == "ratio":
-            axes.yaxis.set_major_formatter(ScalarFormatter())
-            axes.yaxis.set_minor_formatter(ScalarFormatter())
+            ratio_ticks(axes.yaxis)
+        else:
+            is_in_points = wording.effect_unit(experiment) == "percentage points"
+            in_points(axes.yaxis, 100 if is_in_points else 1)
         axes.set_ylabel(f"{experiment.effect} ({wording.effect_unit(experiment)})")
-        for end, text, colour in ends:
-            direct_label(axes, end, text, colour)
+        label_ends(axes, ends)
     panels[-1].set_xlabel("trials of each arm")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     caption(
         figure,
-        "Mean over all choices of so many trials, without replacement, of the best of them. Open "
-        "triangles: bounds (up: at least, down: at most), because the best of some choices is "
-        "censored. Below: the effect of the first factor on these means.",
+        "Mean of the best trial over all subsets of that many trials. Open triangles: bounds (up: "
+        "at least, down: at most), because the best of some subsets is censored. Below: the effect "
+        "of the first factor on these means.",
     )
     return figure
 
@@ -134,7 +143,7 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
 def _line(
     axes: Axes, values: tuple[float | None, ...], markers: list[str], label: str, index: int
 ) -> list[tuple[tuple[float, float], str, str]]:
-    """One line over the number of trials; its end with label and colour, if it has one."""
+    """Draw a line over the number of trials; return its end with label and colour, if any."""
     colour = colour_of(index)
     points = [
         (float(k), value, marker)
