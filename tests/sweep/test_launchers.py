@@ -90,7 +90,7 @@ def launcher(
 
 @pytest.mark.parametrize(
     "launcher",
-    # Their workers import torch anew for each of the two sweeps: one launcher stands for the others.
+    # Workers import torch for each of the two sweeps, which takes long: one launcher is enough.
     [
         pytest.param(name, marks=[pytest.mark.slow] * (name in ("joblib", "submitit_local")))
         for name in PLUGINS
