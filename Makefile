@@ -9,7 +9,7 @@ READY := $(VENV)/.ready$(addprefix -,$(notdir $(CONSTRAINTS)))
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-gpu check docs bench wheel clean
 
-help:  ## this list
+help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 setup: $(READY)  ## build .venv with everything that the project needs; CONSTRAINTS=constraints.txt for the tested versions
@@ -23,13 +23,13 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 demo: setup  ## ReLU against tanh and the sigmoid on 5,000 real digits: figure and verdicts in about three minutes
 	$(BIN)/python src/train.py +experiment=saturating hydra.launcher.parallel=2 trainer.threads=1
 
-test: setup  ## the tests, without those that take minutes
+test: setup  ## the tests, except those that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: setup  ## all tests
 	$(BIN)/python -m pytest
 
-test-gpu: setup  ## the tests that need one or two GPUs, and what to report about them
+test-gpu: setup  ## the tests that need one or two GPUs; prints what to report
 	$(BIN)/python -m pytest -v -m "gpu or two_gpu"
 	@echo "Please report the lines above, those below, and the commit:"
 	@git rev-parse HEAD
@@ -44,7 +44,7 @@ check: setup  ## formatting, linters, types, layering
 docs: setup  ## build the documentation into site/; any warning, such as a broken link, is an error
 	$(BIN)/python -m zensical build --strict --clean
 
-bench: setup  ## time what docs/benchmarks.md lists on one thread, in minutes; PREPARED=FOLDER adds the loading of ImageNet
+bench: setup  ## run the benchmarks of docs/benchmarks.md, some minutes; PREPARED=FOLDER adds the loading of ImageNet
 	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/lrn.py
 	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	THP_MEM_ALLOC_ENABLE=1 OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memory_format.py
@@ -54,9 +54,9 @@ bench: setup  ## time what docs/benchmarks.md lists on one thread, in minutes; P
 	$(BIN)/python benchmarks/report.py
 	$(if $(PREPARED),$(BIN)/python benchmarks/loading.py $(PREPARED))
 
-wheel: setup  ## build the package, into dist/
+wheel: setup  ## build the package into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-clean:  ## remove the environment, caches and built packages, never what runs wrote
+clean:  ## remove the environment, caches and built packages; outputs stay
 	rm -rf dist site $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

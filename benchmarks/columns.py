@@ -3,12 +3,12 @@
     python benchmarks/columns.py [batch size] [repeats]
 
 Trains full AlexNet through ClassificationTask, PaperSGD and Lightning's Trainer on random images,
-the layouts in turn. Prints, for each, the median images per second of the global batch, the CPU
-seconds of a step and process (those of a busy machine's other work apart), the peak memory of a
-process beyond the bare imports, and the numbers of parameters and of entries of the optimizer's
-state that a process keeps. All use huge pages, as our runs do. "bare" is the same without
-strategy, task and Trainer: a loop in two processes that exchange by torch.distributed.nn, which the
-strategy should not be slower than.
+with the layouts in turn. Prints for each layout: the median images per second of the global batch,
+the CPU seconds of a step in one process (without other work on the machine), the peak memory of a
+process beyond its imports, and the numbers of parameters and optimizer state entries that a process
+stores. All layouts use huge pages, as runs do. "bare" is the same work without strategy, task and
+Trainer: a loop in two processes that exchange through torch.distributed.nn. The strategy should not
+be slower than this.
 """
 
 import json
@@ -43,30 +43,30 @@ WARM_UP, STEPS = 1, 4
 
 
 def peak_megabytes() -> float:
-    """Of this process since its start."""
+    """Peak memory of this process since its start, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Clock(pl.Callback):
-    """Seconds of every step: on the wall, and of the processor, which others do not disturb."""
+    """Wall-clock and processor seconds of every step; other programs hardly affect the latter."""
 
     def __init__(self) -> None:
         self.wall: list[float] = []
         self.cpu: list[float] = []
 
     def on_train_batch_start(self, *_: Any) -> None:
-        """Start."""
+        """Note the start of a step."""
         self._began = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Stop."""
+        """Note the end of a step."""
         wall, cpu = self._began
         self.wall.append(time.perf_counter() - wall)
         self.cpu.append(time.process_time() - cpu)
 
 
 def measure(how: str, processes: int, threads: int, batch_size: int) -> dict[str, float]:
-    """Train a few steps as one of the processes."""
+    """Train a few steps in one of the processes."""
     torch.set_num_threads(threads)
     imported = peak_megabytes()
     torch.manual_seed(0)
@@ -88,7 +88,7 @@ def measure(how: str, processes: int, threads: int, batch_size: int) -> dict[str
 def train_bare(
     net: AlexNet, batch: tuple[Tensor, Tensor], processes: int, clock: Clock
 ) -> Optimizer:
-    """The shortest loop with the same sums, but for the logits' gradient, which is doubled."""
+    """The shortest loop with the same sums, except that the logits' gradient is doubled."""
     dist.init_process_group("gloo", rank=int(os.environ["LOCAL_RANK"]), world_size=processes)
     keep_column(net, dist.get_rank(), processes)
     for name in net.crossings:
@@ -108,7 +108,7 @@ def train_bare(
 def train_with_lightning(
     net: AlexNet, batch: tuple[Tensor, Tensor], processes: int, clock: Clock
 ) -> Optimizer:
-    """As our runs do it."""
+    """Train as runs do."""
     task = ClassificationTask(net, lr=1e-4)
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -127,7 +127,7 @@ def train_with_lightning(
 
 
 def measure_apart(how: str, processes: int, threads: int, batch_size: int) -> dict[str, float]:
-    """In fresh processes, so that peaks are their own; what rank 0 found."""
+    """Measure in new processes, each with its own peak memory; return the results of rank 0."""
     numbers = map(str, (processes, threads, batch_size))
     command = [sys.executable, __file__, "--as-rank", how, *numbers]
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_network_port())}

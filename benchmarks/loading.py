@@ -1,11 +1,12 @@
-"""How fast training images come: shards of prepare.py against torchvision's ImageFolder.
+"""How fast training images are loaded: shards of prepare.py against torchvision's ImageFolder.
 
     python benchmarks/loading.py PREPARED [ROUNDS]
 
-Both read the same 256 x 256 JPEG images, cut 224 x 224 at random, reflect, and hand over batches of
-128 uint8 images. Ours decodes a whole batch in a worker; ImageFolder image by image, from files of
-their own. The limit is simplejpeg, decoding the same images and doing nothing else. The three take
-turns over ROUNDS (5), after one to warm up. Without workers, seconds of the processor.
+Both read the same 256 x 256 JPEG images, take random 224 x 224 crops, reflect them at random, and
+return batches of 128 uint8 images. Ours decodes a whole batch in a worker; ImageFolder decodes one
+image at a time, each from its own file. The limit is simplejpeg decoding the same images and doing
+nothing else. The three are timed in turn for ROUNDS (5) after a warm-up. Without workers, processor
+seconds are measured.
 """
 
 import sys
@@ -88,7 +89,7 @@ def _images_per_second(loader: DataLoader) -> float:
 
 
 def _write_files(prepared: Path, folder: Path) -> list[Path]:
-    """The training images of the shards, each encoded as prepare.py does, in a file of its own."""
+    """Write each training image of the shards to its own file, encoded as by prepare.py."""
     index = read_index(prepared)
     assert index is not None
     images = ShardImages(prepared, index.shards["train"])

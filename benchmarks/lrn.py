@@ -2,9 +2,9 @@
 
     python benchmarks/lrn.py [threads] [repeats]
 
-Prints milliseconds (of the processor, with one thread) for the shapes of AlexNet (batch 32) and
-CifarNet (batch 128), channels last: of torch.nn.LocalResponseNorm, ours, a clone, which has to ask
-for fresh memory, and a copy into memory that is there. Our passes read three tensors and write two.
+Prints milliseconds (processor time if there is one thread) for the shapes of AlexNet (batch 32) and
+CifarNet (batch 128), channels last, of torch.nn.LocalResponseNorm, ours, a clone, which allocates
+new memory, and a copy into existing memory. Our passes read three tensors and write two.
 """
 
 import sys
@@ -20,7 +20,7 @@ SHAPES = ((32, 96, 55, 55), (32, 256, 27, 27), (128, 32, 32, 32))
 
 
 def main() -> None:
-    """A line for each way and shape."""
+    """Print a line for each implementation and shape."""
     threads, repeats = (*map(int, sys.argv[1:]), *(torch.get_num_threads(), 9)[len(sys.argv) - 1 :])
     torch.set_num_threads(threads)
     print(f"torch {torch.__version__}, kernel {LRN_KERNEL}, {threads} threads, n = {repeats}")

@@ -2,8 +2,8 @@
 
     python benchmarks/memory_format.py [threads]
 
-Prints the median seconds of a step (of the processor, with one thread) and the ratio; both orders
-alternate in one run.
+Prints the median seconds of a step (processor time if there is one thread) and the ratio. The two
+orders alternate within one run.
 """
 
 import statistics
@@ -19,7 +19,7 @@ REPEATS = 9
 
 
 def step_seconds(net: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
-    """One forward and backward pass."""
+    """Time one forward and backward pass."""
     began = now()
     functional.cross_entropy(net(images), labels).backward()
     return now() - began

@@ -1,9 +1,9 @@
-"""Seconds of the processor and bytes of a sweep's report, from hand-made files of runs.
+"""Processor seconds and bytes of a sweep's report, from generated run files.
 
     python benchmarks/report.py [repeats]
 
 48 runs of 100 epochs and 200 runs of 100 epochs, every metric of metrics.csv, 4 rows per epoch in
-progress.csv. Each report is written by a process of its own, imports included, as after a sweep.
+progress.csv. Each report is written by a new process, imports included, as after a sweep.
 """
 
 import json
@@ -30,7 +30,7 @@ EXPERIMENT = {
 
 
 def write_sweep(folder: Path, arms: int, seeds: int) -> Path:
-    """A sweep of arms x seeds runs whose errors fall, each at a rate of its own."""
+    """Write a sweep of arms x seeds runs whose errors fall, each at its own rate."""
     runs = {
         f"level{arm}_seed-{seed}": {"arm": {"model.nonlinearity": f"level{arm}"}, "seed": seed}
         for arm in range(arms)
@@ -75,7 +75,7 @@ def _write_run(folder: Path, run: dict, chance: random.Random) -> None:
 
 
 def main() -> None:
-    """Print a line per size."""
+    """Print a line for each size."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     program = "import sys; from alexnet.results import write_report; write_report(sys.argv[1])"
     with tempfile.TemporaryDirectory() as temporary:

@@ -2,9 +2,9 @@
 
     python benchmarks/start.py [repeats]
 
-Prints seconds of the processor, each in a process of its own. The limit is `import hydra`, which
-every answer needs. The plan is done when the sweep says how many runs are to go, before the first
-of them starts.
+Prints processor seconds, each measured in a new process. `import hydra` is timed for comparison:
+all answers except --help need it. The plan ends when the sweep reports how many runs are left,
+before the first of them starts.
 """
 
 import subprocess
@@ -21,7 +21,7 @@ TRAIN = (sys.executable, str(PROJECT / "src/train.py"))
 
 
 def main() -> None:
-    """Print a line per answer."""
+    """Print a line for each answer."""
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     found = alternate(
         {

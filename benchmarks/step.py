@@ -1,14 +1,16 @@
-"""A training step of AlexNet and of CifarNet: ours against what one would write otherwise.
+"""A training step of AlexNet and of CifarNet: ours against common alternatives.
 
     python benchmarks/step.py [threads] [repeats]
 
-Prints images per second (of the processor, with one thread). AlexNet, batch 32, forward, backward
-and update: our task and network against the faithful network in plain PyTorch (groups,
-torch.nn.LocalResponseNorm, Dropout, SGD), ours without norms, and torchvision's, which has none, no
-columns and fewer maps in conv1. CifarNet, batch 128, from uint8 images in memory to the updated
-weights, moved and reflected images: our data module and task under Lightning's Trainer, against a
-bare loop with the same augmentation of a whole batch and against Lightning with torchvision's
-transforms of each image.
+Prints images per second (of processor time if there is one thread).
+
+AlexNet, batch 32, forward, backward and update: our task and network against the same network in
+plain PyTorch (groups, torch.nn.LocalResponseNorm, Dropout, SGD), ours without norms, and
+torchvision's, which has no norms, no columns and fewer maps in conv1.
+
+CifarNet, batch 128, from uint8 images in memory to the updated weights, with shifted and reflected
+images: our data module and task under Lightning's Trainer, against a bare loop that augments whole
+batches in the same way, and against Lightning with torchvision's transforms of each image.
 """
 
 import logging
@@ -34,7 +36,7 @@ CIFAR_STEPS, CIFAR_BATCH, ALEXNET_BATCH = 12, 128, 32
 
 
 def main() -> None:
-    """Both networks."""
+    """Measure both networks."""
     threads, repeats = (*map(int, sys.argv[1:]), *(torch.get_num_threads(), 5)[len(sys.argv) - 1 :])
     torch.set_num_threads(threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -71,7 +73,7 @@ def _compare(title: str, ways: dict[str, Callable[[], float]], repeats: int) -> 
 
 
 def faithful_alexnet() -> nn.Sequential:
-    """As the paper describes it, of torch's own layers."""
+    """Build the paper's network from torch's own layers."""
 
     def norm() -> nn.Module:
         return nn.LocalResponseNorm(5, alpha=5e-4, k=2.0)
@@ -103,7 +105,7 @@ def _step_of(net: nn.Module) -> Callable[[], float]:
 
 
 def _step_of_task(net: AlexNet) -> Callable[[], float]:
-    """Our task without a Trainer, so that it can take turns with the others."""
+    """Make a step of our task without a Trainer, so that it can alternate with the others."""
     images, labels = _photographs()
     task = ClassificationTask(net, lr=1e-5, weight_decay=5e-4)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -132,17 +134,17 @@ def _seconds(step: Callable[[], None]) -> float:
 
 
 class _Clock(pl.Callback):
-    """From the end of the first step to the end of the last."""
+    """Time from the end of the first step to the end of the last."""
 
     began = ended = 0.0
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Note the time."""
+        """Note the time at the end of a step."""
         self.ended = now()
         self.began = self.began or self.ended
 
     def images_per_second(self) -> float:
-        """Of all steps but the first."""
+        """Images per second over all steps except the first."""
         return (CIFAR_STEPS - 1) * CIFAR_BATCH / (self.ended - self.began)
 
 
@@ -164,7 +166,7 @@ def _fit(net: nn.Module, **data: Any) -> float:
 
 
 def _bare_loop() -> float:
-    """The shortest that does the same."""
+    """Train with the shortest loop that does the same."""
     images, labels = _pixels()
     net, clock = CifarNet(normalization="none").to(memory_format=torch.channels_last), _Clock()
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
@@ -185,7 +187,7 @@ def _bare_loop() -> float:
 
 
 class _EachImage(Dataset[tuple[Tensor, int]]):
-    """Transformed one by one, as tutorials do it."""
+    """Images that are transformed one by one, as in tutorials."""
 
     def __init__(self) -> None:
         self.images, self.labels = _pixels()

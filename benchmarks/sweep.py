@@ -2,9 +2,10 @@
 
     python benchmarks/sweep.py [runs]
 
-Compares what a run of a sweep takes beyond its training (from the end of the run before it to its
-own end, less the `seconds` of its result) with the bare `python -m alexnet.run FOLDER`, which
-imports torch and Lightning, and with these imports alone; and the memory of the sweep's process.
+Measures the time of a run of a sweep beyond its training (from the end of the previous run to its
+own end, less the `seconds` in its result), and compares it with `python -m alexnet.run FOLDER`,
+which imports torch and Lightning, and with these imports alone. Also measures the memory of the
+sweep's process.
 """
 
 import itertools
@@ -33,7 +34,7 @@ TINY = ("data=synthetic", "data.num_images=32", "data.batch_size=8", "trainer.ma
 def sweep(outputs: Path, runs: int) -> tuple[list[float], list[int]]:
     """Seconds of each run but the first beyond its training, and KiB of the sweep's process.
 
-    Memory twice a second until the last run has ended: what follows is the report, with matplotlib.
+    Memory is read twice a second until the last run has ended, before the report loads matplotlib.
     """
     command = ["src/train.py", *TINY, f"seed=range({runs})", f"outputs={outputs}"]
     process = subprocess.Popen(
@@ -64,7 +65,7 @@ def sweep(outputs: Path, runs: int) -> tuple[list[float], list[int]]:
 
 
 def training_seconds(run: RunDir) -> float:
-    """What its trainings, validations and test have taken."""
+    """Seconds that training, validation and test of a run have taken."""
     return run.read_result()["seconds"]
 
 
@@ -89,7 +90,7 @@ def imports() -> float:
 
 
 def in_words(seconds: list[float]) -> str:
-    """Median and range."""
+    """Median and range as text."""
     low, high = min(seconds), max(seconds)
     return f"{statistics.median(seconds):.2f} s ({low:.2f} to {high:.2f}, n = {len(seconds)})"
 

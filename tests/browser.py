@@ -1,4 +1,4 @@
-"""A page of ours in headless Chromium, opened from the disk as a reader opens it."""
+"""A page of the project in headless Chromium, opened from the disk as a reader opens it."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def look(page: str, script: str, folder: Path) -> dict[str, Any]:
 
 
 def dom_of(page: Path, *, milliseconds: int, seconds: int) -> subprocess.CompletedProcess[str]:
-    """The page after so much of the browser's own time on stdout, its console on stderr."""
+    """Render the page for a given virtual time: the page on stdout, its console on stderr."""
     command = [
         CHROMIUM,
         "--headless=new",

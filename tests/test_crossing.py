@@ -1,4 +1,4 @@
-"""When a curve reaches a threshold: by a monotone fit of it, confirmed over one epoch."""
+"""When a curve reaches a threshold, by a monotone fit that one epoch confirms."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The pages that are made from the program are fresh, and every page and link is there."""
+"""Generated pages are up to date, and every page and link exists."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""From a command to an answer, as a user would do it: each test is a command and what it leaves."""
+"""Whole commands as users run them, and the files that they leave."""
 
 import csv
 import json
@@ -111,7 +111,7 @@ def test_alexnet_trains_on_small_images_and_its_checkpoint_loads_without_the_pro
 
 @pytest.fixture(scope="module")
 def three_epochs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Outputs of one run."""
+    """The outputs folder of one run."""
     outputs = tmp_path_factory.mktemp("outputs")
     assert run_train(outputs, *THREE_EPOCHS).returncode == 0
     return outputs

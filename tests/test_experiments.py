@@ -47,7 +47,7 @@ plan = cache(plan_anew)  # the tests below look at the same runs again and again
 
 
 def arms(experiment: str, *overrides: str) -> list[Config]:
-    """One configuration per arm, on fake data, seed 0, AlexNet with an eighth of its maps."""
+    """One configuration per arm: fake data, seed 0, AlexNet with an eighth of its maps."""
     return [shrunk(run.config) for run in planned_arms(experiment, *overrides)]
 
 
@@ -105,7 +105,7 @@ def test_every_drop_of_a_rate_and_of_colour_noise_comes_before_the_end(experimen
 
 
 def rates(arm: str) -> list[dict[str, float]]:
-    """Of each group after 0, 1, 2 ... epochs, in an arm of as_printed_or_as_run."""
+    """Rates of each group after 0, 1, 2 ... epochs, in an arm of as_printed_or_as_run."""
     [config] = arms("as_printed_or_as_run", f"+arm=choice({arm})")
     learning = config.learning.model_dump()
     del learning["stop_at_train_error"]
@@ -244,7 +244,7 @@ def test_an_arm_without_a_searched_rate_is_refused_in_one_line(words: str, messa
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
-    """Where the images of each data set are: a few of those that must be downloaded."""
+    """Folders with a few images of each data set that would be downloaded."""
     folder = tmp_path_factory.mktemp("data")
     photographs = class_folders(folder / "imagenet")
     batches = write_cifar10(folder / "cifar10")

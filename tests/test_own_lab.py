@@ -1,4 +1,4 @@
-"""What docs/own_question.md shows, run outside the project with nothing of ours edited."""
+"""The example of docs/own_question.md runs outside the project without any change to it."""
 
 import json
 import re

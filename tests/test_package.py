@@ -22,7 +22,7 @@ assert PROJECT is not None
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as `pip install .` would build it, without the network."""
+    """The package as `pip install .` builds it, without network access."""
     if find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed: make setup")
     folder = tmp_path_factory.mktemp("wheel")
@@ -34,7 +34,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for PYTHONPATH that holds what the wheel holds."""
+    """A folder for PYTHONPATH with the contents of the wheel."""
     folder = tmp_path_factory.mktemp("site-packages")
     ZipFile(wheel).extractall(folder)
     return folder

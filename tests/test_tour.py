@@ -1,4 +1,4 @@
-"""The notebook docs/tour.ipynb runs, and what it shows is of no machine in particular."""
+"""The notebook docs/tour.ipynb runs, and its outputs name no particular machine."""
 
 import re
 import sys

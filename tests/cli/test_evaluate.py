@@ -36,7 +36,7 @@ def make_net(seed: int = 11) -> CifarNet:
 
 
 def save(path: Path, net: nn.Module, **changes: Any) -> Path:
-    """As a run does, less what only training needs."""
+    """Save a checkpoint as a run does, without the entries that only training needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "state_dict": {f"net.{name}": value for name, value in net.state_dict().items()},

@@ -27,7 +27,7 @@ METRICS = {"train/loss": 1.0, "train/error": 0.5, "val/loss": 1.0, "val/error": 
 
 
 def write_run(folder: Path, *, status: dict[str, Any], epochs: int = 2) -> RunDir:
-    """What a run leaves behind, without training; finished if its status says so."""
+    """The folder of a run without training; finished if its status says so."""
     run = RunDir(folder)
     run.write_status(status)
     for epoch in range(1, epochs + 1):
@@ -51,19 +51,19 @@ def write_sweep(outputs: Path, **statuses: dict[str, Any]) -> SweepDir:
 
 
 def dead_pid() -> int:
-    """The number of a process that is over."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
 def alive(pid: int, **more: Any) -> dict[str, Any]:
-    """The status of a run that says that it is running."""
+    """The status of a run that claims to be running."""
     return {"state": "running", "pid": pid, "host": HERE, "started": time.time(), "epoch": 1} | more
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, str]]:
-    """The exit status, and by run what is said of it."""
+    """The exit status, and the message about each run."""
     status = runs.main(arguments)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     words = [" ".join(line.split()) for line in lines]

@@ -11,7 +11,7 @@ ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIO
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A line of a shell in the project; its `python` is this one."""
+    """Run a shell command in the project, with this Python as `python`."""
     return subprocess.run(
         ["sh", "-c", command.replace("python ", f"{sys.executable} ", 1)],
         cwd=PROJECT, env=os.environ | environment, capture_output=True, text=True, check=False,
@@ -75,7 +75,7 @@ sys.exit(script({0!r}))
 
 
 def run(program: str) -> subprocess.CompletedProcess[str]:
-    """A program that enters a command by its door."""
+    """A program that calls a command's main function."""
     return subprocess.run(
         [sys.executable, "-c", program], cwd=PROJECT, text=True, capture_output=True, check=False
     )

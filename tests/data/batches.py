@@ -1,4 +1,4 @@
-"""CIFAR-10 in the format in which it is published, with fewer images."""
+"""CIFAR-10 in its published format, with fewer images."""
 
 import pickle
 from pathlib import Path
@@ -9,7 +9,7 @@ IMAGES_PER_BATCH = 40
 
 
 def write_cifar10(root: Path) -> Path:
-    """Six batches of random images, with as many of every class."""
+    """Six batches of random images, with equally many of every class."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from alexnet.data.image_module import hold_out
 
 
 class Recorder(pl.LightningModule):
-    """Learns next to nothing and remembers what it was shown."""
+    """A model that hardly learns and records its inputs."""
 
     def __init__(self):
         super().__init__()

@@ -19,12 +19,12 @@ def folders(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def shards(folders, tmp_path_factory) -> Path:
-    """The same, prepared."""
+    """The same images, prepared."""
     return prepare_shards(folders, tmp_path_factory.mktemp("shards"))
 
 
 def all_of(store):
-    """Sorted by content, so that an order does not matter."""
+    """Images sorted by content, so that their order does not matter."""
     data = store[np.arange(len(store))]
     rows = zip(data.labels.tolist(), [image.tobytes() for image in data.images], strict=True)
     return sorted(rows)

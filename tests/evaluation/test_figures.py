@@ -24,7 +24,7 @@ GREY, RED_GREEN, RED = (1, 1, 1), (1, -1, 0), (1, 0, 0)
 
 
 def blob(*colours: Sequence[float], size: int = 5) -> np.ndarray:
-    """A kernel per colour, (K, 3, size, size): that colour times one random pattern."""
+    """One kernel per colour, (K, 3, size, size): the colour times one random pattern."""
     pattern = np.random.default_rng(3).normal(size=(size, size))
     return np.array(colours, dtype=float)[:, :, None, None] * pattern
 
@@ -34,7 +34,7 @@ def random_kernels(count: int, size: int = 11) -> np.ndarray:
 
 
 def slow_specificity(kernel: np.ndarray) -> float:
-    """The definition, weight by weight: the length of what is left of (r, g, b) beside grey."""
+    """The definition, weight by weight: the length of the part of (r, g, b) that is not grey."""
     colour = energy = 0.0
     for y in range(kernel.shape[1]):
         for x in range(kernel.shape[2]):
@@ -290,7 +290,7 @@ def images(*shapes: tuple[int, int, int]) -> list[np.ndarray]:
 
 
 def names_of(path: Path) -> list[str]:
-    """Texts of an SVG, in their order."""
+    """The texts of an SVG in order."""
     return re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text())
 
 

@@ -51,7 +51,7 @@ def write(folder, net, mean, **entries):
 
 
 def photograph(height, width):
-    """Smooth, so that it survives JPEG."""
+    """An image that is smooth, so that JPEG hardly changes it."""
     coarse = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(2))
     fine = F.interpolate(255 * coarse, (height, width), mode="bilinear")
     return fine[0].byte().permute(1, 2, 0).numpy()

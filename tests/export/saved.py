@@ -14,7 +14,7 @@ from tests.conftest import plan
 
 
 def as_trained(net: nn.Module, *, seed: int = 0) -> nn.Module:
-    """With weights under which every layer and every norm acts, in evaluation mode."""
+    """A network in evaluation mode with weights for which every layer and norm has an effect."""
     random = torch.Generator().manual_seed(seed)
     # Behind functions that saturate, images would hardly differ.
     is_flat = any(isinstance(each, nn.Sigmoid | nn.Tanh) for each in net.modules())
@@ -70,13 +70,13 @@ def save(
 
 @cache
 def composed(*words: str) -> Any:
-    """The configuration of the one run of a command."""
+    """The configuration of a command that has a single run."""
     [planned] = plan(*words)
     return OmegaConf.create(planned.config.plain())
 
 
 def save_run(folder: Path, *words: str, **saved: Any) -> nn.Module:
-    """A finished run of that command, with a network as `save` makes it."""
+    """A finished run of a command, with a network as `save` makes it."""
     run = RunDir(folder)
     net = save(run.last_checkpoint, **saved)
     (folder / ".hydra").mkdir()

@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {"channels": [8, 16, 24, 24, 16], "hidden": [24, 16], "i
 
 
 def preset(name: str) -> dict[str, Any]:
-    """What conf/model/NAME.yaml says, less its size."""
+    """The settings of conf/model/NAME.yaml, for a smaller network."""
     model: Any = OmegaConf.to_container(OmegaConf.load(CONF / "model" / f"{name}.yaml"))
     for base in model.pop("defaults", ()):
         if base != "_self_":
@@ -40,7 +40,7 @@ def small(name: str) -> dict[str, Any]:
 
 
 def exported(tmp_path: Path, format: str, *words: str, **model: Any) -> tuple[Path, Path]:
-    """The checkpoint of a network and what was written of it."""
+    """The checkpoint of a network and the exported file."""
     source = tmp_path / "net.ckpt"
     save(source, **model)
     dest = tmp_path / f"net{export.ENDINGS[format]}"

@@ -42,7 +42,7 @@ def test_a_file_whose_rows_were_taken_back_is_written_on(tmp_path: Path, rows_ke
 
 
 def rows_up_to(folder: Path, *, epochs: int) -> RunDir:
-    """A run of 64 images an epoch, with one row of progress for each."""
+    """A run with 64 images per epoch and one row of progress for each epoch."""
     run = RunDir(folder)
     for epoch in range(1, epochs + 1):
         run.append_metrics({"epoch": epoch})

@@ -21,7 +21,7 @@ def full_size():
 
 
 def on_paper(**settings):
-    """A network with shapes but no numbers."""
+    """A network on the meta device: shapes without values."""
     with torch.device("meta"):
         return AlexNet(**settings)
 
@@ -38,7 +38,7 @@ def small(seed=0, **settings):
 
 
 def pictures(count, size):
-    """Like mean-subtracted pixels."""
+    """Random images with the range of mean-subtracted pixels."""
     return 64 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 

@@ -31,7 +31,7 @@ def build(model: dict[str, Any], seed: int = 0) -> nn.Module:
 
 
 def save(path: Path, net: nn.Module, model: dict[str, Any]) -> Path:
-    """As a run does, less what only training needs."""
+    """Save a checkpoint as a run does, without the entries that only training needs."""
     torch.save(
         {
             "state_dict": {f"net.{name}": value for name, value in net.state_dict().items()},
@@ -105,7 +105,7 @@ def test_a_checkpoint_of_another_program_is_refused_with_what_to_say(tmp_path: P
 
 
 class SmallNet(nn.Module):
-    """A network of a user: batch norm, no image_size and no pixel_scale."""
+    """A user's network with batch norm, without image_size and pixel_scale."""
 
     def __init__(self, num_classes, width=4, pool=nn.AdaptiveAvgPool2d):
         super().__init__()
@@ -346,7 +346,7 @@ def test_shapes_that_do_not_fit_are_named_by_layer(tmp_path: Path):
 
 
 def torchvisions_alexnet() -> nn.Module:
-    """Their convolutions as they are; fully connected layers that are quick to save."""
+    """The original convolutions, and fully connected layers small enough to save quickly."""
     torch.manual_seed(0)
     with torch.device("meta"):
         net = torchvision.models.alexnet()
@@ -551,7 +551,7 @@ def test_an_archive_that_would_grow_is_not_unpacked(tmp_path: Path):
 
 
 def pickled(value: bytes, **others: Any) -> bytes:
-    """A table with an entry that pickle itself would not write; see pickletools."""
+    """A state dict with an entry that pickle itself would not write; see pickletools."""
 
     def text(name: str) -> bytes:
         return b"X" + struct.pack("<I", len(name)) + name.encode()

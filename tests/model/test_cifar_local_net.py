@@ -20,7 +20,7 @@ def local_net(seed=0, **settings):
 
 
 def pictures(count, size=24):
-    """Like mean-subtracted pixels."""
+    """Random images with the range of mean-subtracted pixels."""
     return 64 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 

@@ -19,7 +19,7 @@ def cifar_net(seed=0, **settings):
 
 
 def pictures(count, size=32):
-    """Like mean-subtracted pixels."""
+    """Random images with the range of mean-subtracted pixels."""
     return 64 * torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 

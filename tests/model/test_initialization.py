@@ -22,7 +22,7 @@ STD = {
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_weights_are_drawn_from_one_number_and_the_name_of_the_layer(network):
-    """Of any version: runs that stopped before an upgrade go on, and published seeds stay."""
+    """The same in all versions: stopped runs can continue, and published seeds stay valid."""
     torch.manual_seed(5)
     seed = int(torch.randint(2**32, ()))
     next_number = torch.rand(())

@@ -35,7 +35,7 @@ def build(network, seed=0, **levels):
 
 
 def pictures(net, count=2):
-    """Like mean-subtracted pixels."""
+    """Random images with the range of mean-subtracted pixels."""
     generator = torch.Generator().manual_seed(1)
     return 64 * torch.randn(count, 3, net.image_size, net.image_size, generator=generator)
 
@@ -57,7 +57,7 @@ class Swish(nn.Module):
 
 
 def forgetful():
-    """A module whose buffer is set by its constructor alone."""
+    """A module whose buffer is set only by its constructor."""
     module = nn.ReLU()
     module.register_buffer("kernel", torch.ones(3))
     return module

@@ -21,7 +21,7 @@ def maps(count, channels, size):
 
 
 def slowly(layer, x):
-    """Each place with its own weights, pixel by pixel."""
+    """A loop over pixels; each place has its own weights."""
     count, channels, size, _ = x.shape
     reach = layer.pixels // 2
     y = torch.zeros(count, len(layer.bias), size, size, dtype=x.dtype)

@@ -11,7 +11,7 @@ def activities(*shape, dtype=torch.float64, scale=50.0):
 
 
 def formula(a, size, alpha, beta):
-    """Loops over places; the divisor is size**2 at the edges, too."""
+    """A loop over places; the divisor is size**2 also at the edges."""
     b = torch.empty_like(a)
     height, width = a.shape[2:]
     reach = size // 2

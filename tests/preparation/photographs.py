@@ -1,4 +1,4 @@
-"""Small photographs, and folders of them in the layouts in which ImageNet comes."""
+"""Small photographs, and folders of them in the layouts in which ImageNet is distributed."""
 
 import io
 import tarfile
@@ -14,20 +14,20 @@ CLASSES = ("n01440764", "n01443537", "n02119789")
 
 
 def photograph(seed: int, size: tuple[int, int] = (48, 36)) -> Image.Image:
-    """Smooth random colours, size as (width, height)."""
+    """A photograph of smooth random colours; size is (width, height)."""
     cells = np.random.default_rng(seed).integers(256, size=(4, 4, 3), dtype=np.uint8)
     return Image.fromarray(cells).resize(size, Image.Resampling.BICUBIC)
 
 
 def encode(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:
-    """As a file's content."""
+    """The photograph as the content of a file."""
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
 
 
 def images(per_class: int, classes: tuple[str, ...] = CLASSES) -> dict[str, dict[str, bytes]]:
-    """Class -> file name -> content, all different."""
+    """Photographs by class and file name, all different."""
     return {
         name: {f"{name}_{i}.JPEG": encode(photograph(1000 * label + i)) for i in range(per_class)}
         for label, name in enumerate(classes)
@@ -35,7 +35,7 @@ def images(per_class: int, classes: tuple[str, ...] = CLASSES) -> dict[str, dict
 
 
 def validation_images() -> dict[str, tuple[str, bytes]]:
-    """File name -> class, content."""
+    """Class and content by file name."""
     return {
         f"ILSVRC2012_val_{i:08}.JPEG": (CLASSES[i * 7 // 2 % 3], encode(photograph(5000 + i)))
         for i in range(1, 7)
@@ -43,13 +43,13 @@ def validation_images() -> dict[str, tuple[str, bytes]]:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """With the folders above it."""
+    """Write a file and create the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def tar(members: dict[str, bytes]) -> bytes:
-    """As a tar file's content."""
+    """Files as the content of a tar file."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, content in members.items():
@@ -121,7 +121,7 @@ def tar_files(root: Path) -> Path:
 
 
 def kaggle(root: Path) -> Path:
-    """As Kaggle packs it: the class is the first word of the second field."""
+    """Kaggle's layout: the class is the first word of the second field."""
     class_folders(root / "ILSVRC" / "Data" / "CLS-LOC")
     val = root / "ILSVRC" / "Data" / "CLS-LOC" / "val"
     rows = ["ImageId,PredictionString"]
@@ -159,7 +159,7 @@ def tiny_imagenet(root: Path) -> Path:
 
 
 def tar_of_each_class(root: Path) -> Path:
-    """train/WNID.tar, as ImageNet hands out single classes; class folders for the test."""
+    """train/WNID.tar, as ImageNet distributes single classes; class folders for the test."""
     class_folders(root)
     for name, files in images(12).items():
         for file in files:
@@ -170,7 +170,7 @@ def tar_of_each_class(root: Path) -> Path:
 
 
 def prepare_shards(source: Path, dest: Path) -> Path:
-    """What prepare.py makes of a folder of class folders, with 16 images in a shard."""
+    """Images that prepare.py prepared from class folders, with 16 images in a shard."""
     prepare(Request(source=source, dest=dest, workers=1, shard_images=16), lambda *_: None)
     return dest
 

@@ -56,7 +56,7 @@ def prepared(source, tmp_path_factory) -> Path:
 
 
 def decoded(folder: Path, part: str) -> tuple[np.ndarray, list[int], list[str]]:
-    """Read without the program: all images of a part, their labels and names."""
+    """All images of a part with their labels and names, read without the program."""
     images, labels, names = [], [], []
     for about in sorted(folder.glob(f"{part}-*.npz")):
         arrays, shard = np.load(about), about.with_suffix(".jpegs").read_bytes()
@@ -117,7 +117,7 @@ def test_mean_image_and_covariance_are_those_of_a_slow_loop(prepared):
 def prepare_with_a_blow(
     folder: Path, after: int, blow: str, *arguments: object, hangup: str = "SIG_DFL"
 ) -> subprocess.CompletedProcess[str]:
-    """prepare.py, on whose process falls a blow as soon as so many shards are whole."""
+    """prepare.py, whose process is hit as soon as this many shards are complete."""
     program = f"""
 import os, signal, sys
 from alexnet.cli import prepare
@@ -525,7 +525,7 @@ def test_damage_to_what_is_known_of_the_images_is_named(name, size, prepared, tm
 
 
 def test_an_image_that_two_parts_have_is_named(caplog: pytest.LogCaptureFixture):
-    """Also one that the cut of validation from training has moved."""
+    """This includes an image that was moved from training to validation."""
 
     def part(checks: list[int]) -> list[SimpleNamespace]:
         names = np.array([f"{check}.png".encode() for check in checks])

@@ -5,5 +5,5 @@ import pytest
 
 @pytest.fixture
 def sweep_folder(tmp_path: Path) -> Path:
-    """Where a sweep called cifar10-0123abcd goes."""
+    """The folder of a sweep called cifar10-0123abcd."""
     return tmp_path / "outputs" / "relu_vs_tanh" / "cifar10-0123abcd"

@@ -1,4 +1,4 @@
-"""Hand-made sweep folders: what training would have written, without training."""
+"""Hand-made sweep folders, as training would have written them."""
 
 import csv
 import json

@@ -115,7 +115,7 @@ def compared(
 
 
 def share(of: Callable[[random.Random], bool], repeats: int = REPEATS) -> float:
-    """How often it is so."""
+    """Share of sweeps for which this is true."""
     chance = random.Random(0)
     return sum(of(chance) for _ in range(repeats)) / repeats
 
@@ -125,7 +125,7 @@ def is_decided(result: Comparison) -> bool:
 
 
 def holds(result: Comparison, truth: float) -> bool:
-    """Whether the interval of the first effect does; where there is none, nothing is excluded."""
+    """Whether the interval of the first effect covers the true one; a missing interval does."""
     low, high = result.effects[0].ci95 or (None, None)
     return (low is None or low <= truth) and (high is None or truth <= high)
 
@@ -167,7 +167,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def rows(n: int, repeats: int = REPEATS) -> Iterator[tuple[str, float]]:
-    """(what, share) for n seeds. Of no effect, a decision is false."""
+    """(what, share) for n seeds. Without an effect, every decision is false."""
 
     def often(of: Callable[[Comparison], bool], **settings: Any) -> float:
         return share(lambda chance: of(compared(chance, n, **settings)), repeats)
@@ -310,7 +310,7 @@ def readings(epochs: list[float], errors: list[float]) -> dict[str, float]:
 
 
 def crossings(curve: str, repeats: int = REPEATS // 4) -> dict[str, tuple[float, float]]:
-    """By reading: measured over true ratio, and the deviation of its logarithm between seeds."""
+    """By reading: measured ratio over true ratio, and the standard deviation of its logarithm."""
     one, other, images = CURVES[curve]
     chance = np.random.default_rng(0)
     ratios: dict[str, list[float]] = {}

@@ -14,7 +14,7 @@ def unsaved_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reported(folder: Path, *, reshaping: float) -> tuple[str, list[dict]]:
-    """The report of a sweep in which LRN reshapes so much in seed 0, and 0.01 more in seed 1."""
+    """The report of a sweep in which LRN has this effect in seed 0, and 0.01 more in seed 1."""
     runs = [
         Run(
             arm={"model.normalization": level}, seed=seed, metrics={"val/error": error + seed / 100}

@@ -1,4 +1,4 @@
-"""Tests that hold at any look, against independent calculations."""
+"""Tests that stay valid at any look, against independent calculations."""
 
 import math
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_looking_until_it_is_settled_is_rarely_wrong():
 
 
 def test_power_is_that_of_the_noncentral_t(tmp_path: Path):
-    """Of sweeps with t-tests and with tests at any look, by scipy's distribution."""
+    """Power with t-tests and with tests at any look, by scipy's distribution."""
     deviation, effect = 0.02, 0.05
     for n in (3, 6):
         critical = anytime.critical_t(n)

@@ -1,4 +1,4 @@
-"""Direction and size of claims, and what an undecided one would take."""
+"""Direction and size of claims, and how many seeds an undecided one needs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Figures of a sweep, where their parts crowd."""
+"""Figures of a sweep whose parts are crowded."""
 
 from collections.abc import Sequence
 from itertools import combinations

@@ -24,7 +24,7 @@ NASTY = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(autouse=True)
 def unsaved_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn and not saved, which takes seconds."""
+    """Draw figures without saving them, which would take seconds."""
     monkeypatch.setattr("alexnet.plotting.save", lambda drawn, folder: None)
 
 
@@ -93,7 +93,7 @@ def test_a_page_links_to_the_live_networks_beside_it(sweep_folder: Path):
 
 @dataclass(kw_only=True)
 class Named(Run):
-    """A run whose folder has a plain name, whatever its level is called."""
+    """A run whose folder has a plain name for any name of its level."""
 
     folder: str
 
@@ -212,7 +212,7 @@ def test_a_factor_that_changes_nothing_is_pointed_out(sweep_folder: Path):
 
 
 def test_a_figure_on_a_page_keeps_its_numbers_and_its_shape():
-    """Coordinates are rounded and made relative; what people read is not."""
+    """Coordinates are rounded and made relative; text is unchanged."""
     points = [(10.04, 20.06), (11.0, 22.5), (13.25, 21.0), (13.0, 20.04), (15.5, 25.5)]
     path = " \n".join(f"{'L' if index else 'M'} {x} {y}" for index, (x, y) in enumerate(points))
     small = _small(

@@ -1,4 +1,4 @@
-"""What verdict.json and the report say of power, against scipy's noncentral t."""
+"""Power in verdict.json and the report, against scipy's noncentral t."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, relu_and_tanh, write_sweep
 
 
 def power(effect: float, deviation: float, n: int, *, level: float = 0.05) -> float:
-    """Of a two-sided paired t-test over n seeds, on the side of the effect."""
+    """Power of a two-sided paired t-test over n seeds, on the side of the effect."""
     critical = t.isf(level / 2, n - 1)
     return float(nct.sf(critical, n - 1, effect / deviation * math.sqrt(n)))
 

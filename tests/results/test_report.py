@@ -46,14 +46,14 @@ def verdict(folder: Path) -> dict:
 
 @pytest.fixture(autouse=True)
 def unsaved_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn and not saved, which takes seconds, but for a test that uses `figures`."""
+    """Draw figures without saving them, which would take seconds, unless a test uses `figures`."""
     if "figures" not in request.fixturenames:
         monkeypatch.setattr("alexnet.plotting.save", lambda drawn, folder: None)
 
 
 @pytest.fixture
 def figures() -> None:
-    """Asked for by tests that look at the files of figures."""
+    """Used by tests that read the files of figures."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A sweep folder as tables, whatever state it is in."""
+"""A sweep folder in any state, read as tables."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Searches, from handmade outcomes and sweeps."""
+"""Searches over hand-made outcomes and sweeps."""
 
 import itertools
 import json
@@ -137,7 +137,7 @@ def test_censored_trials_make_bounds_as_long_as_one_of_them_could_be_the_best():
 
 @pytest.fixture(autouse=True)
 def unsaved_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are drawn and not saved, which takes seconds."""
+    """Draw figures without saving them, which would take seconds."""
     monkeypatch.setattr("alexnet.plotting.save", lambda figures, folder: None)
 
 

@@ -1,4 +1,4 @@
-"""Verdicts are as rarely wrong as they say; all tables are in docs/statistics.md."""
+"""Verdicts are wrong no more often than stated; all tables are in docs/statistics.md."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Times of which some are only known to be larger."""
+"""Censored times, of which only a lower bound is known."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""The wording of numbers."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What W&B's offline files hold, read back."""
+"""Read the contents of W&B's offline files."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from wandb.proto.wandb_internal_pb2 import Record, RunRecord
 
 
 def records(file: Path) -> Iterator[Record]:
-    """What an offline file holds: LevelDB's log format after a header of 7 bytes."""
+    """The records of an offline file: LevelDB's log format after a header of 7 bytes."""
     data, at, parts = file.read_bytes(), 7, b""
     while at + 7 <= len(data):
         if (left := 32768 - at % 32768) < 7:
@@ -24,7 +24,7 @@ def records(file: Path) -> Iterator[Record]:
 
 
 def items(updates: Iterable[Any]) -> dict[str, Any]:
-    """Values by key; what is said of a picture or a table as a dictionary."""
+    """Values by key; a picture or a table is a dictionary."""
     found: dict[str, Any] = {}
     for each in updates:
         key, *below = [each.key] if each.key else each.nested_key
@@ -37,7 +37,7 @@ def items(updates: Iterable[Any]) -> dict[str, Any]:
 
 
 class Session:
-    """One offline file: a W&B run from its begin to its end."""
+    """One offline file: one session of a W&B run."""
 
     def __init__(self, file: Path) -> None:
         self.records = list(records(file))
@@ -57,7 +57,7 @@ class Session:
 
     @property
     def history(self) -> dict[int, dict[str, Any]]:
-        """What was logged, by step, without W&B's own values but the step."""
+        """Logged values by step, without W&B's own values except the step."""
         rows = [items(each.history.item) for each in self.records if each.HasField("history")]
         return {
             row["_step"]: {key: value for key, value in row.items() if key[0] != "_"}

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs are forked
 
 
 def forked(folder: Path, *arguments: str, server: ForkServer | None = None) -> ForkedChild:
-    """A process of a run, whose log is in the folder."""
+    """Start a process of a run, whose log is in the folder."""
     address = server.address if server else as_a_user()[VARIABLE]
     command = [*RUN, *arguments]
     return ForkedChild(address, command, log=folder / "train.log", environment=as_a_user())

@@ -1,4 +1,4 @@
-"""Which images a run is of: fingerprints, and runs that must not come together."""
+"""Fingerprints of a run's images, and runs that must not share a folder."""
 
 import json
 import shutil

@@ -19,7 +19,7 @@ RELU, TANH = {"model.nonlinearity": "relu"}, {"model.nonlinearity": "tanh"}
 
 @pytest.fixture(autouse=True)
 def offline() -> Iterator[None]:
-    """W&B writes files, and leaves variables behind."""
+    """Keep W&B offline, and restore the environment variables that it sets."""
     with patch.dict(os.environ, WANDB_MODE="offline"):
         yield
 

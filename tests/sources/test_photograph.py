@@ -216,7 +216,7 @@ def test_it_is_stored_as_a_jpeg_of_full_colour_resolution():
 
 
 def gradient(size: tuple[int, int]) -> Image.Image:
-    """Its PNG is so small that Pillow can decode it and not notice what is missing."""
+    """A PNG so small that Pillow decodes it without noticing what is missing."""
     levels = np.add.outer(np.arange(size[1]), np.arange(size[0])) % 256
     return Image.fromarray(np.stack([levels] * 3, axis=-1).astype(np.uint8))
 

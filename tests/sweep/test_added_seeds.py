@@ -1,4 +1,4 @@
-"""seed=auto: seeds are added until the first claim is settled, at most so many."""
+"""seed=auto adds seeds until the first claim is settled, up to a maximum."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ AUTO = (*LRN, "seed=auto")
 
 
 def clear(level: str, seed: int) -> float:
-    """Without normalization the error is 2 points higher, give or take a tenth."""
+    """Without normalization the error is about 2 points higher, varying by a tenth."""
     return 0.11 + 0.02 * (level == "none") + 0.001 * (seed % 3) * (level == "none")
 
 

@@ -5,7 +5,7 @@ from alexnet.sweep.devices import Devices, Share
 
 
 def of(share: Share | None) -> tuple[tuple[str, ...], int] | None:
-    """GPUs and threads. (Hydra executes plugins anew, so that classes are not always the same.)"""
+    """GPUs and threads. (Hydra imports plugins again, so classes are not always identical.)"""
     return (share.gpus, share.threads) if share else None
 
 

@@ -1,4 +1,4 @@
-"""What is shown of runs that go on, or whose files are damaged."""
+"""Messages about runs that continue or whose files are damaged."""
 
 import logging
 from pathlib import Path

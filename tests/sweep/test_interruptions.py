@@ -1,4 +1,4 @@
-"""Runs that are killed and go on end in the very numbers of an undisturbed run."""
+"""Runs that are killed and resumed end with exactly the results of an undisturbed run."""
 
 import csv
 import itertools
@@ -88,7 +88,7 @@ def wait_until_gone(pid: int) -> None:
 
 
 def kill_at(outputs: Path, rows: int) -> RunDir:
-    """Start or continue the run, and kill its process as soon as it has so many rows."""
+    """Start or continue the run, and kill its process as soon as it has this many rows."""
     sweep = Sweep(outputs, *COMMAND)
     run = sweep.wait_for(has_rows(rows))
     os.kill(pid_of(run), signal.SIGKILL)
@@ -100,7 +100,7 @@ def kill_at(outputs: Path, rows: int) -> RunDir:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of outputs with a run that was killed in its second epoch."""
+    """An outputs folder with a run that was killed in its second epoch."""
     outputs = tmp_path_factory.mktemp("killed")
     kill_at(outputs, 17)
     return outputs
@@ -108,7 +108,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def half_done(killed: Path, tmp_path: Path) -> RunDir:
-    """Such a run, below tmp_path."""
+    """A copy of the killed run, below tmp_path."""
     shutil.copytree(killed, tmp_path, dirs_exist_ok=True)
     [run] = the_sweep(tmp_path).runs()
     return run

@@ -1,4 +1,4 @@
-"""In which folder a run lies, and what it is called."""
+"""The folder and name of a run."""
 
 import re
 import zipfile
@@ -32,7 +32,7 @@ def sweep_folder(outputs: Path, *arguments: str, swept: tuple[str, ...] = ()) ->
 
 
 def write_sweep(outputs: Path, *arguments: str, swept: tuple[str, ...] = ()) -> SweepDir:
-    """What that command leaves behind, with a result of every run, trained by nobody."""
+    """The folder that a command leaves, with a result for every run but without training."""
     sweep = sweep_folder(outputs, *arguments, swept=swept)
     runs = plan(*arguments, f"outputs={outputs}")
     sweep.write_plan(join_plan({}, {}, ["seed", *swept], runs, {}, starts_of(runs)))

@@ -1,4 +1,4 @@
-"""plan=true says what a sweep would train, take and show, and writes nothing."""
+"""plan=true prints what a sweep would train, cost and show, and writes nothing."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""What is refused before anything starts, because the run could not be had."""
+"""Commands are refused before anything starts if their runs could not be trained."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ from alexnet.sweep.processes import Interrupted, Job, _told_to_stop, run_jobs
 
 @pytest.fixture(autouse=True)
 def _sighup_is_not_ignored() -> Iterator[None]:
-    """As it would be under nohup, also for the tests."""
+    """Give SIGHUP its default handler, also if the tests run under nohup."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

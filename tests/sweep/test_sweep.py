@@ -215,7 +215,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(made_once: Path, tmp_path: Path) -> SweepDir:
-    """A sweep of one run, seed-0, below tmp_path/outputs: what ONE_EPOCH leaves."""
+    """A sweep of one run, seed-0, below tmp_path/outputs, after the command ONE_EPOCH."""
     shutil.copytree(made_once, tmp_path / "outputs")
     return the_sweep(tmp_path / "outputs")
 
@@ -356,7 +356,7 @@ calls: list[str] = []
 
 
 def called() -> Callback:
-    """As a callback of Hydra's."""
+    """Record a call, as a Hydra callback would."""
     calls.append("called")
     return Callback()
 

@@ -1,4 +1,4 @@
-"""Sweeps whose runs end at once: planned, launched and reported as ever, but not trained."""
+"""Sweeps whose runs end at once: planned, launched and reported as usual, but not trained."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ LRN = ("+experiment=lrn_13_to_11", "data=synthetic")
 
 
 class Trained:
-    """Instead of a launcher: every run ends at once, with the error that a function gives it."""
+    """Replaces the launcher: every run ends at once with the error that a function returns."""
 
     def __init__(self, error_of: Error, *, dies_at: int | None = None) -> None:
         self.error_of = error_of

@@ -1,4 +1,4 @@
-"""The arithmetic of the cost model, against torch's own count and against the strategy's layout."""
+"""The cost model agrees with torch's count of operations and with the strategy's layout."""
 
 import pytest
 import torch

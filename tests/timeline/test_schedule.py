@@ -1,4 +1,4 @@
-"""When columns compute and when they wait, on layers made by hand."""
+"""When columns compute and wait, for hand-made layers."""
 
 from functools import partial
 
