@@ -69,7 +69,7 @@ def test_a_page_says_what_the_markdown_says(sweep_folder: Path):
     report = write_report(
         write_sweep(sweep_folder, RELU_VS_TANH, relu_and_tanh({0: 2, 1: 3}, {0: 8, 1: 40}, end=12))
     )
-    text = " ".join(Page(report.page.read_text()).text)
+    text = " ".join(Page(report.page.read_text()).text).replace("\N{NO-BREAK SPACE}", " ")
     for line in (report.folder / "README.md").read_text().splitlines():
         if line.startswith("| --- "):
             continue
