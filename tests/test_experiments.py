@@ -29,6 +29,7 @@ COMPARISONS = [name for name in EXPERIMENTS if name not in PRESETS]
 # Beside what varies: a rate that belongs to a level, and what a group's file sets.
 DECLARED: dict[str, set[str]] = {
     "relu_vs_tanh": {"learning.lr"},
+    "saturating": {"learning.lr"},
     "two_columns=one_device": {"trainer.devices", "trainer.strategy"},
     "two_columns=control": {
         "trainer.devices", "trainer.strategy", "model.columns", "model.channels"

@@ -94,7 +94,7 @@ def test_a_rank_that_fails_or_is_killed_ends_its_run_with_a_cause_and_no_other(t
     raises, killed, killed_0 = run_with_faults(tmp_path, "1:raise", "1:kill", "0:kill")
 
     assert raises.read_status()["error"] == "rank 1: ArithmeticError: made to fail on rank 1"
-    by_9 = "was ended by signal 9 (memory ran out, or somebody killed it)"
+    by_9 = "was ended by signal 9 (out of memory, or killed by a user)"
     assert killed.read_status()["error"] == f"rank 1 {by_9}: see rank-1.log"
     assert killed_0.read_status()["error"] == f"rank 0 {by_9}"
     assert killed.read_status()["cause"] == killed_0.read_status()["cause"] == "killed"
@@ -242,7 +242,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, devi
     done = run_train(tmp_path / "stopped", *command)
     [whole] = the_sweep(tmp_path / "whole").runs()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on from" in run.log.read_text()
+    assert "resuming from" in run.log.read_text()
     assert_same_weights(run, whole)
     rows = [[row["images"], row["train/error"]] for row in whole.read_progress()]
     assert [[row["images"], row["train/error"]] for row in run.read_progress()] == rows

@@ -205,7 +205,7 @@ MUTANTS = (
     ),
     Mutant(
         name="images are never reflected",
-        source="PITFALLS: training data without flips",
+        source="re-implementations: training data without flips",
         file=_DATA + "augmentation.py",
         old="            if reflected:\n",
         new="            if False:\n",
@@ -335,7 +335,7 @@ MUTANTS = (
     ),
     Mutant(
         name="the test set is the validation set",
-        source="PITFALLS: the test set chooses the checkpoint",
+        source="re-implementations: the test set chooses the checkpoint",
         file=_DATA + "cifar10.py",
         old="return data[train], data[val]",
         new="return data[train], self.load_test()",
@@ -344,7 +344,7 @@ MUTANTS = (
     # 5: learning
     Mutant(
         name="softmax before cross-entropy",
-        source="PITFALLS",
+        source="re-implementations in several frameworks",
         file=_LEARNING + "task.py",
         old="loss = self.loss(logits, labels)",
         new="loss = self.loss(logits.softmax(1), labels)",
@@ -432,7 +432,7 @@ MUTANTS = (
     # 3.2: the columns
     Mutant(
         name="the second column is zero",
-        source="PITFALLS: an all-zero second column",
+        source="re-implementations: an all-zero second column",
         file=_MODEL + "columns.py",
         old="tensor.data = tensor.data[rows_of(column, columns, len(tensor))].clone()",
         new="tensor.data = tensor.data[rows_of(column, columns, len(tensor))] * (column == 0)",
@@ -440,7 +440,7 @@ MUTANTS = (
     ),
     Mutant(
         name="gradients do not reach the other column",
-        source="PITFALLS: activities exchanged without autograd",
+        source="re-implementations: activities exchanged without autograd",
         file=_LEARNING + "columns/exchange.py",
         old="return ctx.exchange.reduce_scatter(*gradients), None",
         new="return gradients[0].chunk(ctx.exchange.columns, 1)[ctx.exchange.column], None",

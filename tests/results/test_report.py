@@ -180,7 +180,7 @@ def test_censored_seeds_make_the_answer_a_bound(sweep_folder: Path):
     runs = relu_and_tanh({0: 2.0, 1: 2.02}, {0: 30.0, 1: 30.0})
     report = write_report(write_sweep(sweep_folder, RELU_VS_TANH, runs))
     assert "tanh took at least 4.98 times the epochs of relu" in report.answer
-    assert "2 of 2 runs of tanh not there in 10 epochs" in report.answer
+    assert "2 of 2 runs of tanh did not reach the threshold in 10 epochs" in report.answer
     [effect] = verdict(sweep_folder)["effects"]
     assert (effect["bound"], effect["ci95"]) == ("lower", [pytest.approx(4.670412, rel=1e-4), None])
 
@@ -262,7 +262,7 @@ def test_several_seeds_of_one_level_are_not_too_few_runs(sweep_folder: Path):
 def test_one_run_of_a_kind_is_in_the_singular(sweep_folder: Path):
     write_report(write_sweep(sweep_folder, RELU_VS_TANH, relu_and_tanh({0: 2.0}, {0: 30.0}, end=1)))
     text = readme(sweep_folder)
-    assert "1 of 1 run of relu not there in 1 epoch;" in text
+    assert "1 of 1 run of relu did not reach the threshold in 1 epoch;" in text
     [provenance] = (sweep_folder / "nonlinearity-tanh_seed-0").glob("provenance.json")
     content = json.loads(provenance.read_text())
     provenance.write_text(json.dumps({**content, "threads": 4}))

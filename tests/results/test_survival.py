@@ -79,6 +79,6 @@ def test_a_report_shows_it_where_runs_are_censored_or_have_diverged(sweep_folder
 def test_a_report_of_runs_that_all_got_there_does_not(sweep_folder: Path):
     runs = relu_and_tanh({0: 2.0, 1: 2.2}, {0: 6.0, 1: 7.0})
     report = write_report(write_sweep(sweep_folder, RELU_VS_TANH, runs))
-    assert "did not get there" not in (report.folder / "README.md").read_text()
+    assert "did not reach the threshold" not in (report.folder / "README.md").read_text()
     assert not (report.folder / "share_not_there.svg").exists()
     assert json.loads((report.folder / "verdict.json").read_text())["survival"] is None

@@ -39,7 +39,7 @@ def test_a_forked_process_prints_into_its_log_and_has_its_own_exit_status(tmp_pa
     right, wrong = forked(tmp_path, "--help"), forked(tmp_path, ".", "--hlep")
 
     assert (right.wait(), wrong.wait()) == (0, 2)
-    assert "instead of the one in the folder" in (tmp_path / "train.log").read_text()
+    assert "configuration, if not that of the folder" in (tmp_path / "train.log").read_text()
     assert "unrecognized arguments: --hlep" in (tmp_path / "train.log").read_text()
 
 
@@ -83,7 +83,7 @@ def test_a_server_that_ends_before_it_has_forked_is_done_without(tmp_path: Path)
     server.process.kill()
 
     assert process.wait() == 0
-    assert "instead of the one in the folder" in (tmp_path / "train.log").read_text()
+    assert "configuration, if not that of the folder" in (tmp_path / "train.log").read_text()
 
 
 def test_a_process_told_to_stop_before_it_was_forked_has_stopped(tmp_path: Path):

@@ -161,7 +161,7 @@ def test_the_same_imagenet_in_other_shards_is_not_said_to_be_other_images():
 
     assert contradiction(here, before) == (
         "the images in data.root=/b are not those that seed-0 was trained on, found in /a, or were "
-        "prepared otherwise"
+        "prepared differently"
     )
 
 
@@ -242,8 +242,8 @@ def test_a_folder_of_runs_on_other_images_is_refused_before_anything_starts(
     assert done.returncode == Exit.WRONG
     assert done.stderr.splitlines()[0] == (
         f"error: {run.path.parent}: the images in data.root={b} are not those that seed-0 was "
-        f"trained on, found in {a}, or were prepared otherwise: set data.root to where those are, "
-        "or start in a new folder, with outputs=OTHER_FOLDER"
+        f"trained on, found in {a}, or were prepared differently: set data.root to their folder, "
+        "or start in a new folder with outputs=OTHER_FOLDER"
     )
     assert "finished before" not in done.stdout
     assert {file: file.stat().st_mtime_ns for file in outputs.rglob("*.json")} == files

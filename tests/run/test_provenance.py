@@ -21,7 +21,7 @@ def test_a_run_that_goes_on_with_another_lrn_kernel_records_it_and_says_so(
     monkeypatch.setattr(module, "version", lambda package: "1.0")
     found = module.provenance(threads=1, command="python src/train.py", before=before)
     assert found["lrn_kernels"] == kernels
-    assert ("goes on with numba" in caplog.text) == (before == {"threads": 1})
+    assert ("continues with numba" in caplog.text) == (before == {"threads": 1})
 
 
 def test_where_git_does_not_answer_changes_are_unknown(

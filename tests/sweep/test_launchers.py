@@ -90,8 +90,11 @@ def launcher(
 
 @pytest.mark.parametrize(
     "launcher",
-    # joblib's workers import torch anew for each of the two sweeps
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "joblib")) for name in PLUGINS],
+    # Their workers import torch anew for each of the two sweeps: one launcher stands for the others.
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("joblib", "submitit_local")))
+        for name in PLUGINS
+    ],
     indirect=True,
 )
 def test_under_any_launcher_a_failure_stops_no_other_and_the_same_command_goes_on(

@@ -46,7 +46,7 @@ def test_the_same_command_goes_on_in_the_folder_of_0_1(sweep: SweepDir, tmp_path
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "finished before: nonlinearity-relu_seed-0" in done.stdout
-    assert "going on from" in sweep.run(HALF_DONE).log.read_text()
+    assert "resuming from" in sweep.run(HALF_DONE).log.read_text()
     assert sweep.run(HALF_DONE).is_finished
     assert sweep.run("nonlinearity-relu_seed-0").read_result() == before
     assert [folder.name for folder in sweep.path.parent.iterdir()] == [sweep.path.name]

@@ -95,7 +95,7 @@ def test_a_start_that_was_replaced_while_its_run_waited_is_refused(tmp_path: Pat
 
     start.write_text("others")
 
-    with pytest.raises(ConfigError, match="does not hold what it held when the sweep was planned"):
+    with pytest.raises(ConfigError, match="has changed since the sweep was planned"):
         check_start(str(start), planned)
 
 

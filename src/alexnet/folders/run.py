@@ -67,6 +67,7 @@ _PROVENANCE = {
     "threads": is_count,
     "data": lambda value: value is None or is_mapping(value),
     "init_from": lambda value: value is None or is_mapping(value),
+    "forward_flop": lambda value: value is None or is_count(value),
 }
 
 PROGRESS_COLUMNS = ("epoch", "images", vocabulary.TRAIN_LOSS, vocabulary.TRAIN_ERROR)

@@ -1,6 +1,6 @@
-"""Results (section 6): what a sweep's files say, as tables, figures and a computed verdict.
+"""Results (section 6): tables, figures and a computed verdict from the files of a sweep.
 
-Reads plain files only and never imports torch, so that a report needs nothing that trained.
+This package reads plain files only and never imports torch, so reports can be written without it.
 """
 
 from alexnet.results.report import Report, write_report

@@ -1,6 +1,6 @@
-"""What the norms do to what they act on, from the runs' acts.json: the report's part of it.
+"""How normalization layers change their input: a section of the report, from acts.json of the runs.
 
-An experiment whose norms are nearly the identity cannot see what normalization is worth.
+If these layers are nearly the identity, an experiment cannot show an effect of normalization.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,21 +15,22 @@ from alexnet.results.effects import level_label
 from alexnet.results.runs import Sweep
 
 NEXT_TO_NOTHING = 0.02
-"""Of a norm's output, in Euclidean norm: what it reshapes less of, it does no more than scale. A
-local response normalization that is the identity, or multiplies all by one number, reshapes 0."""
+"""Reshaped share of a layer's output (Euclidean norm) below which the layer only scales its input.
+The share is 0 for a normalization that is the identity, or multiplies everything by one number."""
 
 HOW_TO_READ_ACTS = f"""
-A norm *multiplies by* the mean size of its output over that of its input. It *reshapes* the part of
-its output, in Euclidean norm, that is not a constant multiple of the input: what the weights of the
-next layer could not do alone. Below {100 * NEXT_TO_NOTHING:g} % at the end is next to nothing.
-Means over runs, measured on a few validation images; batch normalization with their statistics."""
+A normalization layer *multiplies by* the mean size of its output divided by that of its input. It
+*reshapes* the part of its output (Euclidean norm) that is not a constant multiple of the input: the
+weights of the next layer could not do this alone. Less than {100 * NEXT_TO_NOTHING:g} % at the end
+counts as next to nothing. Values are means over runs, measured on a few validation images; batch
+normalization uses the statistics of these images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormAtWork:
-    """One normalization layer in the runs of an arm; means over n of them.
+    """The effect of one normalization layer on its input: means over n runs of an arm.
 
-    None at the start if it was not measured there, as of a run that another version began.
+    Values at the start are None if they were not measured, as in runs begun by an older version.
     """
 
     arm: Mapping[str, Level]
@@ -42,26 +43,26 @@ class NormAtWork:
 
     @property
     def label(self) -> str:
-        """The levels of the arm."""
+        """The levels of the arm, as on the command line."""
         return ", ".join(map(level_label, self.arm.values())) or "-"
 
     @property
     def is_next_to_nothing(self) -> bool:
-        """Whether it does no more than scale, at the end."""
+        """True if the layer only scales its input at the end of training."""
         return self.reshaping_at_end < NEXT_TO_NOTHING
 
     def plain(self) -> dict[str, Any]:
-        """For verdict.json."""
+        """Return the fields as plain data, for verdict.json."""
         return {**asdict(self), "is_next_to_nothing": self.is_next_to_nothing}
 
 
 def norms_at_work(sweep: Sweep) -> tuple[NormAtWork, ...]:
-    """Of the finished runs, arm by arm and layer by layer."""
+    """Return the normalization layers of the finished runs, arm by arm and layer by layer."""
     found: dict[tuple[tuple[str, Level], ...], list[Mapping[str, Any]]] = {}
     finished = set(sweep.runs.loc[sweep.runs["state"] == "finished", "run"])
     for name, arm in sweep.arms.items():
         if name in finished:
-            with suppress(OSError, ValueError):  # a damaged file says nothing of the outcome
+            with suppress(OSError, ValueError):  # a damaged file does not affect the outcome
                 acts = SweepDir(sweep.path).run(name).read_acts()
                 found.setdefault(tuple(arm.items()), []).append(acts)
     return tuple(
@@ -96,7 +97,7 @@ def _norm(
 
 
 def warnings(norms: Iterable[NormAtWork]) -> list[str]:
-    """A sentence for every arm in which all norms do next to nothing."""
+    """Return a warning for each arm whose normalization layers all do next to nothing."""
     by_arm: dict[str, list[NormAtWork]] = {}
     for norm in norms:
         by_arm.setdefault(norm.label, []).append(norm)
@@ -119,7 +120,7 @@ def _listed(norms: Iterable[NormAtWork]) -> str:
 
 
 def rows(norms: Iterable[NormAtWork]) -> list[list[str]]:
-    """Cells of a table, below HEAD."""
+    """Return the rows of the table, with the columns of HEAD."""
     return [
         [
             each.label,

@@ -1,4 +1,4 @@
-"""Tests and intervals that stay valid however often one looks: of sweeps whose seeds are added.
+"""Anytime-valid tests and intervals, for sweeps to which seeds are added one at a time.
 
 The e-value of n paired effects x is that of a mixture over the standardized effect d = mean / sd,
 normal around 0 with the variance c = PRIOR, against d = 0, with the standard deviation unknown
@@ -9,7 +9,7 @@ means with unknown variance", arXiv:2310.03722). With a = 1 + n c and t the t-st
 
 For normal effects whose mean is zero, whatever their deviation, the chance that E ever exceeds e,
 over all n, is at most 1 / e. Half of E is the mixture over d > 0, half that over d < 0. The half on
-the other side than the mean is at most 1, so that 2 E - 1 is an e-value for the sign alone.
+the side opposite to the mean is at most 1, so 2 E - 1 is an e-value for the sign alone.
 """
 
 import math
@@ -26,13 +26,13 @@ PRIOR = 10.0
 """Variance of standardized effects. A smaller one could never settle a claim with three seeds."""
 
 SETTLES = 2 / LEVEL
-"""The e-value of a sign that settles one claim at the level of a two-sided test."""
+"""The e-value of a sign that settles a single claim at the level of a two-sided test."""
 
 
 def e_value(values: Sequence[float], point: float) -> float | None:
-    """For the sign of mean - point, on the side where it is; None without spread.
+    """Return the e-value for the observed sign of mean - point; None without spread.
 
-    At most 0 becomes 0: such values speak for neither sign.
+    Negative results become 0: such values support neither sign.
     """
     deviation = spread(values)
     if deviation is None:
@@ -45,7 +45,7 @@ def e_value(values: Sequence[float], point: float) -> float | None:
 
 
 def one_sided(values: Sequence[float], point: float) -> tuple[float, float] | None:
-    """p-values of "the mean is above the point" and "is below it"; None without spread.
+    """Return p-values of "the mean is above the point" and "is below it"; None without spread.
 
     Each is one over the e-value, at most 1: the chance that it is ever below p is at most p.
     """
@@ -57,10 +57,10 @@ def one_sided(values: Sequence[float], point: float) -> tuple[float, float] | No
 
 
 def interval(values: Sequence[float], *, level: float = LEVEL) -> tuple[float, float] | None:
-    """All points that a two-sided test does not exclude; the chance that it ever misses the mean.
+    """Return the interval (low, high) of the points that a two-sided test does not exclude.
 
-    That chance, over all n, is at most the level. None without spread, and where so few values
-    exclude nothing.
+    The chance that it ever misses the mean, over all n, is at most the level. None without spread,
+    and for too few values to exclude any point.
     """
     deviation, critical = spread(values), critical_t(len(values), level)
     if deviation is None or critical is None:
@@ -70,7 +70,7 @@ def interval(values: Sequence[float], *, level: float = LEVEL) -> tuple[float, f
 
 
 def critical_t(n: int, level: float = LEVEL) -> float | None:
-    """The t-statistic from which a two-sided test over n values is settled; None if none is."""
+    """Return the t-statistic at which a two-sided test over n values is significant, or None."""
     if n < 2:
         return None
     a = 1 + n * PRIOR
@@ -79,7 +79,7 @@ def critical_t(n: int, level: float = LEVEL) -> float | None:
 
 
 def level_at(n: int, level: float = LEVEL) -> float:
-    """The level of the t-test that is as strict as this test with n values; 0 if none is."""
+    """Return the level of the t-test that is as strict as this test with n values; 0 if none is."""
     from scipy.special import stdtr
 
     critical = critical_t(n, level)
@@ -87,7 +87,10 @@ def level_at(n: int, level: float = LEVEL) -> float:
 
 
 def smallest_effect(deviation: float, n: int) -> float | None:
-    """The smallest effect that n values show with POWER, looking at that n alone."""
+    """Return the smallest effect that n values show with POWER, if tested at that n only, or None.
+
+    It has the unit of the deviation.
+    """
     from alexnet.results import statistics
 
     level = level_at(n)
@@ -97,9 +100,9 @@ def smallest_effect(deviation: float, n: int) -> float | None:
 def seeds_needed(
     effect: float, deviation: float, *, level: float = LEVEL, power: float = POWER
 ) -> int | None:
-    """How many values show that effect with that power; None if more than MOST_SEEDS.
+    """Return how many values show that effect with that power; None if more than MOST_SEEDS.
 
-    With looks before, as many are enough; often fewer.
+    With earlier looks this number is still sufficient; often fewer are needed.
     """
     for n in range(2, MOST_SEEDS + 1):
         strict = level_at(n, level)
@@ -110,7 +113,7 @@ def seeds_needed(
 
 @dataclass(frozen=True, kw_only=True)
 class AnytimeEffect(Effect):
-    """An effect whose test and interval hold at any look."""
+    """An effect whose test and interval are valid at any number of seeds, looked at in between."""
 
     @override
     def evidence(self, point: float) -> tuple[float, float] | None:
@@ -124,14 +127,14 @@ class AnytimeEffect(Effect):
 
     @property
     def e_value(self) -> float | None:
-        """For the sign of the effect; None where nothing can be tested."""
+        """The e-value for the sign of the effect; None where nothing can be tested."""
         if self.mean is None or not self.scale:
             return None
         return e_value(self.scale, 0.0)
 
 
 def at_any_look(effect: Effect, within: Interval = (None, None)) -> AnytimeEffect:
-    """The same effect; `within` is what it can be."""
+    """Return the effect with an anytime-valid interval, clipped to its possible range `within`."""
     given = {each.name: getattr(effect, each.name) for each in fields(Effect)}
     found = interval(effect.scale) if effect.mean is not None else None
     if found is not None and effect.kind == "ratio":

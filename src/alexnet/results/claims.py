@@ -1,10 +1,11 @@
-"""What the effects of a sweep say of each claim: direction, size, and what it would take.
+"""Verdicts on the claims of an experiment: direction, size and power.
 
-Every claim is tested by Student's t over paired seeds; one about the error of a single run by the
-binomial distribution, over its images. A claim about several levels agrees only if
-each of its effects does (an intersection-union test); one effect contradicts it if it does so after
-Bonferroni's correction for their number. "About" and "within" are confirmed by two one-sided tests.
-Holm's adjustment is made over the directions of an experiment's claims, and over their sizes.
+Claims are tested by Student's t over paired seeds; a claim about the error of a single run is
+tested by the binomial distribution over its images. A claim about several levels agrees only if
+each of its effects agrees (an intersection-union test); a single effect contradicts it if it does
+so after Bonferroni's correction for their number. "About" and "within" are confirmed by two
+one-sided tests. Holm's adjustment is made over the directions of an experiment's claims, and over
+their sizes.
 """
 
 import math
@@ -27,7 +28,10 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where a sweep was made: data set, network's class, test images, and by what runs were cut."""
+    """The setting of a sweep: data set, class of the network, number of test images.
+
+    `cut` lists the settings that shortened its runs, such as trainer.limit_train_batches=2.
+    """
 
     data: str | None = None
     network: str | None = None
@@ -37,10 +41,10 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """What the seeds that there are could have shown, and what it would take.
+    """The power of the n seeds that were run, and how many more a decision would take.
 
-    `smallest_effect` is the one that n seeds show with 80 % power, a factor for a ratio. `assumed`
-    is the effect for which `more_seeds` (None: more than a thousand) would have that power.
+    `smallest_effect` is the effect that n seeds show with 80 % power, a factor for a ratio.
+    `more_seeds` (None: more than a thousand) would have that power for the effect `assumed`.
     `more_for_size` would confirm a claimed size within its margin, if the effect has that size
     (None: no margin is claimed, or more than a thousand).
     """
@@ -54,7 +58,10 @@ class Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged(Generic[V]):
-    """One question about one claim. The verdict is for the adjusted p; `why` says why none is."""
+    """The answer to one question about one claim.
+
+    The verdict is based on the adjusted p. `why` gives the reason where p does not explain it.
+    """
 
     verdict: V
     p: float | None = None
@@ -66,9 +73,9 @@ class Judged(Generic[V]):
 class ClaimResult:
     """A claim with its effects and verdicts. `experiment` has the measure of the claim.
 
-    `elsewhere` says in what the sweep differs from where the claim was made: then it is an
-    analogue, and neither supports nor contradicts the claim. `cut` says by what runs were
-    shortened: they show nothing.
+    `elsewhere` lists how the setting of the sweep differs from that of the claim; if it does, the
+    result is an analogue, which neither supports nor contradicts the claim. `cut` lists the
+    settings that shortened runs; shortened runs are no evidence.
     """
 
     claim: Claim
@@ -81,19 +88,23 @@ class ClaimResult:
 
     @cached_property
     def power(self) -> Power:
-        """What the seeds could have shown."""
+        """The power of the seeds that were run."""
         return _power(self.claim, self.effects)
 
     @property
     def counts(self) -> bool:
-        """Whether the sweep was made where the claim was, and run to its end."""
+        """True if the sweep has the setting of the claim, and its runs were not shortened."""
         return not self.elsewhere and not self.cut
 
 
 def judge(
     of_claims: Sequence[tuple[Claim, Experiment, Sequence[Effect]]], setting: Setting | None
 ) -> tuple[ClaimResult, ...]:
-    """Every claim with the effects that it is about, measured and compared as it says."""
+    """Judge each claim by the effects that it is about.
+
+    `of_claims` are claims, each with the experiment that has its measure, and its effects. Without
+    a setting, every claim is taken as made in the setting of the sweep.
+    """
     directions = [_direction(claim, about, effects) for claim, about, effects in of_claims]
     sizes = [
         _size(claim.size, about, effects) if claim.size else None
@@ -133,7 +144,7 @@ def judge(
 
 
 def _settled(question: Judged[Any], p_adjusted: float | None) -> Judged[Any]:
-    """The verdict, if it stands after the adjustment."""
+    """Set the adjusted p; the verdict becomes undecided if it exceeds LEVEL."""
     if p_adjusted is not None and p_adjusted > LEVEL:
         return replace(question, verdict="undecided", p_adjusted=p_adjusted)
     return replace(question, p_adjusted=p_adjusted)
@@ -160,18 +171,18 @@ def _direction(
     return Judged(verdict="agrees" if in_favour <= LEVEL else "undecided", p=in_favour)
 
 
-CONDITIONAL = "runs diverged that have no value, so that the effect is one on runs that do not"
+CONDITIONAL = "some runs diverged and have no value, so the effect is only about the other runs"
 
 
 def _why_untested(effects: Sequence[Effect]) -> str:
-    """Why there is no test, of the first effect that has none."""
+    """Explain why the first effect without a test has none."""
     for effect in effects:
         if effect.is_value and effect.n < 2:
             if effect.images is None:
                 return "one run, on an unknown number of images" if effect.n else "not measured yet"
             continue
         if effect.n < 2:
-            return "fewer than two seeds in both arms"
+            return "fewer than two seeds have a value in both arms"
         if effect.bound == "neither":
             return "runs on both sides never reached the threshold"
         if effect.mean is None:
@@ -192,7 +203,7 @@ def _size(size: Size, about: Experiment, effects: Sequence[Effect]) -> Judged[Si
     if not effects or None in lows or None in highs:
         return Judged(verdict="undecided", why=_why_untested(effects))
     k = len(effects)
-    # p-values that every effect is inside, that one is below, that one is above.
+    # p-values of three statements: every effect is inside, one is below, one is above.
     upper_ends = [0.0 if high is None else side[1] for side in highs if side]
     inside = max([side[0] for side in lows if side] + upper_ends)
     below = min(1.0, 2 * k * min(side[1] for side in lows if side))
@@ -212,7 +223,7 @@ def _size(size: Size, about: Experiment, effects: Sequence[Effect]) -> Judged[Si
 
 
 def region(size: Size, about: Experiment) -> tuple[float, float | None]:
-    """From where to where an effect has the claimed size; None: without an end."""
+    """Return the (low, high) between which an effect has the claimed size; high None: unbounded."""
     value = about.no_effect if size.kind == "within" else size.value
     assert value is not None
     if size.kind == "at_least":
@@ -225,17 +236,17 @@ def region(size: Size, about: Experiment) -> tuple[float, float | None]:
 
 
 def _is_negative(size: Size, about: Experiment) -> bool:
-    """Whether a larger effect of that kind is a lower number."""
+    """Return whether a larger effect of the claimed kind is a lower number."""
     return size.value is not None and size.value < about.no_effect
 
 
 def _is_nothing(effect: Effect) -> bool:
-    """Bit-equal results of equal seeds: no chance is involved."""
+    """Return whether all seeds have exactly equal results: then no chance is involved."""
     return effect.n >= 2 and effect.bound is None and set(effect.scale) == {0.0}
 
 
 def _power(claim: Claim, effects: Sequence[Effect]) -> Power:
-    """Of the effect that varies most."""
+    """Return the power for the effect that varies most between seeds."""
     n = min((effect.n for effect in effects), default=0)
     deviation = max((effect.spread or 0.0 for effect in effects), default=0.0)
     if deviation == 0.0:
@@ -275,7 +286,7 @@ def _power(claim: Claim, effects: Sequence[Effect]) -> Power:
 
 
 def _elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
-    """In what a sweep is not where the claim was made."""
+    """Return how the setting of a sweep differs from that of the claim."""
     if setting is None:
         return ()
     pairs = (

@@ -1,4 +1,4 @@
-"""What a sweep says: its arms, effects and, claim by claim, a verdict. Pure functions, no files."""
+"""Compare the arms of a sweep: effects, and a verdict on each claim. Pure functions, no files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,15 +36,17 @@ Verdict = Literal["agrees", "disagrees", "no clear difference", "too few finishe
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All that a sweep says. In a search `arms` are at their best, `searched` has every level.
+    """The arms, effects and verdicts of a sweep.
 
-    `trials` are those of a search, and `budgets` and `budget_effects` what fewer would have found.
+    In a search, `arms` have their best levels only, while `searched` has an arm for every level.
+    `trials` are the trials of the search; `budgets` and `budget_effects` are what fewer trials
+    would have found.
 
     `claimed` are the main effects that the claims are about; without a claim, those of the
-    experiment's own factors. `papers_effect` is the one that a number of the paper or of its logs
-    is about; None elsewhere than where that was measured, or with several factors. `problem` says
-    why nothing can be judged. `verdict` is the direction of the first claim, and None for an
-    analogue, whose direction is `analogue`.
+    experiment's own factors. `papers_effect` is the effect for which the paper or its logs state a
+    number; None in another setting than theirs, or with several factors. `problem` says why nothing
+    can be judged. `verdict` is the direction of the first claim, and None for an analogue, whose
+    direction is `analogue`.
     """
 
     factor: tuple[str, ...]
@@ -79,10 +81,10 @@ def compare(
     Factors are the experiment's and any other key that was swept with it; claims are about the
     experiment's alone. The baseline of a factor is the one that the experiment names; if none is
     named, the first level in the order of outcomes. `measured` reads another measure, for claims
-    that have one. `setting` tells claims from analogues; without it every claim is taken as made
-    here. `intervals` are those of a search. `unfinished` says why the searches are not finished
-    from which the runs have their values. `is_anytime`: seeds are added until a claim is settled,
-    so that tests and intervals of effects must hold at any look.
+    that have one. `setting` distinguishes claims from analogues; without it every claim is taken as
+    made in this setting. `intervals` are those of a search. `unfinished` says why the searches that
+    supplied values to the runs are unfinished. With `is_anytime`, seeds are added until a claim is
+    settled, so tests and intervals of effects must be valid at any look.
     """
     keys = _arm_keys(outcomes, experiment)
     best: tuple[Best, ...] = ()
@@ -152,7 +154,7 @@ def compare(
 
 
 def _range(experiment: Experiment) -> Interval:
-    """What a value can be: epochs are not negative, an error is between 0 and 1."""
+    """Return the possible range of the measure: epochs are not negative, errors lie in 0..1."""
     measure = experiment.measure
     if measure.kind != "final":
         return 0.0, None
@@ -183,7 +185,7 @@ def _effects(
 
 
 def _arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str, ...]:
-    """Keys that name an arm: the experiment's factors first, then what else was swept."""
+    """Return the keys that name an arm: the experiment's factors, then other swept keys."""
     swept = dict.fromkeys(key for each in outcomes for key in each.arm)
     declared = [key for key in experiment.factor if key in swept]
     keys = dict.fromkeys([*declared, *swept])
@@ -193,7 +195,7 @@ def _arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str,
 def _levels(
     outcomes: Sequence[Outcome], keys: Sequence[str], experiment: Experiment
 ) -> tuple[dict[str, tuple[Level, ...]], str | None]:
-    """The levels of each key, its baseline first; and what is wrong with a baseline."""
+    """Return the levels of each key, baseline first, and what is wrong with a baseline, or None."""
     named = _baselines(experiment)
     found: dict[str, tuple[Level, ...]] = {}
     problem = None
@@ -212,7 +214,7 @@ def _levels(
 
 
 def _baselines(experiment: Experiment) -> Mapping[str, Any]:
-    """The named level of each factor that has one."""
+    """Return the baseline of each factor for which the experiment names one."""
     named = experiment.baseline
     if isinstance(named, dict):
         return named
@@ -235,7 +237,7 @@ def _of_claim(
 def _claimed(
     results: Sequence[ClaimResult], effects: Sequence[Effect], experiment: Experiment
 ) -> tuple[Effect, ...]:
-    """Effects on the experiment's measure that a claim is about, or could be."""
+    """Return the effects on the experiment's measure that its claims are about: see Comparison."""
     if all(claim.direction == "value" for claim in experiment.claims):
         return _of_claim(Claim(by="us", text=""), effects, experiment)
     of_claims = [each for result in results if not result.claim.measure for each in result.effects]
@@ -268,9 +270,9 @@ def _contains_paper_value(effect: Effect | None, experiment: Experiment) -> bool
 def _verdict(
     arms: Sequence[Arm], claimed: Sequence[Effect], results: Sequence[ClaimResult]
 ) -> Verdict | None:
-    """Direction of the first claim, in the words of 0.1.
+    """Return the direction of the first claim, in the wording of version 0.1.
 
-    None where nothing was compared, however many runs there are, and where nothing was claimed.
+    None if nothing was compared, whatever the number of runs, or if nothing was claimed.
     """
     is_value = bool(results) and results[0].claim.direction == "value"
     if not claimed and not is_value:

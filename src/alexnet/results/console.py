@@ -1,4 +1,4 @@
-"""A report as text, with which a sweep ends: a row per arm, the verdicts, where the page is."""
+"""A report as text, printed at the end of a sweep: a row per arm, the verdicts, the page's path."""
 
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -18,7 +18,7 @@ from alexnet.results.runs import Sweep
 from alexnet.terminal import can_show, columns_of
 
 MOST_ARMS = 12
-"""Rows of the table; the page has all arms."""
+"""Maximum number of rows of the table; the page has all arms."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BARS_OF_ASCII = "_.-:=+*#"
@@ -28,10 +28,10 @@ _ENDLESS = 10_000  # columns of a pipe: nothing is wrapped
 
 
 def console_text(report: Report, stream: TextIO) -> str:
-    """A table with a curve for each arm, a line for each verdict, and the path of the page.
+    """Return a table with a curve for each arm, a line for each verdict, and the page's path.
 
-    Colours and a link are for a terminal; a pipe gets plain text. NO_COLOR and TERM=dumb are
-    honoured. Lines fit the columns of a terminal, but for the path, which a reader may copy.
+    A terminal gets colours and a link, a pipe plain text. NO_COLOR and TERM=dumb are honoured.
+    Lines fit the width of the terminal, except for the path, which can then be copied.
     """
     columns = columns_of(stream)
     console = Console(
@@ -59,7 +59,7 @@ def console_text(report: Report, stream: TextIO) -> str:
 
 
 def _headline(report: Report) -> str:
-    """The answer in a sentence, if it is one that a reader can take in."""
+    """Return the answer as a sentence, without its numbers if there are too many to read."""
     if len(report.comparison.claimed) <= _MOST_EFFECTS:
         return report.line
     return report.line.removesuffix(f" {report.answer}")
@@ -89,7 +89,7 @@ def _table(report: Report, columns: int | None, bars: str) -> Table:
 
 
 def _name(arm: Arm, report: Report) -> str:
-    """The levels of an arm, and those that a search found best for it."""
+    """Return the levels of an arm, and those that a search found best for it."""
     found = (best.levels for best in report.comparison.best if best.arm == arm.levels)
     levels = [printed_level(key, level) for each in found for key, level in each.items()]
     return printed_arm(arm) + (f" (best: {', '.join(levels)})" if levels else "")
@@ -116,15 +116,15 @@ def _verdicts(comparison: Comparison) -> Iterator[Text]:
         yield Text.assemble(which, (verdict, f"bold {colour}".strip()), f": {text}")
 
 
-# Curves in a line of characters
+# Curves as lines of characters
 
 
 def _mean_curves(sweep: Sweep, arms: Sequence[Arm], width: int) -> tuple[list[np.ndarray], float]:
-    """For each arm the mean over its runs, at most `width` values; and the last epoch of all.
+    """Return the mean curve of each arm, at most `width` values, and the last epoch of all arms.
 
-    Epochs are the same for all arms: one that was trained for a shorter time has fewer values. A
-    mean is taken as long as all runs of the arm go on; runs that broke off are left out unless
-    there are no others.
+    All arms share one scale of epochs: an arm that was trained for fewer epochs has fewer values. A
+    mean ends where the first run of its arm ends. Unfinished runs are left out unless there are no
+    others.
     """
     metric = sweep.curve_metric
     curves = []
@@ -144,9 +144,9 @@ def _mean_curves(sweep: Sweep, arms: Sequence[Arm], width: int) -> tuple[list[np
 
 
 def _sparklines(curves: Sequence[np.ndarray], bars: str) -> list[str]:
-    """The higher a value the higher its bar, from the lowest of all curves to the highest.
+    """Draw each curve as bars, scaled from the lowest value of all curves to the highest.
 
-    What is no finite number, after a run has diverged, is as high as can be.
+    A value that is not finite, because its run diverged, gets the highest bar.
     """
     known = np.concatenate([np.empty(0), *curves])
     known = known[np.isfinite(known)]

@@ -1,4 +1,4 @@
-"""From what each run measured to arms and effects, paired by seed. Pure functions, no files.
+"""Arms and effects, paired by seed, from what each run measured. Pure functions, no files.
 
 Errors stay fractions. Every interval is a two-sided 95 % t-interval over seeds.
 """
@@ -29,14 +29,14 @@ VALUE = "value"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one planned run.
+    """The outcome of one planned run.
 
     `value` is the measure, None if it is not known; a run that finished without recording it is
     unmeasured. A finished run that never reached the threshold is censored: its value is its
     limit, the epoch at which it ended. A run that diverged is a result: it is censored at the end
-    of its budget, or has the error of guessing. Where neither is known its value is None.
-    `error_reached` is the best that a curve came to, by which censored runs are told apart.
-    `images` is over how many images an error was counted, where that is known.
+    of its budget, or has the error of guessing. If neither is known its value is None.
+    `error_reached` is the best value of its curve, by which censored runs are ranked. `images` is
+    the number of images over which an error was counted, if known.
     """
 
     run: str
@@ -51,9 +51,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One level, or combination of levels, with what became of each of its planned runs.
+    """One level, or combination of levels, with the outcomes of its planned runs.
 
-    `within` is what a value can be: an error lies between 0 and 1.
+    `within` is the possible range of a value: an error lies between 0 and 1.
     """
 
     levels: Mapping[str, Level]
@@ -62,12 +62,12 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """For example "relu", or "relu, lrn" in a grid."""
+        """The levels as on the command line: "relu", or "relu, lrn" in a grid."""
         return ", ".join(map(level_label, self.levels.values())) or "all runs"
 
     @property
     def measured(self) -> tuple[Outcome, ...]:
-        """Runs with a value, those that are censored or have diverged included, by seed."""
+        """Runs with a value, including censored and diverged ones, by seed."""
         with_value = (each for each in self.outcomes if each.value is not None)
         return tuple(sorted(with_value, key=lambda each: each.seed))
 
@@ -88,12 +88,12 @@ class Arm:
 
     @property
     def reached(self) -> tuple[float, ...]:
-        """The values that are known."""
+        """The values of the runs that are not censored, by seed."""
         return tuple(value for value in self.values if value is not None)
 
     @property
     def limits(self) -> tuple[float, ...]:
-        """For each censored run, the epoch until which it is known not to have been there."""
+        """For each censored run, the epoch by which it had not yet reached the threshold."""
         return tuple(
             each.value for each in self.measured if each.censored and each.value is not None
         )
@@ -105,34 +105,34 @@ class Arm:
 
     @property
     def mean(self) -> float | None:
-        """Over seeds. None if a run is censored: it is then only known to be above some number."""
+        """Mean over seeds; None if a run is censored, because only a lower bound is then known."""
         return fmean(self.reached) if self.reached and not self.limits else None
 
     @property
     def ci95(self) -> Interval | None:
-        """Interval of the mean; None without spread or if a run is censored."""
+        """Interval of the mean, (low, high); None without spread or if a run is censored."""
         return None if self.limits else clip(t_interval(self.reached), self.within)
 
     def count(self, fate: Fate) -> int:
-        """How many of the planned runs met that fate."""
+        """Return the number of planned runs with this fate."""
         return sum(each.fate == fate for each in self.outcomes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """What changing a factor does (main effect), or several at once beyond that (interaction).
+    """The effect of changing one factor (main effect), or of several beyond that (interaction).
 
     `levels` maps each factor to (other, baseline). `values` are the effects seed by seed, for the
-    `seeds` that have a value in every cell the effect uses; `left_out` are the planned seeds that
-    have not. A ratio with a zero in it is None, and so are mean and ci95 then. `scale` are the
-    values on the scale on which they are tested, logarithms for a ratio. `is_conditional`: a seed
-    is left out because its run diverged, so that the effect is one on runs that do not diverge.
-    `images`: it is the error of one run, judged by the images on which it was counted.
+    `seeds` that have a value in every cell the effect uses; `left_out` are the other planned seeds.
+    A ratio that involves a zero is None, and so are mean and ci95 then. `scale` are the values on
+    the scale on which they are tested, logarithms for a ratio. With `is_conditional`, a seed is
+    left out because its run diverged, so the effect is only about runs that do not diverge. With
+    `images`, this is the error of one run, judged by that number of images.
 
-    Censoring: a censored run enters with its limit, so that the effect is one on the restricted
-    time min(T, limit). If only runs on the other side are censored, the true effect is larger:
-    `bound` is "lower" and ci95 is (low, None). If only runs on the baseline's side are, it is
-    "upper" and (None, high). With both there is no bound: "neither", mean and ci95 None.
+    Censoring: a censored run enters with its limit, so the effect is about the restricted time
+    min(T, limit). If only runs on the other side are censored, the true effect is larger: `bound`
+    is "lower" and ci95 is (low, None). If only runs on the baseline's side are, `bound` is "upper"
+    and ci95 is (None, high). With both, `bound` is "neither", and mean and ci95 are None.
     """
 
     levels: Mapping[str, tuple[Level, Level]]
@@ -149,24 +149,25 @@ class Effect:
 
     @property
     def n(self) -> int:
-        """The number of seeds of which every compared arm has a value."""
+        """The number of seeds that have a value in every compared arm."""
         return len(self.seeds)
 
     @property
     def spread(self) -> float | None:
-        """Deviation over seeds, on the scale of the test; None if there is none or no estimate."""
+        """Standard deviation over seeds, on the scale of the test; None if unknown or zero."""
         return spread(self.scale) if self.mean is not None else None
 
     @property
     def p(self) -> float | None:
-        """Of the two-sided t-test against no effect; None where nothing can be tested."""
+        """p-value of the two-sided test against no effect; None where nothing can be tested."""
         sides = self.evidence(1.0 if self.kind == "ratio" else 0.0)
         return None if sides is None else min(1.0, 2 * min(sides))
 
     def evidence(self, point: float) -> tuple[float, float] | None:
-        """One-sided p-values of "the effect is above the point" and "is below it".
+        """Return one-sided p-values of "the effect is above the point" and "is below it".
 
-        What is only bounded on one side cannot show the other. None without spread.
+        An effect that is only bounded on one side is no evidence for the other. None without
+        spread.
         """
         if self.mean is None or (self.kind == "ratio" and point <= 0):
             return None
@@ -180,28 +181,28 @@ class Effect:
 
     @property
     def is_value(self) -> bool:
-        """Whether it is the measure of an arm itself: see `value_of`."""
+        """Whether the effect is the measure of an arm itself: see `value_of`."""
         return VALUE in self.levels
 
     @property
     def is_interaction(self) -> bool:
-        """Whether it is about more than one factor."""
+        """Whether the effect is about more than one factor."""
         return len(self.levels) > 1
 
     @property
     def level(self) -> Level:
-        """The level, of a main effect, that is compared with the baseline."""
+        """The level that a main effect compares with the baseline."""
         [(other, _)] = self.levels.values()
         return other
 
     @property
     def other(self) -> str:
-        """The same, as it is written on the command line."""
+        """The `level` as it is written on the command line."""
         return level_label(self.level)
 
     @property
     def of(self) -> str:
-        """For example "nonlinearity: tanh vs relu"."""
+        """The name of the effect, for example "nonlinearity: tanh vs relu"."""
         if self.is_interaction:
             return " x ".join(
                 f"{short_key(key)} {level_label(other)}" for key, (other, _) in self.levels.items()
@@ -211,7 +212,7 @@ class Effect:
 
 
 def clip(interval: tuple[float, float] | None, within: Interval) -> tuple[float, float] | None:
-    """An interval without what is impossible, which takes nothing from its coverage."""
+    """Clip an interval to the possible range, which does not reduce its coverage."""
     if interval is None:
         return None
     (low, high), (least, most) = interval, within
@@ -222,14 +223,14 @@ def clip(interval: tuple[float, float] | None, within: Interval) -> tuple[float,
 
 
 def level_label(level: Level) -> str:
-    """As it is written on the command line."""
+    """Return a level as it is written on the command line."""
     if level is None:
         return "null"
     return str(level).lower() if isinstance(level, bool) else str(level)
 
 
 def short_key(key: str) -> str:
-    """The last part of a dotted key: nonlinearity for model.nonlinearity."""
+    """Return the last part of a dotted key: nonlinearity for model.nonlinearity."""
     return key.rpartition(".")[2]
 
 
@@ -238,10 +239,10 @@ def _cell(outcome: Outcome, keys: Iterable[str]) -> Cell:
 
 
 def value_of(arm: Arm) -> Effect:
-    """The measure of an arm as if it were an effect: for claims about a value, not a difference.
+    """Return the measure of an arm as an effect, for claims about a value, not a difference.
 
-    Over seeds if there are several. The error of one run is judged by its images, where their
-    number is known: what they tell of all images like them, and nothing about other seeds.
+    It is judged over seeds if there are several. The error of a single run is judged over its
+    images, if their number is known: this covers images like these, but not other seeds.
     """
     values = arm.reached
     images = arm.measured[0].images if len(values) == 1 and arm.n == 1 else None
@@ -261,7 +262,7 @@ def value_of(arm: Arm) -> Effect:
 
 
 def by_cell(outcomes: Iterable[Outcome], keys: Sequence[str]) -> dict[Cell, list[Outcome]]:
-    """Outcomes by the levels that they have of those keys."""
+    """Group outcomes by their levels of these keys."""
     cells: dict[Cell, list[Outcome]] = {}
     for outcome in outcomes:
         cells.setdefault(_cell(outcome, keys), []).append(outcome)
@@ -271,7 +272,7 @@ def by_cell(outcomes: Iterable[Outcome], keys: Sequence[str]) -> dict[Cell, list
 def arms_of(
     outcomes: Sequence[Outcome], keys: Sequence[str], *, within: Interval = (None, None)
 ) -> tuple[Arm, ...]:
-    """The arms that the levels of those keys make, in the order of outcomes."""
+    """Return an arm for each combination of levels of these keys, in the order of outcomes."""
     return tuple(
         Arm(levels=dict(zip(keys, cell, strict=True)), outcomes=tuple(members), within=within)
         for cell, members in by_cell(outcomes, keys).items()
@@ -285,7 +286,7 @@ def effects_of(
     *,
     within: Interval = (None, None),
 ) -> tuple[Effect, ...]:
-    """Main effects, then two- and three-way interactions: each other level against the baseline.
+    """Return main effects, then two- and three-way interactions, of other levels vs the baseline.
 
     The baseline is the first of a factor's levels.
     """
@@ -327,12 +328,13 @@ def _effect(
     kind: EffectKind,
     within: Interval,
 ) -> Effect:
-    """Every effect is, per seed, one weighted sum over cells, of logarithms for a ratio.
+    """Compute an effect: for each seed a weighted sum over cells, of logarithms for a ratio.
 
     A main effect is other - baseline. An interaction is the difference of differences,
     (other, other) - (other, baseline) - (baseline, other) + (baseline, baseline), without the
     factor 1/2 of some textbooks: by how much the effect of one factor changes with the other.
-    Likewise for three. All are averaged over the combinations of the remaining factors.
+    Interactions of three factors are defined in the same way. All effects are averaged over the
+    combinations of the remaining factors.
     """
     weights = _weights(levels, factor_levels)
     seeds = [seed for seed in planned if all(seed in cells.get(cell, {}) for cell in weights)]
@@ -362,14 +364,14 @@ def _effect(
 
 
 def _exp(logarithm: float) -> float:
-    """A wide interval of a ratio over two seeds may have an end that no float can hold."""
+    """Exponentiate with a limit: an interval of a ratio over two seeds may exceed every float."""
     return math.exp(max(-700.0, min(logarithm, 700.0)))
 
 
 def _weights(
     levels: Mapping[str, tuple[Level, Level]], factor_levels: Mapping[str, Sequence[Level]]
 ) -> dict[Cell, float]:
-    """Weight of each cell: +1 for other, -1 for baseline, multiplied over the effect's factors."""
+    """Return each cell's weight: +1 for other, -1 for baseline, multiplied over the factors."""
     choices = [
         [(levels[key][0], 1.0), (levels[key][1], -1.0)]
         if key in levels
@@ -394,7 +396,10 @@ def _weighted_sum(terms: Iterable[tuple[float, Outcome]], kind: EffectKind) -> f
 
 
 def _bound(terms: Iterable[tuple[float, Outcome]]) -> Bound | None:
-    """A censored value is too small: with positive weight it makes the effect too small."""
+    """Return on which side the effect is bounded.
+
+    A censored value is too small; with positive weight it makes the effect too small.
+    """
     signs = {weight > 0 for weight, outcome in terms if outcome.censored}
     if not signs:
         return None

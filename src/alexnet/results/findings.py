@@ -1,4 +1,4 @@
-"""What a report is made of, each thing computed once."""
+"""The findings that a report presents, each computed once."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,7 @@ from alexnet.results.survival import Survival, survival_of
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A sweep and what its runs say of the experiment."""
+    """A sweep and its results."""
 
     sweep: Sweep
     comparison: Comparison
@@ -24,7 +24,7 @@ class Findings:
 
     @cached_property
     def survival(self) -> Survival | None:
-        """Of a time to an error that some run did not reach, else None."""
+        """Survival curves, if the measure is a time and some run did not reach the error."""
         return survival_of(self.comparison, self.experiment)
 
     @cached_property
@@ -34,7 +34,7 @@ class Findings:
 
 
 def comparison_of(sweep: Sweep) -> Comparison:
-    """What the runs say of the experiment, by the tests that its plan allows."""
+    """Compare the arms of a sweep with the tests that its plan allows."""
     return compare(
         sweep.outcomes(),
         experiment=sweep.experiment,

@@ -1,4 +1,4 @@
-"""The tables of arms and effects for a paper: booktabs, with the numbers of README.md."""
+"""The tables of arms and effects in LaTeX (booktabs), with the numbers of README.md."""
 
 import re
 
@@ -16,7 +16,7 @@ _SPECIAL = {
 
 
 def latex(table: Table, *, label: str, caption: str) -> str:
-    r"""A table environment; \usepackage{booktabs} is all that it needs."""
+    r"""Return a table environment, which needs only \usepackage{booktabs}."""
     columns = "l" * len(table.head)
     rows = [" & ".join(map(_escaped, row)) + r" \\" for row in (table.head, *table.rows)]
     return "\n".join(

@@ -17,17 +17,17 @@ _PRINTED = {
 _KEYS = {"lr": "learning rate"}
 _DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
 LONGEST = 32
-"""Characters of a name; the middle of a longer one is left out; tables have it."""
+"""Maximum characters of a name; longer ones lose their middle, and are complete in the tables."""
 
 
 def printed_key(key: str) -> str:
-    """For example "learning rate" for learning.lr."""
+    """Return the name of a key as printed, for example "learning rate" for learning.lr."""
     name = short_key(key)
     return _KEYS.get(name, name.replace("_", " "))
 
 
 def printed_level(key: str, level: Level) -> str:
-    """A name stands for itself; a number, yes or none needs its key."""
+    """Return a level as printed: a name alone; a number, a truth value or none with its key."""
     name = printed_key(key)
     if level in (None, "none"):
         return f"no {name}"
@@ -37,13 +37,13 @@ def printed_level(key: str, level: Level) -> str:
 
 
 def printed_arm(arm: Arm) -> str:
-    """For example "ReLU", or "ReLU, LRN" in a grid."""
+    """Return the name of an arm, for example "ReLU", or "ReLU, LRN" in a grid."""
     levels = (printed_level(key, level) for key, level in arm.levels.items())
     return ", ".join(levels) or "all runs"
 
 
 def printed_effect(effect: Effect) -> str:
-    """For example "tanh vs ReLU"; the factors of an interaction, each with its level."""
+    """Return the name of an effect: "tanh vs ReLU"; of an interaction, the level of each factor."""
     if effect.is_interaction:
         pairs = (printed_level(key, other) for key, (other, _) in effect.levels.items())
         return " x ".join(pairs)
@@ -63,7 +63,7 @@ def printed_pair(arm: Mapping[str, Level], against: Mapping[str, Level]) -> str:
 
 
 def printed_title(experiment: str, section: str | None, data: str) -> str:
-    """For example "ReLU vs tanh (section 3.1), CIFAR-10"."""
+    """Return the title of a figure, for example "ReLU vs tanh (section 3.1), CIFAR-10"."""
     words = _shortened(
         " ".join(
             {**_PRINTED, "lr": "learning rates"}.get(word, word) for word in experiment.split("_")
@@ -76,12 +76,12 @@ def printed_title(experiment: str, section: str | None, data: str) -> str:
 
 
 def printed_data(name: str) -> str:
-    """For example "CIFAR-10", of a group's file or of a class."""
+    """Return the name of a data set, for example "CIFAR-10" for cifar10 or the class CIFAR10."""
     return _DATA.get(name.lower(), name)
 
 
 def _shortened(name: str) -> str:
-    name = name.replace("$", "")  # matplotlib would take what stands between two for a formula
+    name = name.replace("$", "")  # matplotlib reads text between two of them as a formula
     if len(name) <= LONGEST:
         return name
     half = LONGEST // 2  # names of one sweep often differ at their ends

@@ -1,6 +1,6 @@
-"""What a report consists of, before it becomes Markdown or a page: so that the two cannot disagree.
+"""The parts of a report, from which both Markdown and the page are made, so that they agree.
 
-A part is a Table, a Picture, or a paragraph in a small part of Markdown: `code`, **strong**,
+A part is a Table, a Picture, a Warning, or a paragraph in a subset of Markdown: `code`, **strong**,
 *emphasis*, [link](../folder), "> " before a quotation, "- " before the items of a list. A paragraph
 that begins with "## " is the title of the section that follows.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """Cells may hold `code` and links, and whatever users call their levels and runs."""
+    """A table. Cells may contain `code`, links, and any names that users give levels and runs."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -29,7 +29,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the report's folder: <name>.svg and <name>.png."""
+    """A figure in the folder of the report: <name>.svg and <name>.png; `text` describes it."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Warning:
-    """A paragraph that nobody should miss."""
+    """A paragraph that is shown as a warning."""
 
     text: str
 
@@ -55,14 +55,14 @@ Part = str | Table | Picture | Warning
 
 @dataclass(frozen=True)
 class Section:
-    """A title and what stands below it; the first section of a report has the report's title."""
+    """A title and the parts below it; the first section of a report has the report's title."""
 
     title: str
     parts: tuple[Part, ...]
 
 
 def sections(parts: Iterable[Part]) -> Iterator[Section]:
-    """The parts by section, without empty ones."""
+    """Group parts into sections, without empty parts."""
     title, mine = "", list[Part]()
     for part in parts:
         if isinstance(part, str) and re.match("##? ", part):
@@ -75,7 +75,7 @@ def sections(parts: Iterable[Part]) -> Iterator[Section]:
 
 
 def markdown(parts: Iterable[Part]) -> str:
-    """The text of README.md."""
+    """Return parts as Markdown, the text of README.md."""
     text = "\n\n".join(str(part) for part in parts if part) + "\n"
-    # Names and causes are not ours; what stands in code is shown as it is.
+    # Names and causes may contain "<"; inside code it needs no escape.
     return re.sub(r"(`[^`\n]*`)|<", lambda found: found[1] or "&lt;", text)

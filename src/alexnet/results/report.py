@@ -25,7 +25,7 @@ _SECONDS_TO_WRITE = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Findings):
-    """What was written, and what it says."""
+    """The report of a sweep: its findings and its folder."""
 
     folder: Path
 
@@ -36,12 +36,12 @@ class Report(Findings):
 
     @property
     def page(self) -> Path:
-        """What to open: one file that needs nothing beside it."""
+        """The page to open, a self-contained file."""
         return self.folder / "index.html"
 
     @property
     def tables(self) -> dict[str, Table]:
-        """The arms, and if there is something to compare the effects, as they are printed."""
+        """The printed tables by name: "arms", and "effects" if something was compared."""
         tables = {"arms": arms_table(self.comparison, self.experiment)}
         if self.comparison.effects:
             tables["effects"] = effects_table(self.comparison, self.experiment)
@@ -63,8 +63,8 @@ class Report(Findings):
 def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
     """Write <folder>/report from the files of a sweep, replacing an older report as a whole.
 
-    With `refresh`, index.html loads itself again after so many seconds while runs are unfinished.
-    Raises FileNotFoundError if the folder is no sweep, ValueError if its sweep.json is damaged.
+    With `refresh`, index.html reloads itself after that many seconds while runs are unfinished.
+    Raises FileNotFoundError if the folder is not a sweep, ValueError if its sweep.json is damaged.
     """
     report = read_report(folder)
     sweep, comparison, target = report.sweep, report.comparison, report.folder
@@ -91,7 +91,7 @@ def write_report(folder: str | Path, *, refresh: int | None = None) -> Report:
 
 
 def read_report(folder: str | Path) -> Report:
-    """What a report would say, without writing it. Raises as write_report does."""
+    """Return the report of a sweep without writing it. Raises the errors of write_report."""
     sweep = load_sweep(folder)
     return Report(folder=SweepDir(sweep.path).report, sweep=sweep, comparison=comparison_of(sweep))
 
@@ -122,7 +122,7 @@ def _latex(report: Report) -> str:
 
 
 def _clear_partial(folder: Path) -> None:
-    """Remove what was being written by processes that have been killed; a report takes seconds."""
+    """Remove unfinished reports of killed processes: to write one takes only seconds."""
     for left in folder.glob(".report-*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _SECONDS_TO_WRITE and not left.is_symlink():
@@ -139,12 +139,12 @@ def _draw(findings: Findings, folder: Path) -> list[str]:
 
 
 def _write_table(sweep: Sweep, path: Path) -> None:
-    """One row per planned run: what the sweep knows of it, and its measure."""
+    """Write the table of runs, one row per planned run."""
     sweep.runs.map(cell).to_csv(path, index=False)
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Put the new folder in the place of the old; a reader sees one of them, or briefly none."""
+    """Replace the old folder by the new one; for a moment there is none."""
     old = target.with_name(f".report-old-{os.getpid()}")
     if target.exists():
         os.rename(target, old)

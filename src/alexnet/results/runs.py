@@ -23,10 +23,10 @@ from alexnet.results.effects import Fate, Outcome
 from alexnet.results.search import Intervals
 
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
-"""Settings of the trainer with which a run sees a part of the images."""
+"""Settings of the trainer that limit a run to a part of the images."""
 
 COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
-"""What a finished run took, per process; the memory is what it took beyond its imports."""
+"""Costs of a finished run, per process; the memory excludes what its imports take."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -41,8 +41,8 @@ class Sweep:
     metrics   one row per run and epoch; progress: several per epoch. Both begin with run, the swept
               keys and seed.
     registered  the plan before the first run, and what was changed since.
-    configs   resolved configuration by run; provenance likewise. {} where there is none.
-    intervals  of a search, for each command that gave some: the two ends of each key.
+    configs   resolved configuration by run; provenance: provenance.json by run. {} if missing.
+    intervals  for each command that searched intervals: the two ends of each key.
     """
 
     path: Path
@@ -78,13 +78,13 @@ class Sweep:
 
     @property
     def searches(self) -> dict[str, Mapping[str, Any]]:
-        """The searches from which runs have values, as their provenance.json names them."""
+        """The searches that supplied values to these runs, by name, from their provenance.json."""
         noted = [_section(each, "searches") for each in self.provenance.values()]
         return {name: dict(each) for searches in noted for name, each in searches.items()}
 
     @property
     def unfinished_search(self) -> str | None:
-        """Why values of these runs may not be the best of their arms, on the data searched."""
+        """Which searches on the same data supplied values and are unfinished; None if none are."""
         reasons = [
             f"search unfinished: the values of {name} ({each['unfinished']})"
             for name, each in self.searches.items()
@@ -99,7 +99,7 @@ class Sweep:
 
     @property
     def is_rehearsal(self) -> bool:
-        """Whether some run saw only the first batches of each epoch, as under +debug=smoke."""
+        """Whether some run used only the first batches of each epoch, as with +debug=smoke."""
         return any(each.startswith("trainer.limit_") for each in self.setting.cut)
 
     @property
@@ -109,14 +109,14 @@ class Sweep:
 
     @property
     def ended(self) -> int:
-        """How many runs have come to an end, good or bad."""
+        """The number of runs that have finished or failed."""
         return int(self.runs["state"].isin(["finished", "failed"]).sum())
 
     @property
     def curve_metric(self) -> str:
         """The metric whose curves show the measure.
 
-        Test errors are measured once, at the end: their curve is that of the validation error.
+        Test errors are measured once, at the end, so their curve is that of the validation error.
         """
         metric = self.experiment.measure.metric
         stage, _, name = metric.partition("/")
@@ -124,7 +124,7 @@ class Sweep:
 
     @property
     def setting(self) -> Setting:
-        """Where the runs were made, and by what they were cut."""
+        """Data set, network and test images of the runs, and the settings that shortened them."""
         configs = list(self.configs.values())
         targets = [str(_section(each, "model").get("_target_", "")) for each in configs]
         # An arm may have another network of the same kind: the first is the experiment's own.
@@ -147,16 +147,16 @@ class Sweep:
         return Setting(data=data, network=network, images=images, cut=tuple(cuts))
 
     def outcomes(self, measure: Measure | None = None) -> list[Outcome]:
-        """What a measure, the experiment's if none is given, says of every planned run.
+        """Return the outcome of every planned run, by a measure (default: the experiment's).
 
         A finished run that lacks the measured metric is unmeasured: see `why_unmeasured`. A run
-        that diverged counts: see Outcome.
+        that diverged has a value: see Outcome.
         """
         measure = measure or self.experiment.measure
         return [self._outcome(row, measure) for row in self.runs.to_dict("records")]
 
     def why_unmeasured(self) -> str:
-        """What is wrong with a run that finished and yet has no measure."""
+        """Explain why a finished run has no measure."""
         tables = (self.metrics, self.progress, self.runs)
         keys = dict.fromkeys(
             str(key)
@@ -201,7 +201,7 @@ class Sweep:
         return min(values) if measure.described.better == "lower" else -max(values)
 
     def _measure(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
-        """(value, censored); the value is None if the run did not record what is measured."""
+        """Return (value, censored); the value is None if the run did not record the metric."""
         value: Any = row.get(measure.metric)
         if measure.kind == "final" and value is not None and not pd.isna(value):
             return float(str(value)), False
@@ -209,7 +209,7 @@ class Sweep:
         return measure.of_curve(epochs, values) if epochs else (None, False)
 
     def _diverged(self, row: Mapping[str, Any], measure: Measure) -> tuple[float | None, bool]:
-        """What a run counts for that diverged: its whole budget, or the error of guessing."""
+        """Return (value, censored) of a diverged run: its whole budget or the error of guessing."""
         if measure.kind == "final":
             classes = self.provenance[row["run"]].get("num_classes")
             guesses = {"error": 1, "error_top5": 5}.get(measure.metric.partition("/")[2])
@@ -226,7 +226,10 @@ class Sweep:
         return reached, True
 
     def curve(self, run: str, metric: str) -> pd.DataFrame:
-        """`epoch` and the metric of one run, from progress.csv, else from metrics.csv."""
+        """Return the columns epoch and `metric` of a run, from progress.csv or else metrics.csv.
+
+        The table is empty if the run has not recorded the metric.
+        """
         if metric not in self._curves:
             self._curves[metric] = self._curves_of(metric)
         known = self._curves[metric].get(run)
@@ -246,7 +249,7 @@ class Sweep:
 
     @cached_property
     def _curves(self) -> dict[str, dict[str, pd.DataFrame]]:
-        """By metric and run. A report reads a curve a dozen times, and a table is long."""
+        """Curves by metric and run, kept because a report reads each of them a dozen times."""
         return {}
 
     def _curves_of(self, metric: str) -> dict[str, pd.DataFrame]:
@@ -259,10 +262,11 @@ class Sweep:
 
 
 def load_sweep(folder: str | Path) -> Sweep:
-    """Read a sweep folder, as far as it has got.
+    """Read a sweep folder, whether or not all of its runs have finished.
 
-    A run whose files are missing, damaged or half-written counts as not finished, and says why in
-    `cause`. Raises FileNotFoundError if the folder is no sweep, ValueError if its plan is damaged.
+    A run whose files are missing, damaged or half-written counts as not finished, with the reason
+    in `cause`. Raises FileNotFoundError if the folder is not a sweep, ValueError if its plan is
+    damaged.
     """
     path = Path(folder)
     sweep = SweepDir(path)
@@ -290,7 +294,7 @@ def load_sweep(folder: str | Path) -> Sweep:
         raise ValueError(f"cannot use {path / 'sweep.json'}: {error}") from error
 
     if not planned:
-        raise ValueError(f"cannot use {path / 'sweep.json'}: it plans no run")
+        raise ValueError(f"cannot use {path / 'sweep.json'}: it plans no runs")
     swept = list(dict.fromkeys(key for arm in planned.values() for key in arm))
     labels = {
         name: {"run": name, **{key: arm.get(key) for key in swept}, "seed": seeds[name]}
@@ -334,8 +338,8 @@ def load_sweep(folder: str | Path) -> Sweep:
 
 
 def _why_no_sweep(path: Path) -> str:
-    """With the sweep that was probably meant."""
-    problem = f"{path} is no sweep: expected a folder with sweep.json, "
+    """Explain why a folder is not a sweep, and suggest the sweep that was probably meant."""
+    problem = f"{path} is not a sweep: expected a folder with sweep.json, "
     if not path.exists():
         return f"{path} does not exist: expected a folder with sweep.json, {_EXAMPLE}"
     if path.is_dir() and (path.parent / "sweep.json").is_file():
@@ -360,8 +364,8 @@ class _Run:
 
 
 def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
-    damage: list[str] = []  # spoils a run that would count, explains one that would not
-    remarks: list[str] = []  # only worth telling: these files say nothing about the outcome
+    damage: list[str] = []  # makes the run unreadable
+    remarks: list[str] = []  # only mentioned, because these files do not affect the outcome
 
     def read(file: str, reader: Callable[[], Any], kind: type, problems: list[str] = damage) -> Any:
         try:
@@ -413,12 +417,12 @@ def _load_run(run: RunDir, planned: Mapping[str, Any]) -> _Run:
 
 
 def _told_from_missing(metrics: Mapping[str, float]) -> dict[str, float]:
-    """In a table NaN is what was not measured; a result that is NaN has diverged, as an inf has."""
+    """Replace NaN by infinity: a result of NaN diverged, but in a table NaN means not measured."""
     return {key: math.inf if math.isnan(value) else value for key, value in metrics.items()}
 
 
 def _tested(result: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The errors over ten views, if the run was evaluated, and on how many images it was tested."""
+    """Return the ten-view errors, if the run was evaluated, and the number of test images."""
     images = result.get("test_images", evaluation.get("images"))
     found: dict[str, Any] = {} if images is None else {"test_images": images}
     if evaluation.get("crops") == 10:
@@ -428,7 +432,7 @@ def _tested(result: Mapping[str, Any], evaluation: Mapping[str, Any]) -> dict[st
 
 
 def _images(row: Mapping[str, Any], measure: Measure) -> int | None:
-    """Over how many images a final error is counted; None if it is no error, or not known."""
+    """Return the number of images of a final error; None if it is not an error, or not known."""
     stage, _, name = measure.metric.partition("/")
     images = row.get("test_images")
     is_counted = measure.kind == "final" and stage in ("test", "ten_views")
@@ -445,16 +449,16 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Of a stored configuration, which may be damaged."""
+    """Return a section of a stored configuration; {} if it is missing or damaged."""
     section = config.get(name)
     return section if isinstance(section, Mapping) else {}
 
 
 def _without_repeats(rows: list[Row]) -> list[Row]:
-    """Rows in ascending epochs.
+    """Return rows in ascending order of epochs.
 
-    A killed run goes on from its last checkpoint and writes the rows since then once more: the
-    later ones are those that led to the result. A last row cut short has no epoch, or no error.
+    A killed run resumes from its last checkpoint and writes the rows since then again: the later
+    ones led to the result. A last row that was cut short has no epoch, or no error.
     """
     kept: list[Row] = []
     for row in rows:
@@ -479,14 +483,14 @@ def _fate(state: str, cause: str) -> Fate:
 
 
 def _level(level: Any) -> Level:
-    """A level can be compared and looked up: a list or mapping becomes its JSON text."""
+    """Return a level that can be compared and hashed: a list or mapping becomes its JSON text."""
     return json.dumps(level) if isinstance(level, list | dict) else level
 
 
 def _keys(loaded: Mapping[str, _Run], rows: Callable[[_Run], list[Row]]) -> Iterator[str]:
-    """The columns of the runs' files, among them those of metrics that this process does not know.
+    """Yield the columns of the runs' files, including metrics that this process does not know.
 
-    A file's rows have the same columns.
+    Only first rows are read, because all rows of a file have the same columns.
     """
     for run in loaded.values():
         yield from (key for row in rows(run)[:1] for key in row)

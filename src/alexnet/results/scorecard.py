@@ -1,7 +1,6 @@
-"""All claims beside what was measured: one row for each, also for those that nobody has run."""
+"""All claims beside what was measured: one row for each, including those that were not run."""
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,9 +29,9 @@ _TRIALS = "Trial runs, on a few batches: no evidence"
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A claim, and what one sweep says of it; without a report, nothing was run.
+    """A claim, and its result in one sweep; without a report, the claim was not run.
 
-    `result` is None for a sweep without a claim, and where nothing was run.
+    `result` is None for a sweep without a claim, and for a claim that was not run.
     """
 
     experiment: Experiment
@@ -42,7 +41,7 @@ class Row:
 
     @property
     def kind(self) -> str:
-        """The title of the table that it belongs to."""
+        """The title of the table that the row belongs to."""
         if self.report is not None and self.report.sweep.setting.cut:
             return _TRIALS
         if self.claim is None:
@@ -54,7 +53,7 @@ class Row:
 
 @cache
 def shipped() -> tuple[Experiment, ...]:
-    """The experiments of conf/experiment, by name."""
+    """Return the experiments of conf/experiment, sorted by name."""
     defaults = yaml.safe_load((CONF / "config.yaml").read_text())["experiment"]
     found = []
     for file in sorted((CONF / "experiment").glob("*.yaml")):
@@ -65,9 +64,9 @@ def shipped() -> tuple[Experiment, ...]:
 
 
 def rows(reports: Sequence[Report]) -> list[Row]:
-    """A row for every claim of every sweep and for every shipped claim that was not run.
+    """Return a row for every claim of every sweep, and for every shipped claim that was not run.
 
-    An analogue or a trial run of a claim is no run of it.
+    An analogue or a trial run of a claim does not count as a run of it.
     """
     found: list[Row] = []
     for report in reports:
@@ -88,7 +87,7 @@ def rows(reports: Sequence[Report]) -> list[Row]:
 
 
 def _place(row: Row) -> int:
-    """Of the claim in its experiment: its text may have been reworded since the sweep."""
+    """Return the index of the claim in its experiment: its text may have changed since."""
     assert row.report is not None
     results = row.report.comparison.claims
     return next((place for place, each in enumerate(results) if each is row.result), -1)
@@ -98,8 +97,8 @@ def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
     """Write <folder>/scorecard.md and scorecard.html, and return the Markdown.
 
     The claims of the paper and its logs come first, with Holm's adjustment over all that were run.
-    Analogues, questions of our own, sweeps without a claim, and runs that were cut short, which
-    show nothing, are apart.
+    Analogues, our own claims, sweeps without a claim, and shortened runs, which are no evidence,
+    have separate tables.
     """
     from alexnet.results.page import scorecard_page
 
@@ -118,7 +117,7 @@ def _parts(all_rows: Sequence[Row], folder: Path, file: str) -> Iterator[Part]:
     papers = [row for row in all_rows if row.kind == _PAPERS]
     yield (
         f"{len(papers)} claims of the paper and of the logs of 2012, of which "
-        f"{len(scored)} {'was' if len(scored) == 1 else 'were'} run as they were made."
+        f"{len(scored)} {'was' if len(scored) == 1 else 'were'} run in the setting of the claim."
     )
     p_values = holm([row.result.direction.p for row in scored if row.result])
     adjusted = {id(row): p for row, p in zip(scored, p_values, strict=True)}
@@ -130,12 +129,12 @@ def _parts(all_rows: Sequence[Row], folder: Path, file: str) -> Iterator[Part]:
         if title == _PAPERS and scored:
             yield (
                 f"Holm's adjustment is made over the directions of the "
-                f"{wording.count(len(scored), 'claim')} of this table that were run; one that does "
-                f"not stand at {100 * LEVEL:g} % is marked."
+                f"{wording.count(len(scored), 'claim')} of this table that were run; a verdict "
+                f"that is not significant at {100 * LEVEL:g} % after it is marked."
             )
     yield (
-        "Cost: the time of all runs, one after another, on the hardware that the report names. "
-        f"*{NOT_RUN.capitalize()}*: nobody has run the experiment where the claim was made."
+        "Cost: the total time of all runs on the hardware that the report names. "
+        f"*{NOT_RUN.capitalize()}*: the experiment was not run in the setting of the claim."
     )
 
 
@@ -169,7 +168,7 @@ def _cells(
 
 
 def _claimed(row: Row, by: str) -> str:
-    """The number that the paper or a log states."""
+    """Return the number that the paper or a log states."""
     if row.claim is None or row.claim.by != by or row.claim.size is None:
         return "-"
     about = row.experiment.about(row.claim)
@@ -181,7 +180,7 @@ def _claimed(row: Row, by: str) -> str:
 
 
 def _measured(row: Row) -> tuple[str, str, str]:
-    """Effect, interval and n."""
+    """Return the effects, their intervals and n as text."""
     report, result = row.report, row.result
     if report is None:
         return "-", "-", "-"
@@ -214,7 +213,7 @@ def _counts(counts: Sequence[int]) -> str:
 
 
 def _direction(row: Row, adjusted: float | None) -> str:
-    """The verdict, marked if it does not stand among all claims of the scorecard."""
+    """Return the verdict, marked if it is not significant among all claims of the scorecard."""
     report, result = row.report, row.result
     if report is None:
         return NOT_RUN
@@ -252,14 +251,17 @@ def _cost(report: Report) -> str:
 
 
 def readme_table(reports: Sequence[Report], folder: Path) -> str:
-    """What was measured, a row per claim; links are relative to the folder."""
+    """Return a Markdown table: a row per measured claim, and per sweep without a claim.
+
+    Links are relative to the folder.
+    """
     all_rows = rows(reports)
-    measured = [row for row in all_rows if row.result is not None and row.kind != _TRIALS]
+    measured = [row for row in all_rows if row.report is not None and row.kind != _TRIALS]
     papers = [row for row in all_rows if row.kind == _PAPERS]
     left = sum(row.result is None for row in papers)
     rest = (
         f"{left} of the {len(papers)} claims of the paper and of the logs of 2012 have not been "
-        "run as they were made."
+        "run in the setting of the claim."
     )
     if not measured:
         return "No complete sweep is published in docs/results yet.\n"
@@ -272,16 +274,14 @@ def readme_table(reports: Sequence[Report], folder: Path) -> str:
 
 def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
     assert row.report is not None
-    assert row.result is not None
-    assert row.claim is not None
     value, interval, counts = _measured(row)
     claimed = [number for by in ("paper", "log") if (number := _claimed(row, by)) != "-"]
     link = os.path.relpath(row.report.folder / "README.md", folder)
-    size = row.result.size.verdict if row.result.size else "undecided"
+    size = row.result.size.verdict if row.result and row.result.size else "undecided"
     verdict = _direction(row, None) + (f", {size}" if size != "undecided" else "")
     return (
         row.experiment.section or "-",
-        re.sub(r"\s+", " ", row.claim.text),
+        " ".join(row.claim.text.split()) if row.claim else f"`{row.experiment.name}`",
         row.report.sweep.data,
         "; ".join(claimed) or "-",
         value if interval == "-" else f"{value} ({interval})",

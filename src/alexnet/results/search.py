@@ -23,7 +23,7 @@ _NOT_ENDED = ("unfinished", "missing", "failed", "unmeasured")
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What an arm came to at some levels of the searched keys, over all of its seeds."""
+    """The outcomes of an arm at certain levels of the searched keys, over all of its seeds."""
 
     arm: Mapping[str, Level]
     levels: Mapping[str, Level]
@@ -56,11 +56,11 @@ class Trial:
         return fmean(errors) if errors else None
 
     def rank(self, sign: int) -> tuple[float, ...]:
-        """The best trial has the least.
+        """Return a sort key, which is lowest for the best trial.
 
-        First comes the share of runs that got there, so that a trial with diverged, censored or
-        lost runs never beats one without. Then the mean of those that got there. If none did, the
-        error reached: limits say only how long a run was trained.
+        The share of runs in `reached` comes first, so that a trial with diverged, censored or
+        missing runs never beats one without. Their mean comes next. If there are none, the error
+        reached decides, because limits only tell how long a run was trained.
         """
         share = len(self.reached) / len(self.outcomes)
         mean = sign * fmean(self.reached) if self.reached else 0.0
@@ -73,8 +73,8 @@ class Trial:
 class Best:
     """The levels of the searched keys at which an arm did best.
 
-    `on_edge` are the keys of which a better level may lie beyond what was searched. `reached`: some
-    run there has a value that is not censored.
+    `on_edge` are the keys for which a better level may lie beyond what was searched. `reached` is
+    true if some run at these levels has a value that is not censored.
     """
 
     arm: Mapping[str, Level]
@@ -91,11 +91,11 @@ class Best:
 
     @property
     def at_edge(self) -> bool:
-        """Whether any key is on its edge."""
+        """Whether any key is on the edge of what was searched."""
         return bool(self.on_edge)
 
     def plain(self) -> dict[str, Any]:
-        """For verdict.json."""
+        """Return the fields as plain data, for verdict.json."""
         return {
             "arm": dict(self.arm),
             "level": self.level,
@@ -108,10 +108,10 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The measure that an arm is expected to have at the best of 1, 2, ... of its trials.
+    """The expected measure of an arm at the best of 1, 2, ... of its trials.
 
-    `is_bound`, likewise by number of trials: a censored trial could be the best, so that the value
-    is a lower bound.
+    `is_bound`, also by number of trials, is true where a censored trial could be the best, so that
+    the value is a lower bound.
     """
 
     arm: Mapping[str, Level]
@@ -121,7 +121,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetEffect:
-    """Effect of the first factor, at the best of 1, 2, ... trials of each arm; see Effect.bound."""
+    """Effect of the first factor at the best of 1, 2, ... trials of each arm. See Effect.bound."""
 
     of: str
     arm: Mapping[str, Level]
@@ -133,7 +133,7 @@ class BudgetEffect:
 def trials_of(
     outcomes: Sequence[Outcome], keys: Sequence[str], searched: Sequence[str]
 ) -> list[Trial]:
-    """Arm by arm, in the order of outcomes."""
+    """Group outcomes into trials, arm by arm, in the order of outcomes."""
     return [
         Trial(
             arm=dict(zip(keys, cell, strict=True)),
@@ -148,7 +148,7 @@ def trials_of(
 def best_trials(
     trials: Sequence[Trial], experiment: Experiment, intervals: Intervals
 ) -> tuple[Best, ...]:
-    """For each arm its best trial. An arm without a measured run has none."""
+    """Return the best trial of each arm that has a measured run."""
     best = []
     for mine in _by_arm(trials):
         if ranked := _ranked(mine, experiment):
@@ -167,7 +167,7 @@ def best_trials(
 def why_unfinished(
     trials: Sequence[Trial], best: Sequence[Best], experiment: Experiment
 ) -> str | None:
-    """Why what a search has found may not be the best of an arm; None if it is finished."""
+    """Explain why a search is unfinished, so that a better trial may exist; None if finished."""
     reasons = []
     for each in best:
         arm = ", ".join(map(level_label, each.arm.values())) or "all runs"
@@ -189,7 +189,7 @@ def why_unfinished(
 def at_best(
     outcomes: Sequence[Outcome], best: Sequence[Best], searched: Sequence[str]
 ) -> list[Outcome]:
-    """Runs of each arm at its best trial; all runs of an arm that has none, so that it is seen."""
+    """Return the runs of each arm's best trial; all runs of an arm without one, to show the arm."""
 
     def is_at_best(outcome: Outcome) -> bool:
         mine = [b for b in best if all(outcome.arm.get(key) == b.arm[key] for key in b.arm)]
@@ -199,11 +199,11 @@ def at_best(
 
 
 def budgets_of(trials: Sequence[Trial], experiment: Experiment) -> tuple[Budget, ...]:
-    """For each arm the expected best of every number of its trials.
+    """Return for each arm the expected best of k of its trials, for every k.
 
-    Over all subsets of that size, drawn without replacement: of N trials, ranked from the best, the
-    i-th is the best of C(N - i, k - 1) of the C(N, k) subsets of k. The best is that of the search,
-    so that a trial without a value is none.
+    The mean is over all subsets of k trials: of N trials, ranked from the best, the i-th is the
+    best of C(N - i, k - 1) of the C(N, k) subsets. Trials are ranked as in the search; trials
+    without a value are left out.
     """
     budgets = []
     for mine in _by_arm(trials):
@@ -224,7 +224,7 @@ def budgets_of(trials: Sequence[Trial], experiment: Experiment) -> tuple[Budget,
 def budget_effects(
     budgets: Sequence[Budget], levels: Mapping[str, Sequence[Level]], experiment: Experiment
 ) -> tuple[BudgetEffect, ...]:
-    """Each other level of the first factor against its baseline, at equal levels of the rest."""
+    """Compare budgets of the first factor's levels with its baseline, at equal other levels."""
     if not levels:
         return ()
     first, (baseline, *_) = next(iter(levels.items()))
@@ -269,7 +269,7 @@ def _bound(is_mine: bool, is_theirs: bool) -> Bound | None:
 
 
 def _ranked(trials: Sequence[Trial], experiment: Experiment) -> list[Trial]:
-    """Trials with a value, the best first."""
+    """Return the trials that have a value, the best first."""
     sign = 1 if experiment.measure.lower_is_better else -1
     return sorted(
         (trial for trial in trials if trial.value is not None), key=lambda trial: trial.rank(sign)
@@ -284,11 +284,11 @@ def _by_arm(trials: Sequence[Trial]) -> list[list[Trial]]:
 
 
 def _edges(levels: Mapping[str, Level], tried: Sequence[Trial], intervals: Intervals) -> list[str]:
-    """The keys of which no level was tried on one side, or next to none.
+    """Return the keys whose level is on the edge of what was tried.
 
-    The outermost levels are edges. Of an interval, so is what lies nearer to an end than half the
-    distance between the trials if they were spread as a grid: trials ** (-1 / keys) of the
-    interval, on its logarithmic scale.
+    The outermost levels are edges. In an interval, so are levels nearer to an end than half the
+    spacing that the trials would have as a grid: trials ** (-1 / keys) of the interval, on its
+    logarithmic scale.
     """
     searched = {key for each in intervals for key in each}
     found = []
@@ -302,7 +302,7 @@ def _edges(levels: Mapping[str, Level], tried: Sequence[Trial], intervals: Inter
             high = max(each[key][1] for each in intervals if key in each)
             distance = math.log(high / low) * len(tried) ** (-1 / len(searched))
             place = math.log(float(str(level)))
-            # Rounded levels must not make an edge of what is none, or the reverse.
+            # Slightly less than half, so that the rounding of levels does not matter.
             near = 0.49 * distance
             is_edge |= place - math.log(low) < near or math.log(high) - place < near
         if is_edge:

@@ -1,4 +1,4 @@
-"""The result of a search as a file that conf/searches can hold."""
+"""The result of a search as a file for conf/searches."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,16 +16,16 @@ from alexnet.results.search import Trial, why_unfinished
 _HEADER = """\
 # {experiment} on {data}: the best {keys} of each arm; {state}
 #
-# Written by the report of {folder}. Copy it to conf/searches/NAME.yaml, also in a folder of
-# your own (--config-dir). An experiment reads from it with `override /searches: [NAME]` in its
-# defaults and {key}: ${{searched:{dotted}}}
+# Written by the report of {folder}. Copy it to conf/searches/NAME.yaml, or to
+# searches/NAME.yaml in a folder of your own (--config-dir). An experiment reads from it with
+# `override /searches: [NAME]` in its defaults and {key}: ${{searched:{dotted}}}
 """
 
 _BUDGET = ("trainer.max_epochs", "trainer.max_steps", "learning.stop_at_train_error")
 
 
 def write_search(sweep: Sweep, comparison: Comparison, path: Path) -> None:
-    """Write what a search has found so far. Its key in the file names the sweep."""
+    """Write what a search has found so far, under a key that names the sweep."""
     search = found(sweep, comparison)
     keys = list(comparison.trials[0].levels)
     header = _HEADER.format(
@@ -43,7 +43,7 @@ def write_search(sweep: Sweep, comparison: Comparison, path: Path) -> None:
 
 
 def found(sweep: Sweep, comparison: Comparison) -> Search:
-    """What a search has found, with where and how it was made."""
+    """Return what a search has found, with its data, network, budget and commits."""
     experiment, trials = sweep.experiment, comparison.trials
     first = trials[0]
     configs = [flatten(config) for config in sweep.configs.values() if config]
@@ -97,7 +97,7 @@ def _trial(trial: Trial) -> TrialFound:
 
 
 def _same(configs: list[dict[str, Any]]) -> dict[str, Any]:
-    """What all configurations have in common."""
+    """Return what all configurations have in common."""
     first = configs[0] if configs else {}
     return {
         key: level
@@ -107,7 +107,7 @@ def _same(configs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _space(trials: tuple[Trial, ...], intervals: Any) -> dict[str, Any]:
-    """The ends of each key that was given as an interval, else its levels in ascending order."""
+    """Return the ends of each key that was given as an interval, else its ascending levels."""
     space: dict[str, Any] = {}
     for key in trials[0].levels:
         ends = [list(each[key]) for each in intervals if key in each]
@@ -119,7 +119,7 @@ def _space(trials: tuple[Trial, ...], intervals: Any) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Trials and winners in one line each."""
+    """Writes each trial and each winner in one line."""
 
 
 def _mapping(dumper: _Dumper, content: Mapping[str, Any]) -> yaml.Node:

@@ -1,7 +1,7 @@
 """Intervals, tests, power and adjustment. Pure functions of numbers.
 
-Over seeds everything rests on Student's t. Without spread nothing is known of the next seed:
-intervals and p-values are then None, however many equal values there are.
+Statistics over seeds use Student's t. Without spread, nothing is known about the next seed:
+intervals and p-values are then None, whatever the number of equal values.
 """
 
 import math
@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from statistics import fmean
 
 LEVEL = 0.05
-"""Of every test, two-sided; intervals cover 1 - LEVEL."""
+"""Significance level of every test, two-sided; intervals cover 1 - LEVEL."""
 
 POWER = 0.8
-"""What "enough seeds" means."""
+"""The power that "enough seeds" have."""
 
 MOST_SEEDS = 1000
 
 
 def spread(values: Sequence[float]) -> float | None:
-    """Standard deviation; None for fewer than two values, or if they are equal but for rounding."""
+    """Standard deviation; None for fewer than two values, or if they are equal up to rounding."""
     if len(values) < 2:
         return None
     mean = fmean(values)
@@ -38,7 +38,7 @@ def t_interval(values: Sequence[float], *, level: float = LEVEL) -> tuple[float,
 
 
 def one_sided(values: Sequence[float], point: float) -> tuple[float, float] | None:
-    """p-values of "the mean is above the point" and "is below it"; None without spread."""
+    """Return p-values of "the mean is above the point" and "is below it"; None without spread."""
     deviation = spread(values)
     if deviation is None:
         return None
@@ -50,7 +50,10 @@ def one_sided(values: Sequence[float], point: float) -> tuple[float, float] | No
 
 
 def exact_interval(wrong: float, images: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Clopper and Pearson's interval of an error, over images. Of ties, `wrong` has fractions."""
+    """Return Clopper and Pearson's interval of an error over images; `wrong` may be fractional.
+
+    Ties between classes make it fractional.
+    """
     from scipy.special import betaincinv
 
     low = float(betaincinv(wrong, images - wrong + 1, level / 2)) if wrong > 0 else 0.0
@@ -59,7 +62,7 @@ def exact_interval(wrong: float, images: int, *, level: float = LEVEL) -> tuple[
 
 
 def one_sided_of_images(wrong: float, images: int, point: float) -> tuple[float, float]:
-    """Binomial p-values of "the error is above the point" and "is below it", over images."""
+    """Return binomial p-values of "the error is above the point" and "is below it"."""
     from scipy.special import betainc
 
     if not 0 < point < 1:
@@ -70,9 +73,9 @@ def one_sided_of_images(wrong: float, images: int, point: float) -> tuple[float,
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Holm's step-down adjustment: the chance of any false alarm stays at the level.
+    """Adjust p-values by Holm's step-down method, which controls the chance of any false positive.
 
-    None was no test and counts as none.
+    None stands for a missing test and is not counted.
     """
     known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
@@ -84,19 +87,19 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
 
 
 def power_of(effect: float, deviation: float, n: int, *, level: float = LEVEL) -> float:
-    """Chance that a two-sided t-test over n seeds shows that effect, on its own side."""
+    """Return the chance that a two-sided t-test over n seeds shows that effect, on its own side."""
     from scipy.special import nctdtr, stdtrit
 
     if n < 2:
         return 0.0
     critical = float(stdtrit(n - 1, 1 - level / 2))
-    shift = min(abs(effect) / deviation * math.sqrt(n), 30.0)  # beyond, nctdtr loses its footing
+    shift = min(abs(effect) / deviation * math.sqrt(n), 30.0)  # nctdtr is inaccurate beyond
     below = float(nctdtr(n - 1, shift, critical))
     return 1.0 - below if below == below else 1.0
 
 
 def smallest_effect(deviation: float, n: int, *, level: float = LEVEL) -> float | None:
-    """The smallest effect that n seeds show with POWER; None for fewer than two."""
+    """Return the smallest effect that n seeds show with POWER; None for fewer than two."""
     if n < 2:
         return None
     low, high = 0.0, deviation
@@ -114,7 +117,7 @@ def smallest_effect(deviation: float, n: int, *, level: float = LEVEL) -> float 
 def seeds_needed(
     effect: float, deviation: float, *, level: float = LEVEL, power: float = POWER
 ) -> int | None:
-    """How many seeds show that effect with that power; None if more than MOST_SEEDS."""
+    """Return how many seeds show that effect with that power; None if more than MOST_SEEDS."""
     low, high = 1, 2
     while power_of(effect, deviation, high, level=level) < power:
         low, high = high, 2 * high

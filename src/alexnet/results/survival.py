@@ -1,7 +1,7 @@
-"""Times of which some are only known to be larger: survival curves, log-rank test, restricted mean.
+"""Survival analysis of censored times: Kaplan-Meier curves, log-rank test, restricted mean.
 
 Runs that never reached the error are censored, and so are those that diverged. These numbers use
-every run, but not the pairing by seed, and no verdict rests on them.
+every run, but not the pairing by seed, and no verdict depends on them.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ PERMUTATIONS = 10_000
 class Curve:
     """The Kaplan-Meier estimate of one arm.
 
-    `steps` are (epoch, share of runs that have not reached the error from there on), from
-    (0, 1) on. `censored` are the epochs at which a run was seen last. `restricted_mean` is the
+    `steps` are (epoch, share of runs that have not reached the error, from this epoch on), starting
+    with (0, 1). `censored` are the epochs at which censored runs ended. `restricted_mean` is the
     area under the curve up to the epoch to which all arms are restricted: the mean of
     min(T, epoch).
     """
@@ -36,10 +36,10 @@ class Curve:
 class Pair:
     """Two arms: p of the log-rank test, and the ratio of their restricted means.
 
-    p is that of the permutations of runs between both: exact where there are at most PERMUTATIONS
-    of them, as for ten runs of one and three of the other, and from so many at random otherwise. It
-    is None where no run got there, or an arm has fewer than two. The ratio is None if the
-    baseline's restricted mean is zero.
+    p comes from permutations of runs between the arms: exact if there are at most PERMUTATIONS of
+    them, as for ten runs against three, and otherwise from that many random ones. It is None if no
+    run reached the error, or an arm has fewer than two runs. The ratio is None if the baseline's
+    restricted mean is zero.
     """
 
     of: str
@@ -56,12 +56,12 @@ class Survival:
     pairs: tuple[Pair, ...]
 
     def plain(self) -> dict[str, Any]:
-        """For verdict.json."""
+        """Return the fields as plain data, for verdict.json."""
         return asdict(self)
 
 
 def survival_of(comparison: Comparison, experiment: Experiment) -> Survival | None:
-    """Of a time to an error; None of other measures, and if every run got there."""
+    """Analyse the times to an error; None for other measures, and if every run reached it."""
     if experiment.measure.kind != "epochs_to_error":
         return None
     baseline = {
@@ -75,11 +75,11 @@ def survival_of(comparison: Comparison, experiment: Experiment) -> Survival | No
 
 
 def survival(arms: Sequence[Arm]) -> Survival | None:
-    """Of arms whose measure is a time; the first is the baseline. None if every run got there."""
+    """Analyse arms whose measure is a time, the first as baseline; None if all runs reached it."""
     known = [arm for arm in arms if arm.n]
     if not any(arm.limits for arm in known):
         return None
-    # Beyond a last run that is censored nothing is known of an arm; else its curve is 0 from there.
+    # If the last run of an arm is censored, nothing is known beyond it; otherwise the curve is 0.
     ends = [(max(arm.reached, default=0.0), max(arm.limits, default=0.0)) for arm in known]
     until = min(
         (limit for last, limit in ends if limit >= last), default=max(last for last, _ in ends)
@@ -120,7 +120,7 @@ def _curve(arm: Arm, until: float) -> Curve:
 
 
 def _log_rank(one: Arm, other: Arm) -> float | None:
-    """Permutations of the arms' log-rank scores: with three runs an approximation would not do."""
+    """Return p of a permutation test of log-rank scores: approximations are poor for three runs."""
     from scipy.stats import permutation_test
 
     both = [*one.measured, *other.measured]

@@ -12,7 +12,7 @@ from alexnet.results.statistics import holm
 
 
 def verdict_content(findings: Findings) -> dict[str, Any]:
-    """What verdict.json holds. Errors are fractions; None where there is no number."""
+    """Return the content of verdict.json. Errors are fractions; None where there is no number."""
     comparison, experiment = findings.comparison, findings.experiment
     registered = findings.sweep.registered
     adjusted = holm([effect.p for effect in comparison.effects])
@@ -44,7 +44,7 @@ def verdict_content(findings: Findings) -> dict[str, Any]:
 
 
 def _budget_content(comparison: Comparison) -> dict[str, Any] | None:
-    """What the best of 1, 2, ... trials is expected to be; None without a search."""
+    """Return the expected best of 1, 2, ... trials; None without a search."""
     if not comparison.budgets:
         return None
     return {
@@ -57,7 +57,10 @@ def _budget_content(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def _claim_content(result: ClaimResult) -> dict[str, Any]:
-    """Both verdicts are those of an analogue where `elsewhere` says so, and None if cut short."""
+    """Return a claim with both verdicts, which are None if its runs were cut short.
+
+    For an analogue, the direction is `analogue`, and the verdict is None.
+    """
     claim, power = result.claim, result.power
     direction = asdict(result.direction)
     if not result.counts:
@@ -82,7 +85,7 @@ def _claim_content(result: ClaimResult) -> dict[str, Any]:
 
 
 def _value_content(effect: Effect) -> dict[str, Any]:
-    """The value that a claim is about: over seeds, or for one run over its images."""
+    """Return the value that a claim is about: over seeds, or for one run over its images."""
     return {
         "level": effect.level,
         "n": effect.n,

@@ -1,4 +1,4 @@
-"""How numbers are written for people: the only place where a fraction becomes per cent."""
+"""Wording of numbers and verdicts: the only place where fractions become per cent."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,10 +13,10 @@ STAGES = {"train": "training", "val": "validation", "test": "test", "ten_views":
 
 
 def metric_named(key: str, measure: Measure) -> vocabulary.Metric:
-    """What is known of a metric, in a report of that measure.
+    """Return the description of a metric, in a report about a measure.
 
-    The curve of a user's val/margin is described by a measure of test/margin: the report itself
-    does not import the user's modules.
+    Reports do not import the user's modules, so the curve of a user's val/margin is described by
+    the measure test/margin.
     """
     measured = measure.described
     (stage, _, name), (its_stage, _, its_name) = key.partition("/"), measured.key.partition("/")
@@ -29,19 +29,19 @@ def metric_named(key: str, measure: Measure) -> vocabulary.Metric:
 
 
 def count(number: float, noun: str) -> str:
-    """1 run, 2 runs; 2.5 epochs."""
+    """Return a number with its noun: "1 run", "2 runs", "2.5 epochs"."""
     return f"{number:.4g} {noun}{'' if number == 1 else 's'}"
 
 
 def name_of_measure(measure: Measure) -> str:
-    """For example "epochs to 25 % training error"."""
+    """Return the name of a measure, for example "epochs to 25 % training error"."""
     if measure.kind == "final":
         return f"final {measure.described.printed}"
     return f"epochs to {_threshold(measure)}"
 
 
 def value(number: float | None, measure: Measure) -> str:
-    """A value of the measure, with its unit where that is per cent."""
+    """Return a value of the measure, with its unit if that is per cent."""
     if number is None:
         return "-"
     if measure.kind == "epochs_to_error":
@@ -50,27 +50,27 @@ def value(number: float | None, measure: Measure) -> str:
 
 
 def values(arm: Arm, measure: Measure) -> str:
-    """One value per finished run; "never" where censored, "-" without any."""
+    """Return one value per finished run; "never" where censored, "-" without any."""
     shown = [value(v, measure) if v is not None else "never" for v in arm.values]
     return ", ".join(shown) or "-"
 
 
 def arm_mean(arm: Arm, measure: Measure) -> str:
-    """The mean of an arm's runs; of a time, how long some were trained that did not get there."""
+    """Return the mean of an arm's runs; if some are censored, how long they were trained."""
     if arm.limit is not None:
         return f"more than {arm.limit:.4g} in {len(arm.limits)} of {arm.n}"
     return value(arm.mean, measure)
 
 
 def lost_in(arm: Arm) -> str:
-    """What is not in n, and what of n has no value: "1 diverged, 2 censored"."""
+    """List the runs that are not in n, or have no value: "1 diverged, 2 censored"."""
     fates: tuple[Fate, ...] = ("diverged", "failed", "unmeasured", "unfinished", "missing")
     counts = [(arm.censored, "censored"), *((arm.count(fate), fate) for fate in fates)]
     return ", ".join(f"{count} {name}" for count, name in counts if count)
 
 
 def effect_value(number: float | None, experiment: Experiment) -> str:
-    """A ratio, or a signed difference, in percentage points for errors."""
+    """Return a ratio, or a signed difference, in percentage points for errors."""
     if number is None:
         return "-"
     if experiment.effect == "ratio":
@@ -81,14 +81,14 @@ def effect_value(number: float | None, experiment: Experiment) -> str:
 
 
 def paper_value(number: float, experiment: Experiment) -> str:
-    """The paper's effect with its unit, to as many places as the paper prints."""
+    """Return the paper's effect with its unit, to as many places as the paper prints."""
     unit = effect_unit(experiment)
     scale = 100 if unit == "percentage points" else 1
     return f"{scale * number:{'' if unit == 'times' else '+'}.3g} {unit}"
 
 
 def effect_unit(experiment: Experiment) -> str:
-    """What an effect counts in: "times", "percentage points", "epochs" or the metric's own."""
+    """Return the unit of effects: "times", "percentage points", "epochs" or the metric's own."""
     if experiment.effect == "ratio":
         return "times"
     if _is_in_points(experiment):
@@ -99,12 +99,12 @@ def effect_unit(experiment: Experiment) -> str:
 
 
 def bound(side: str | None) -> str:
-    """What stands before a number that is only a bound, "lower" or "upper"; else nothing."""
+    """Return the words before a number that is only a "lower" or "upper" bound, else nothing."""
     return {"lower": "at least ", "upper": "at most "}.get(side or "", "")
 
 
 def interval(ci95: Interval | None, write: Callable[[float | None], str]) -> str:
-    """From low to high; an open end says so; "-" without an interval."""
+    """Return an interval in words: "1 to 2", or "at least 1" if it is open; "-" without one."""
     if ci95 is None:
         return "-"
     low, high = ci95
@@ -116,7 +116,7 @@ def interval(ci95: Interval | None, write: Callable[[float | None], str]) -> str
 
 
 def answer(comparison: Comparison, experiment: Experiment) -> str:
-    """The outcome in one sentence, with its numbers and n."""
+    """Return the outcome in one sentence, with its numbers and n."""
     if not comparison.claimed:
         alone = f"{_arms_alone(comparison.arms, experiment.measure)}."
         return f"{alone[0].upper()}{alone[1:]}" if alone.startswith("all runs") else alone
@@ -129,12 +129,12 @@ def answer(comparison: Comparison, experiment: Experiment) -> str:
     for arm in comparison.arms:
         if arm.limit is not None:
             runs = f"{len(arm.limits)} of {count(arm.n, 'run')} of {arm.label}"
-            sentence += f"; {runs} not there in {count(arm.limit, 'epoch')}"
+            sentence += f"; {runs} did not reach the threshold in {count(arm.limit, 'epoch')}"
     return f"{sentence}."
 
 
 def _what_is_needed(comparison: Comparison, experiment: Experiment) -> str:
-    """What a run must have done to enter an effect, and did not."""
+    """Return what a run must have done to be part of an effect: "finished" or "recorded X"."""
     is_unmeasured = any(arm.count("unmeasured") for arm in comparison.arms)
     return f"recorded {experiment.measure.metric}" if is_unmeasured else "finished"
 
@@ -193,7 +193,7 @@ def _interval_in_words(effect: Effect, experiment: Experiment) -> str:
 
 
 def _level_in_words(effect: Effect, side: int) -> str:
-    """A name stands for itself; a number, yes or none needs its key."""
+    """Return a level in words: a name alone; a number, a truth value or none with its key."""
     [(key, pair)] = effect.levels.items()
     level = pair[side]
     is_name = isinstance(level, str) and level != "none"
@@ -227,7 +227,7 @@ WHOSE = {"paper": "the paper", "log": "the logs of 2012", "us": "us, not the pap
 
 
 def verdict_of(result: ClaimResult) -> str:
-    """Both verdicts on a claim in a few words: "agrees, smaller"."""
+    """Return both verdicts on a claim in a few words: "agrees, smaller"."""
     if result.cut:
         return "not judged: runs cut short"
     direction: str = result.direction.verdict
@@ -247,7 +247,7 @@ def verdict_of(result: ClaimResult) -> str:
 
 
 def size_claimed(result: ClaimResult) -> str:
-    """What a claim says of the size: "about 6 times (within a factor of 1.5)"."""
+    """Return the size that a claim states: "about 6 times, margin a factor of 1.5 (ours)"."""
     size = result.claim.size
     if size is None:
         return "-"
@@ -264,7 +264,7 @@ def size_claimed(result: ClaimResult) -> str:
 
 
 def size_value(number: float | None, result: ClaimResult, *, is_margin: bool = False) -> str:
-    """A size or a margin with its unit; of a ratio the margin is a factor."""
+    """Return a size or a margin with its unit; the margin of a ratio is a factor."""
     if number is None:
         return "-"
     if result.experiment.effect == "ratio":
@@ -276,19 +276,17 @@ def size_value(number: float | None, result: ClaimResult, *, is_margin: bool = F
 
 
 def p_value(p: float | None) -> str:
-    """Four places, or "-" where nothing was tested."""
+    """Return p with four decimal places, or "-" where nothing was tested."""
     if p is None:
         return "-"
     return f"{p:.4f}" if p >= 0.0001 else "< 0.0001"
 
 
 def power_in_words(result: ClaimResult) -> str:
-    """What the seeds could have shown, and what a decision would take."""
+    """Return in words what the seeds could have shown, and what a decision would take."""
     power = result.power
     if power.smallest_effect is None:
-        return (
-            f"n = {power.n}: no spread over seeds is known, so that nothing can be said of power."
-        )
+        return f"n = {power.n}: the spread over seeds is unknown, and therefore the power."
     smallest = size_value(power.smallest_effect, result, is_margin=True)
     text = f"n = {power.n} shows an effect of {smallest} with 80 % power"
     if result.direction.verdict in ("agrees", "disagrees"):  # the size alone is undecided
@@ -308,11 +306,11 @@ def power_in_words(result: ClaimResult) -> str:
 # The verdict of a report
 
 REHEARSAL = "REHEARSAL: "
-"""Before the name of a sweep whose runs saw a few batches of each epoch."""
+"""Prefix for the name of a sweep whose runs used only a few batches of each epoch."""
 
 
 def verdict(comparison: Comparison) -> str:
-    """That of the first claim, or why there is none."""
+    """Return the verdict on the first claim, or why there is none."""
     if comparison.problem:
         return comparison.problem.partition(":")[0].partition(",")[0]
     is_value = bool(comparison.claims) and comparison.claims[0].claim.direction == "value"
@@ -326,7 +324,7 @@ def verdict(comparison: Comparison) -> str:
 
 
 def short_verdict(comparison: Comparison) -> str:
-    """The verdict in two or three words, for a line of a log or a cell."""
+    """Return the verdict in two or three words, for a line of a log or a cell."""
     words = verdict(comparison)
     return {"no claim to compare with": "no claim"}.get(words, words)
 
@@ -342,9 +340,9 @@ _KINDS = {
 
 
 def kind_of(text: str) -> str:
-    """How a verdict is marked: yes, no, open or none, and "yes analogue", which proves nothing.
+    """Return the mark of a verdict: yes, no, open or none, or for an analogue "yes analogue" etc.
 
-    Empty for what is no verdict.
+    Empty if the text is not a verdict.
     """
     words = text.removeprefix("analogue: ")
     kind = next((kind for word, kind in _KINDS.items() if words.startswith(word)), "")

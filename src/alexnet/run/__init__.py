@@ -1,1 +1,1 @@
-"""One run: its processes, what it writes of itself, and the training."""
+"""One run: its processes, its records and the training."""

@@ -24,11 +24,12 @@ def main() -> Exit:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rank", type=int, default=0)
-    parser.add_argument("--config", type=Path, help="instead of the one in the folder")
-    parser.add_argument("--warm-up", action="store_true", help="to learn what the run would cost")
+    parser.add_argument("--config", type=Path, help="configuration, if not that of the folder")
+    parser.add_argument("--warm-up", action="store_true", help="measure what the run would cost")
     given = parser.parse_args()
-    # Read by torch when it takes its first memory: large tensors in huge pages. To hand out small
-    # ones took the kernel a third of a step of two columns on a CPU; these take a third of that.
+    # torch reads this at its first allocation, and then uses huge pages for large tensors. To
+    # allocate small pages, the kernel needed a third of a step of two columns on a CPU; huge pages
+    # take a third of that.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     outside = started_from_outside()
     rank = outside.rank if outside else given.rank

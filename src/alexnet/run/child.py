@@ -35,7 +35,7 @@ class Child(subprocess.Popen[bytes]):
         threading.Thread(target=lambda: function(self.wait()), daemon=True).start()
 
     def end(self) -> int:
-        """Wait for the end of the process, close its input, and give its return code."""
+        """Wait for the end of the process, close its input, and return its code."""
         code = self.wait()
         assert self.stdin is not None
         self.stdin.close()
@@ -43,7 +43,7 @@ class Child(subprocess.Popen[bytes]):
 
 
 def end_with_parent() -> None:
-    """In a child: if standard input is a pipe, end when the process at its other end is gone."""
+    """End this process when its parent is gone, if its standard input is a pipe from the parent."""
 
     def wait() -> None:
         while os.read(0, 1):
@@ -55,8 +55,8 @@ def end_with_parent() -> None:
 
 
 def what_ended(code: int) -> str:
-    """What ended a process that could not say so itself, by its return code."""
+    """Describe how a process ended that could not record it itself, by its return code."""
     if code >= 0:
         return f"exit status {code}"
-    hint = " (memory ran out, or somebody killed it)" if code == -signal.SIGKILL else ""
+    hint = " (out of memory, or killed by a user)" if code == -signal.SIGKILL else ""
     return f"signal {-code}{hint}"

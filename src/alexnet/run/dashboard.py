@@ -1,4 +1,4 @@
-"""What W&B shows of an experiment, built from its file: a workspace and a report page."""
+"""The W&B workspace and report page of an experiment, built from its file."""
 
 import json
 from importlib.util import find_spec
@@ -21,11 +21,12 @@ _LONGEST_TITLE = 128
 def build_workspace(
     experiment: Experiment, *, entity: str, project: str, group: str | None = None
 ) -> "Workspace":
-    """Curves by arm, the measure, pictures, and a comparison of the experiment's runs.
+    """Build a workspace with curves by arm, the measure, pictures, and a comparison of runs.
 
-    These are the runs of all its sweeps, or with `group` those of one, <experiment>/<folder>. They
-    are grouped by the config key `arm`: workspaces cannot group by W&B's `group`
-    (wandb-workspaces#35). Raises ConfigError if the package wandb-workspaces is missing.
+    The runs are those of all sweeps of the experiment, or with `group` those of one sweep,
+    <experiment>/<folder>. They are grouped by the config key `arm`, because workspaces cannot group
+    by W&B's `group` (wandb-workspaces#35). Raises ConfigError if the package wandb-workspaces is
+    missing.
     """
     _refuse_missing_package()
     import wandb_workspaces.workspaces as workspaces
@@ -52,9 +53,9 @@ def build_workspace(
 def build_report(
     experiment: Experiment, *, entity: str, project: str, group: str | None = None
 ) -> "Report":
-    """A page with the claims, the panels of the workspace, and what the sweep's report says.
+    """Build a page with the claims, the panels of the workspace, and the answer of the report.
 
-    Its JSON needs a server if there is an entity, because W&B refers to projects by number. Raises
+    With an entity, its JSON needs a server, because W&B refers to projects by number. Raises
     ConfigError if the package wandb-workspaces is missing.
     """
     _refuse_missing_package()
@@ -105,7 +106,7 @@ def build_report(
 
 
 def spec_of(built: "Workspace | Report") -> dict[str, Any]:
-    """What would be sent to W&B as its content, without the random ids of panels and run sets."""
+    """Return the content that would be sent to W&B, without random ids of panels and run sets."""
 
     def without_ids(node: Any) -> Any:
         if isinstance(node, dict):
@@ -130,7 +131,7 @@ def _runs_of(experiment: Experiment, group: str | None, job_type: str) -> Any:
 
 
 def _curves(experiment: Experiment) -> list[Any]:
-    """Of every metric of training and validation, the measured one first."""
+    """Build a plot for every metric of training and validation, the measured one first."""
     import wandb_workspaces.reports.v2 as panels
 
     measure = experiment.measure
@@ -153,7 +154,7 @@ def _curves(experiment: Experiment) -> list[Any]:
 
 
 def _bars(experiment: Experiment) -> Any:
-    """Of the summary value `measure`, which a run has when it is finished."""
+    """Build bars of the summary value `measure`, which finished runs have."""
     import wandb_workspaces.reports.v2 as panels
 
     return panels.BarPlot(

@@ -4,7 +4,7 @@ Importing them takes a run several seconds, often longer than a small network tr
 imports them once, starts no thread and touches no GPU, and each run is a fork of it: a process of
 its own, with its own signals, output, environment and exit status.
 
-Linux only. Elsewhere, on GPUs, and with ALEXNET_LAB_FORK_SERVER=0, each run imports by itself.
+Linux only. Elsewhere, on GPUs, and with ALEXNET_LAB_FORK_SERVER=0, each run has its own imports.
 """
 
 import atexit
@@ -33,7 +33,7 @@ from alexnet.run.child import Child
 from alexnet.signals import SIGNALS_TO_STOP
 
 VARIABLE = "ALEXNET_LAB_FORK_SERVER"
-"""In the environment: the address of a server that is running, or 0 for none."""
+"""Environment variable with the address of a running server, or 0 to use none."""
 
 # Libraries read these when they are loaded, which a fork does not repeat: another value needs
 # another server. All other variables of a process are set after the fork.
@@ -58,7 +58,7 @@ _LARGEST_REQUEST = 2**17  # bytes: arguments and environment of a process
 def start_child(
     command: Sequence[str], *, log: Path, environment: Mapping[str, str], fork: bool = True
 ) -> "Child | ForkedChild":
-    """Start a command. If it begins with RUN, it is forked from a server where that is possible."""
+    """Start a command; if it begins with RUN, fork it from a server where that is possible."""
     is_wanted = fork and os.environ.get(VARIABLE) != "0"
     if is_wanted and sys.platform == "linux" and command[: len(RUN)] == RUN:
         with suppress(OSError):
@@ -99,7 +99,7 @@ class ForkedChild:
             message = json.dumps(request).encode()
             if len(message) > _LARGEST_REQUEST:
                 raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-            # It never carries anything: the process ends when its other end is closed.
+            # Nothing is written to this pipe: the process ends when its other end is closed.
             theirs, self._stdin = os.pipe()
             try:
                 with log.open("ab") as output:
@@ -119,23 +119,26 @@ class ForkedChild:
         threading.Thread(target=lambda: function(self.wait()), daemon=True).start()
 
     def poll(self) -> int | None:
-        """The return code, or None while it runs."""
+        """Return the code of the process, or None while it runs."""
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end, and give the return code: minus the signal if one ended it."""
+        """Wait for the end of the process, and return its code: minus the signal if one ended it.
+
+        Raises TimeoutExpired if it still runs after `timeout` seconds.
+        """
         if not self._is_over.wait(timeout):
             raise subprocess.TimeoutExpired(self._command, timeout or 0)
         assert self.returncode is not None
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal. It does not matter whether the process is over."""
+        """Send a signal, without effect if the process has ended."""
         with self._lock:
             self._signal = number
             if self._instead:
                 self._instead.send_signal(number)
-            else:  # the server knows whether the process still has its number
+            else:  # the server knows whether the process still exists
                 with suppress(OSError):
                     self._server.send(bytes([number]))
 
@@ -148,7 +151,7 @@ class ForkedChild:
         self.send_signal(signal.SIGKILL)
 
     def end(self) -> int:
-        """Wait for the end of the process, and give its return code."""
+        """Wait for the end of the process, and return its code."""
         return self.wait()
 
     def _watch(self) -> None:
@@ -184,18 +187,18 @@ class ForkServer:
             )  # fmt: skip
 
     def end(self) -> None:
-        """End it, as soon as the processes that were forked from it are over."""
+        """End the server as soon as the processes that were forked from it have ended."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
 
 
 _servers: dict[str, ForkServer] = {}
-"""Of this process, by what its environment says to libraries."""
+"""Servers of this process, by the digest of the variables that libraries read."""
 
 
 def _address(environment: Mapping[str, str]) -> str:
-    """The address of a server for this environment: one that is running, or a new one."""
+    """Return the address of a server for this environment: a running one, or a new one."""
     digest = _digest(environment)
     given = os.environ.get(VARIABLE, "")
     if given.endswith(digest):
@@ -212,25 +215,25 @@ def _digest(environment: Mapping[str, str]) -> str:
 
 
 def _is_this_user(connection: socket.socket) -> bool:
-    """Whether the process at the other end is of the same user."""
+    """Return whether the process at the other end belongs to the same user."""
     size = struct.calcsize("3i")
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return struct.unpack("3i", credentials)[1] == os.geteuid()
 
 
 class _Server:
-    """The other side: what is forked, and what is said of it to whom it was forked for."""
+    """The server process: forks processes, and tells each client how its process ended."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
         self._running: dict[int, socket.socket] = {}
-        for number in SIGNALS_TO_STOP:  # which a batch system sends to every process of a job
+        for number in SIGNALS_TO_STOP:  # batch systems send them to every process of a job
             signal.signal(number, signal.SIG_IGN)
 
     def serve(self) -> None:
         """Fork processes until standard input closes and all are over.
 
-        Returns in a forked process only, which is then what was asked for but for its program.
+        Returns only in a forked process, which then is as requested, and has to run the program.
         """
         wakes, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -260,7 +263,7 @@ class _Server:
         os._exit(0)
 
     def _fork(self) -> "_Request | None":
-        """What the new process is to become, in that process; None in this one."""
+        """Fork a process. Return the request in the new process, and None in this one."""
         connection, _ = self._listener.accept()
         request = _Request.receive(connection) if _is_this_user(connection) else None
         if request is None:
@@ -268,7 +271,7 @@ class _Server:
             return None
         try:
             pid = os.fork()
-        except OSError:  # no more processes or memory: without an answer the client helps itself
+        except OSError:  # no more processes or memory: without an answer the client starts a Child
             pid = -1
         if pid == 0:
             signal.set_wakeup_fd(-1)
@@ -287,7 +290,7 @@ class _Server:
         return None
 
     def _reap(self) -> None:
-        """Say of each process that is over how it ended."""
+        """Tell the client of each ended process how it ended."""
         while self._running:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
@@ -300,7 +303,7 @@ class _Server:
             connection.close()
 
     def _pass_on(self, pid: int) -> None:
-        """A signal for a process; or its client is gone, and it ends by itself."""
+        """Pass a signal on to a process; if its client is gone, the process ends by itself."""
         connection = self._running[pid]
         said = b""
         with suppress(OSError):
@@ -313,7 +316,7 @@ class _Server:
 
 @dataclass(frozen=True)
 class _Request:
-    """A process that a client asks for."""
+    """A client's request for a process."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -323,17 +326,17 @@ class _Request:
 
     @classmethod
     def receive(cls, connection: socket.socket) -> "_Request | None":
-        """What the client has sent; None if it is gone."""
+        """Receive the request of a client; None if the client is gone."""
         message, descriptors, _, _ = socket.recv_fds(connection, _LARGEST_REQUEST, 2)
         return cls(**json.loads(message), descriptors=descriptors) if message else None
 
     def close(self) -> None:
-        """Close what was received."""
+        """Close the descriptors that were received."""
         for descriptor in self.descriptors:
             os.close(descriptor)
 
     def become(self) -> None:
-        """Turn this process into the one that was asked for."""
+        """Turn this process into the requested one."""
         for number in SIGNALS_TO_STOP:
             ignored = number in self.ignored
             signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
@@ -352,11 +355,11 @@ class _Request:
 
 
 def main() -> int | str:
-    """Import, serve; in each process that is forked: the run, as by `python -m alexnet.run`."""
+    """Import and serve; in a forked process, do the run as `python -m alexnet.run` does."""
     server = _Server(socket.socket(fileno=int(sys.argv[1])))
     codes: list[int] = []
     atexit.register(_leave, codes)  # the first to be registered is the last to be called
-    # Read by torch when it takes its first memory: see alexnet.run.__main__.
+    # Read by torch at its first allocation: see alexnet.run.__main__.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for module in _NEEDED_BY_RUNS:
         importlib.import_module(module)
@@ -371,24 +374,24 @@ def main() -> int | str:
     from alexnet.run.provenance import code_in_use
 
     code_in_use()
-    training_schema(None)  # is kept, and reads half of Lightning's source
+    training_schema(None)  # is cached, and reads half of Lightning's source
     # A lock that another thread holds stays locked in a fork. OpenBLAS starts threads when it is
     # loaded, but ends them before a fork and starts them again when they are needed.
     if (pid := os.fork()) == 0:
         os._exit(0)
     os.waitpid(pid, 0)
     if len(os.listdir("/proc/self/task")) > 1:
-        return "an import has started a thread: nothing can be forked from here"
+        return "an import has started a thread, so this process cannot be forked"
     gc.collect()
-    gc.freeze()  # the pages of what is imported stay shared
+    gc.freeze()  # keeps the memory of the imports shared
     server.serve()
-    numpy.random.seed()  # from the system, as in a new process; `random` sees to itself
+    numpy.random.seed()  # from the system, as in a new process; `random` is seeded at a fork
     codes.append(run())
     return codes[0]
 
 
 def _leave(codes: Sequence[int]) -> None:
-    """End a process whose run has ended, without taking apart what was imported: half a second."""
+    """End a process whose run has ended, without half a second of cleaning up the imports."""
     if codes:
         logging.shutdown()
         sys.stdout.flush()

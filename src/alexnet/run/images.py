@@ -1,8 +1,9 @@
-"""Which images a run is of.
+"""The identity of the images on which a run is trained.
 
-data.root is no part of a run's name, for images may move. So each run keeps a fingerprint of what
-it found there, and what would come together in one folder is compared: results that are there
-already, seeds that join them, a run that goes on. Without torch, because a sweep asks too.
+data.root is not part of a run's name, because images may be moved. Instead, each run records a
+fingerprint of the images that it found there. Fingerprints are compared before results share a
+folder: when seeds are added to earlier ones, and when a run is resumed. This module does not
+import torch, because sweeps use it, too.
 """
 
 import logging
@@ -24,34 +25,34 @@ log = logging.getLogger("alexnet.train")
 _MOST_NAMED = 6
 _DIGITS = 16
 
-REMEDY = "set data.root to where those are, or start in a new folder, with outputs=OTHER_FOLDER"
+REMEDY = "set data.root to their folder, or start in a new folder with outputs=OTHER_FOLDER"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """All that lies in a data.root, whatever is chosen of it; `data` in provenance.json."""
+    """All images in a data.root, whichever of them are used; `data` in provenance.json."""
 
     name: str  # of the data set
-    root: str  # where it was found, without links
+    root: str  # the folder, with links resolved
     fingerprint: str
 
 
 def identify(data: Part) -> Images | None:
-    """The images that this configuration reads; None for those that come with the program.
+    """Return the images that a configuration reads; None for those that come with the program.
 
-    A data set of the user's says by itself which files below data.root tell its images apart, in
-    its class attribute `identified_by`: patterns such as ("*.npy",). CIFAR-10 is known by the
-    content of its files, prepared ImageNet by the checksums of its shards, class folders by
-    classes, names and sizes: the same images in other shards count as others.
+    A user's data set names the files below data.root that identify its images in its class
+    attribute `identified_by`, as patterns such as ("*.npy",). CIFAR-10 is identified by the content
+    of its files, prepared ImageNet by the checksums of its shards, and class folders by classes,
+    names and sizes: the same images in other shards count as different.
 
-    Raises ValueError or OSError if they are not there, or damaged.
+    Raises ValueError or OSError if they are missing or damaged.
     """
     given = getattr(data, "root", None)
     if data.target == "alexnet.data.CIFAR10":
         root = Path(given or cifar10.DEFAULT_ROOT).expanduser()
         fingerprint = cifar10.fingerprint(root)
     elif data.target == "alexnet.data.ImageNet":
-        # Half a second, for those who need it.
+        # Imported only if needed, because this takes half a second.
         from alexnet.sources import raw_imagenet, shards
 
         root = Path(given or shards.DEFAULT_ROOT).expanduser()
@@ -67,19 +68,19 @@ def identify(data: Part) -> Images | None:
 
 
 def images_of(run: RunDir) -> Images | None:
-    """Those that it was trained on, as it has noted; None if it has not, or nobody can read it."""
+    """Return the images that a run recorded; None if it recorded none, or the file is damaged."""
     try:
         noted = run.read_provenance().get("data")
         return Images(**noted) if noted else None
     except (DamagedFile, TypeError) as error:
-        log.warning("%s: which images it is of is not known (%s)", run.path, error)
+        log.warning("%s: the images of this run are unknown (%s)", run.path, error)
         return None
 
 
 def images_before(sweep: SweepDir, data: Part, arm: Mapping[str, Any]) -> dict[str, Images]:
-    """By run, those of the sweep's runs that are finished or begun and must be of the same.
+    """Return the images of those begun runs of a sweep that must have the same, by run.
 
-    Arms may be of other data sets, or of other roots if those are what is swept.
+    Arms may have other data sets, or other roots if roots are swept.
     """
     return {
         name: images
@@ -92,7 +93,7 @@ def images_before(sweep: SweepDir, data: Part, arm: Mapping[str, Any]) -> dict[s
 
 
 def contradiction(here: Images, before: Mapping[str, Images]) -> str | None:
-    """In words, if runs were trained on other images than these, wherever those lay."""
+    """Explain which runs were trained on other images than these; None if there are none."""
     others = {
         name: images.root
         for name, images in before.items()
@@ -105,7 +106,7 @@ def contradiction(here: Images, before: Mapping[str, Images]) -> str | None:
         names += f" and {len(others) - _MOST_NAMED} more"
     verb = "was" if len(others) == 1 else "were"
     roots = " and ".join(dict.fromkeys(others.values()))
-    or_so = ", or were prepared otherwise" if here.name == "ImageNet" else ""
+    or_so = ", or were prepared differently" if here.name == "ImageNet" else ""
     return (
         f"the images in data.root={here.root} are not those that {names} {verb} trained on, "
         f"found in {roots}{or_so}"

@@ -1,4 +1,4 @@
-"""Where metrics and pictures go besides the files of the run."""
+"""Loggers, which receive metrics and pictures in addition to the run's files."""
 
 import logging
 import math
@@ -47,11 +47,11 @@ _PACKAGES = {
     "lightning.pytorch.loggers.NeptuneLogger": "neptune",
     "lightning.pytorch.loggers.CometLogger": "comet_ml",
 }
-"""What an optional logger imports."""
+"""The package that each optional logger needs."""
 
 
 def missing_package(logger: Part) -> str | None:
-    """What to install for a logger, in a sentence; None if nothing is missing."""
+    """Return what to install for a logger, as a sentence; None if nothing is missing."""
     package = _PACKAGES.get(logger.target)
     if package is None or find_spec(package) is not None:
         return None
@@ -61,7 +61,7 @@ def missing_package(logger: Part) -> str | None:
 
 
 def destination_of(entries: Entries) -> Destination | None:
-    """Where W&B runs of this configuration go; None if W&B is not among its loggers."""
+    """Return where W&B runs of a configuration go; None if W&B is not among its loggers."""
     for _, part in entries.items():
         if part.target == WANDB:
             given = part.arguments()
@@ -70,7 +70,7 @@ def destination_of(entries: Entries) -> Destination | None:
 
 
 def show_pictures(entries: Entries) -> bool:
-    """Whether some logger shows pictures: W&B and TensorBoard do."""
+    """Return whether some logger shows pictures, as W&B and TensorBoard do."""
     return any(
         part.target in (WANDB, _LIGHTNINGS_WANDB, _TENSORBOARD) for _, part in entries.items()
     )
@@ -80,13 +80,14 @@ def show_pictures(entries: Entries) -> bool:
 def loggers_of(
     entries: Entries, run: RunDir, *, experiment: Experiment, config: Mapping[str, Any]
 ) -> "Iterator[list[Logger]]":
-    """The loggers of a run, which end with the block; failed if it raises.
+    """Open the loggers of a run, and close them at the end of the block, as failed if it raises.
 
-    Each is given what it takes of `save_dir` (the run's folder), `run_name`, and `tracking_uri` (in
-    that folder), unless the configuration says otherwise. `config` are its flat hyper-parameters.
+    Loggers get those of the arguments `save_dir` (the run's folder), `run_name` and `tracking_uri`
+    (in that folder) that they take, unless the configuration sets them. `config` are the run's flat
+    hyper-parameters.
 
-    What W&B and TensorBoard are told at the end is read from the run's files. An end that cannot be
-    told, for want of a network, say, does not fail the run.
+    The summary for W&B and TensorBoard is read from the run's files. If it cannot be sent, for
+    example without a network connection, the run does not fail.
     """
     loggers: list[Logger] = []
     end: dict[str, str] = {"state": "finished"}
@@ -123,10 +124,11 @@ def log_picture(loggers: "list[Logger]", name: str, file: Path, step: int) -> No
 
 
 def summary_of(run: RunDir, measure: Measure, end: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a run as a whole: how it ended, and numbers from its files.
+    """Return the summary of a run: how it ended, and numbers from its files.
 
-    These are its final metrics, best/<metric> over all epochs, also those before it was resumed,
-    and `measure`, what the experiment measures; `censored` if it ended before that was reached.
+    The numbers are its final metrics, best/<metric> over all epochs, including those before a
+    resume, and `measure`, what the experiment measures. `censored` tells whether the run ended
+    before it reached that.
     """
     result = run.read_result().get("metrics", {})
     summary = {key: end.get(key, "") for key in ("state", "cause", "error")} | result
@@ -178,7 +180,7 @@ def _make(part: Part, run: RunDir, experiment: str, config: Mapping[str, Any]) -
     if part.target == WANDB:
         return WandB(**given, run=run, experiment=experiment, config=config)
     logger: Logger = get_method(part.target)(**given)
-    if not _is_of_tensorboard(logger):  # whose table of hyper-parameters is written with results
+    if not _is_of_tensorboard(logger):  # its table of hyper-parameters is written with the results
         logger.log_hyperparams(dict(config))
     return logger
 
@@ -211,7 +213,7 @@ def _end(
 def _end_tensorboard(
     logger: "TensorBoardLogger", config: Mapping[str, Any], summary: Mapping[str, Any]
 ) -> None:
-    """The row of the run in the table of hyper-parameters, and how it ended if it failed."""
+    """Write the run's row in the table of hyper-parameters, and how it ended if it failed."""
     numbers = {
         f"summary/{key}": float(value)
         for key, value in summary.items()
@@ -233,7 +235,7 @@ def WandB(
     experiment: str,
     config: Mapping[str, Any],
 ) -> "Logger":
-    """One W&B run per run, named and grouped as the folders are: see wandb_runs.identity_of.
+    """Make a logger of one W&B run, named and grouped like the folders: wandb_runs.identity_of.
 
     The W&B id is stored in wandb.json in the run folder, so a resumed run continues the same W&B
     run, also after the folder has moved. With `checkpoints`, last.ckpt and best.ckpt are kept as an

@@ -1,4 +1,4 @@
-"""What a network looks like while and after it is trained, for loggers that show pictures."""
+"""Pictures of a network during and after training, for loggers that show pictures."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -17,18 +17,18 @@ from alexnet.folders.run import RunDir
 log = logging.getLogger(__name__)
 
 SHOWN = 8
-"""Test images in the picture of predictions: as many as Figure 4 has."""
+"""Number of test images in the picture of predictions, as in Figure 4."""
 
 
 class Pictures(pl.Callback):
     """Draws PNG files into the run's folder `pictures`, and calls `show` with each.
 
-    `show` is given a name, the file, and the number of updates. After every epoch: the kernels of
-    the first convolution (as in Figure 3), from the checkpoint, in which they are whole also where
-    processes share them. After the test, by `draw_test`: test images with the classes found most
-    probable (Figure 4, left), and a confusion matrix.
+    `show` receives a name, the file, and the number of updates. After every epoch, the kernels of
+    the first convolution are drawn (as in Figure 3). They are taken from the checkpoint, where they
+    are complete even if processes share them. After the test, `draw_test` draws test images with
+    their most probable classes (Figure 4, left), and a confusion matrix.
 
-    Nothing of the run changes, and a picture that cannot be drawn does not fail it.
+    Pictures do not change the run, and a picture that cannot be drawn does not fail it.
     """
 
     def __init__(self, run: RunDir, show: Callable[[str, Path, int], None]) -> None:
@@ -81,7 +81,7 @@ class Pictures(pl.Callback):
     def _keep_some(
         self, trainer: pl.Trainer, images: Tensor, labels: Tensor, logits: Tensor, batch_idx: int
     ) -> None:
-        """Of SHOWN images spread over the test, pixels with their mean, labels, probabilities."""
+        """Keep pixels, labels and probabilities of SHOWN images spread over the test."""
         batches = int(trainer.num_test_batches[0])
         data = trainer.datamodule  # type: ignore[attr-defined]
         if batch_idx % max(1, batches // SHOWN) or not hasattr(data, "to_input"):
@@ -98,12 +98,15 @@ class Pictures(pl.Callback):
     @override
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self._counts is not None
-        # The columns of a network have counted the same images.
+        # All columns of a network have counted the same images.
         columns = getattr(trainer.strategy, "columns", 1)
         self._counts = trainer.strategy.reduce(self._counts, reduce_op="sum") // columns
 
     def draw_test(self, about: Mapping[str, Any], step: int) -> None:
-        """Draw what the test has shown; `about` names the classes, as a checkpoint does."""
+        """Draw predictions and confusion of the test; `about` is the description of the network.
+
+        Its `class_names` are used. `step` is the number of updates.
+        """
         assert self._counts is not None
         names = about["class_names"]
         with _only_warned("the predictions"):
@@ -126,7 +129,7 @@ class Pictures(pl.Callback):
 
 
 def _first_kernels(state: Mapping[str, Tensor]) -> Tensor | None:
-    """Those of the first convolution on grey or RGB images, (K, C, h, w)."""
+    """Return the kernels of the first convolution on grey or RGB images, (K, C, h, w), or None."""
     return next(
         (each for each in state.values() if each.ndim == 4 and each.shape[1] in (1, 3)), None
     )
@@ -134,7 +137,7 @@ def _first_kernels(state: Mapping[str, Tensor]) -> Tensor | None:
 
 @contextmanager
 def _only_warned(what: str) -> Iterator[None]:
-    """A run of days must not fail for a picture."""
+    """Turn an error into a warning: a run of days must not fail because of a picture."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""A run as a process: what it writes down of its end, and how it listens while it lives."""
+"""A run as a process: how it reacts to signals, and how its end is recorded."""
 
 import errno
 import logging
@@ -26,8 +26,8 @@ def attempt(
 ) -> Exit:
     """Call `train` as the process of a run, or one of its processes, which `command` starts.
 
-    status.json always tells how it ended, unless the process is killed outright. The process ends
-    with the one that started it.
+    status.json always says how the run ended, unless the process is killed by SIGKILL. The process
+    ends with the one that started it.
     """
     end_with_parent()
     code, end = _try(train, run, rank, command)
@@ -36,15 +36,15 @@ def attempt(
             run.write_status({**run.read_status(), **end, "updated": time.time()})
         elif code is not Exit.FINISHED:
             run.write_rank_end(rank, {**end, "time": time.monotonic()})
-    except (OSError, DamagedFile) as error:  # a read-only folder: the log is open, and tells
-        log.error("the end of the run cannot be written down: %s", error)
+    except (OSError, DamagedFile) as error:  # in a read-only folder, the open log still works
+        log.error("the end of the run cannot be recorded: %s", error)
     return code
 
 
 def _try(
     train: Callable[[Ranks], None], run: RunDir, rank: int, command: Sequence[str]
 ) -> tuple[Exit, dict[str, Any]]:
-    """How it ended, and what status.json says of it."""
+    """Train, and return how it ended and the fields of status.json about the end."""
 
     def give_up(lost: BaseException) -> None:
         log.error("%s", lost)
@@ -74,11 +74,11 @@ def _try(
 
 
 def explain(error: BaseException) -> dict[str, str]:
-    """How status.json describes a failure: cause, one line with a hint, and the traceback."""
+    """Describe a failure for status.json: cause, one line with a hint, and the traceback."""
     from alexnet.learning import Diverged
 
     lines = f"{type(error).__name__}: {error}".splitlines()
-    # A loader's worker sends its whole traceback, which ends with what it has to say.
+    # The worker of a data loader sends its whole traceback, which ends with the message.
     text = lines[-1 if "in DataLoader worker process" in lines[0] else 0]
     cause, hint = "exception", ""
     if isinstance(error, RankLost):

@@ -1,4 +1,4 @@
-"""Where a run came from."""
+"""The provenance of a run: commit, versions, hardware and command."""
 
 import logging
 import os
@@ -23,25 +23,25 @@ PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "
 def provenance(
     *, threads: int, command: str, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Commit, versions, hardware, threads and command of this process, as plain data.
+    """Return commit, versions, hardware, threads and command of this process, as plain data.
 
-    `before` is what the run recorded earlier, if it goes on. `lrn_kernels` are what has computed
-    local response normalization on the CPU, one after the other; a change is warned of.
+    `before` is what a resumed run recorded earlier. `lrn_kernels` lists the implementations that
+    computed local response normalization on the CPU, in their order; a change causes a warning.
 
     `commit` is that of the checkout, None without one; `dirty` says whether tracked files differ
-    from it, None if git does not answer. An installed program has no commit, but its `version`.
+    from it, None if git gives no answer. An installed program has no commit, but a `version`.
     """
     import torch
 
     from alexnet.model import LRN_KERNEL
 
-    # Until 0.2 there was one, which was not recorded.
+    # Until 0.2 there was only one, which was not recorded.
     kernels = list(before.get("lrn_kernels", ["torch"])) if before else [LRN_KERNEL]
     if kernels[-1] != LRN_KERNEL:
         log.warning(
-            "this run began with local response normalization computed by %s and goes on with %s: "
-            "on a CPU its results differ in the last digits from those of a run by one of them. "
-            "fresh=true begins again",
+            "this run began with local response normalization computed by %s and continues with "
+            "%s: on a CPU its results differ in the last digits from those of a run with only one "
+            "of them. fresh=true starts again",
             kernels[-1], LRN_KERNEL,
         )  # fmt: skip
         kernels.append(LRN_KERNEL)
@@ -68,17 +68,18 @@ def provenance(
 
 @cache
 def code_in_use() -> tuple[str | None, bool | None]:
-    """The commit of this program and whether tracked files differ from it, as `provenance` says.
+    """Return the commit of this program, and whether tracked files differ: see `provenance`.
 
-    Asked once: a forked run has the code that was imported, whatever has been edited since.
+    The answer is cached: a forked run has the code that was imported, even if files have changed
+    since.
     """
     return _commit(PROJECT) if PROJECT else (None, False)
 
 
 def command_line() -> str:
-    """This process's command, as one would type it.
+    """Return the command of this process, as it would be typed.
 
-    From what the interpreter was given: sys.argv has been rearranged for Hydra.
+    It is taken from the interpreter's arguments, because sys.argv is rearranged for Hydra.
     """
     _, *words = sys.orig_argv
     if words and Path(words[0]).name == "alexnet-lab":
@@ -87,12 +88,12 @@ def command_line() -> str:
 
 
 def _commit(checkout: Path) -> tuple[str | None, bool | None]:
-    """The commit of a checkout, and whether tracked files differ from it.
+    """Return the commit of a checkout, and whether tracked files differ from it.
 
-    (None, None) without git, without a repository, or if git refuses: log a warning then, because
-    the run cannot be traced to its code.
+    (None, None) without git, without a repository, or if git refuses; a warning is logged then,
+    because the run cannot be traced to its code.
     """
-    # Set inside git hooks, and then they name the repository that the hook belongs to.
+    # Inside git hooks, these name the repository that the hook belongs to.
     elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
     environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
     # A source archive that was unpacked inside another repository does not belong to that one.
@@ -118,7 +119,7 @@ def _commit(checkout: Path) -> tuple[str | None, bool | None]:
 
 
 def cpu_name() -> str:
-    """What kind of CPU this machine has."""
+    """Return the name of this machine's CPU."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":")[1].strip() for line in file if "model name" in line)

@@ -21,7 +21,8 @@ from alexnet.folders.run import RunDir
 from alexnet.run.child import Child, what_ended
 from alexnet.run.fork_server import ForkedChild, start_child
 
-# Where the ranks of a job read their place, and what Lightning adds. None of it outlives the run.
+# Variables in which the ranks of a job find their place, and those that Lightning adds. They are
+# restored after the run.
 VARIABLES = (
     "LOCAL_RANK",
     "NODE_RANK",
@@ -33,7 +34,7 @@ VARIABLES = (
 )
 
 SECONDS_TO_FOLLOW = 10.0
-"""How long a rank may need to notice the end of another: a lost connection is noticed at once."""
+"""How long a rank may take to notice the end of another; lost connections are noticed at once."""
 
 
 class RankLost(RuntimeError):
@@ -52,7 +53,7 @@ class Outside(NamedTuple):
 
 
 def started_from_outside() -> Outside | None:
-    """Our place in such a job; None if it is for us to start the processes of a run."""
+    """Return this process's place in a job of torchrun or srun; None if it is not part of one."""
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
         return Outside(int(env["RANK"]), int(env["WORLD_SIZE"]))
@@ -65,13 +66,13 @@ def started_from_outside() -> Outside | None:
 class Ranks(AbstractContextManager["Ranks"]):
     """All ranks of a run, seen from one of them.
 
-    Rank 0 calls `start` when it knows that the run can be had. The others run `command` with
+    Rank 0 calls `start` when it has checked that the run is possible. The others run `command` with
     `--rank K` added, write what they print into rank-K.log and the error with which they end into
-    rank-K.json, and end when their standard input closes: when rank 0 ends, however it does.
+    rank-K.json, and end when their standard input closes, because rank 0 has ended.
 
-    The block ends with RankLost if the first rank to fail was another than this, with Stopped if
-    that was told to stop. If rank 0 is still busy some seconds after another rank has failed (it
-    may wait for it for ever), `give_up` is called with the error, and must end the process.
+    The block ends with RankLost if another rank failed before this one, and with Stopped if that
+    rank was told to stop. If rank 0 is still busy some seconds after another rank has failed (it
+    may wait for it forever), `give_up` is called with the error, and must end the process.
 
     `start` sets the environment that Lightning reads; the end of the block restores it.
     """
@@ -97,12 +98,12 @@ class Ranks(AbstractContextManager["Ranks"]):
         return self
 
     def start(self, number: int) -> None:
-        """Start all ranks but this one, unless there is one alone or someone else starts them."""
+        """Start ranks 1 to `number` - 1 from rank 0, unless torchrun or srun has started them."""
         self.are_ours = started_from_outside() is None
         if not self.are_ours or self.rank > 0 or number == 1:
             return
-        # Bound, but without listening, until the run is over: nobody else is given this port, and
-        # the group's store can still listen there.
+        # Bound but not listening until the run is over: no other process gets this port, and the
+        # store of the process group can still listen on it.
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port.bind(("127.0.0.1", 0))
@@ -129,7 +130,7 @@ class Ranks(AbstractContextManager["Ranks"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        failed_at = time.monotonic()  # which all processes of a machine share
+        failed_at = time.monotonic()  # a clock that all processes of a machine share
         lost = None
         try:
             if isinstance(error, Exception):
@@ -138,7 +139,7 @@ class Ranks(AbstractContextManager["Ranks"]):
                 for process in self._others.values():
                     process.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            pass  # it has nothing more to do for the run
+            pass  # its part of the run is done
         finally:
             self._is_over.set()
             self._end()
@@ -161,9 +162,10 @@ class Ranks(AbstractContextManager["Ranks"]):
             self.give_up(self._lost(rank))
 
     def _first_lost(self, before: float) -> BaseException | None:
-        """The rank that failed before this moment, when this one did; None if this was the first.
+        """Return the error of a rank that failed before that time; None if there is none.
 
-        This rank may see the connection break before the other process is gone.
+        `before` is when this rank failed. It may see the connection break before the other process
+        is gone.
         """
         deadline = time.monotonic() + 3
         while self._others and time.monotonic() < deadline:

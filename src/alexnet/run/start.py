@@ -1,7 +1,8 @@
-"""Which weights a run starts from, if it has an init_from.
+"""The identity of the weights from which a run starts, if it has an init_from.
 
-A path does not tell: the file may be replaced, or the run whose folder it is be trained on. So a
-sweep is known by a fingerprint of what lies there. Without torch, because a sweep asks too.
+A path does not identify them, because the file may be replaced, or its run may be trained further.
+Therefore sweeps use a fingerprint of the checkpoint. This module does not import torch, because
+sweeps use it, too.
 """
 
 from pathlib import Path
@@ -14,7 +15,10 @@ _DIGITS = 16
 
 
 def fingerprint_of_start(init_from: str) -> str:
-    """Of the checkpoint that a file or a run's folder is. Raises OSError if there is none."""
+    """Return the fingerprint of a checkpoint, given as a file or as a run folder.
+
+    Raises OSError if there is none, or if it is empty.
+    """
     checkpoint = find_checkpoint(Path(init_from))
     if not checkpoint.stat().st_size:
         raise OSError(f"{checkpoint} is damaged: it is empty. Get it again")
@@ -22,14 +26,15 @@ def fingerprint_of_start(init_from: str) -> str:
 
 
 def check_start(init_from: str, planned: str | None) -> str:
-    """The fingerprint of what lies there now, which must be the planned one, if that is known.
+    """Return the fingerprint of the present checkpoint, and compare it with the planned one.
 
-    Raises ConfigError otherwise: seeds of one arm must start from the same weights.
+    Raises ConfigError if they differ, because seeds of one arm must start from the same weights.
+    `planned` is None if it is not known.
     """
     found = fingerprint_of_start(init_from)
     if planned not in (None, found):
         raise ConfigError(
-            f"init_from={init_from} does not hold what it held when the sweep was planned: run the "
-            "same command again, which trains from what it holds now in a folder of its own"
+            f"init_from={init_from} has changed since the sweep was planned: run the same command "
+            "again, which trains from the present checkpoint in a folder of its own"
         )
     return found

@@ -1,7 +1,7 @@
-"""Runs and reports of a sweep on W&B, from the files of their folders, whether or not W&B was on.
+"""Send the runs and the report of a sweep to W&B from their files, with or without live logging.
 
-What W&B has already is not sent again: see wandb_runs.Sent. A run has the W&B id that live logging
-gives it, the same steps, names, pictures and summary.
+Data that W&B already has are not sent again: see wandb_runs.Sent. A run gets the same W&B id,
+steps, names, pictures and summary as by live logging.
 """
 
 import math
@@ -35,17 +35,17 @@ from alexnet.run.wandb_runs import (
     tags_of,
 )
 
-Outcome = Literal["sent", "nothing new", "not started", "logs by itself"]
+Outcome = Literal["sent", "nothing new", "not started", "logged live"]
 
 _ROWS_PER_EPOCH = 10
-"""Steps of an epoch where a run of an older version does not tell how many updates it had."""
+"""Steps per epoch of runs of older versions, which did not record their number of updates."""
 
 _ENDED = ("finished", "failed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synced:
-    """What was done about one run, or the report, of a sweep."""
+    """The result for one run, or the report, of a sweep."""
 
     name: str
     state: str
@@ -60,10 +60,11 @@ def sync(
     report: Report | None,
     checkpoints: bool = False,
 ) -> Iterator[Synced]:
-    """Send what is missing of every run of a sweep that has started, then its report if given.
+    """Send what W&B lacks of every started run of a sweep, then the report if one is given.
 
-    With `checkpoints`, those of runs that have something new are kept as artifacts. A run
-    with a damaged file is named and left out. Raises what W&B raises if it cannot be reached.
+    With `checkpoints`, the checkpoints of runs with new data are kept as artifacts. A run with a
+    damaged file is reported and skipped. Raises the errors of W&B's client if W&B cannot be
+    reached.
     """
     experiment = Experiment.model_validate(sweep.read_plan()["experiment"])
     for run in sweep.runs():
@@ -84,11 +85,11 @@ def _sync_run(
         return "not started"
     config = _config(run)
     if state == "running" and config.get("logger.wandb.mode") == "online":
-        return "logs by itself"
+        return "logged live"
     end = {**run.read_status(), "state": state}
     rows = _history(run)
     if state not in _ENDED:
-        # More may belong to the last step, which W&B takes once: the errors of the test, pictures.
+        # W&B accepts each step once, and test errors and pictures may still join the last step.
         rows.pop(max(rows, default=0), None)
     summary = summary_of(run, experiment.measure, end)
     sent = Sent.read(run.path, destination)
@@ -111,15 +112,15 @@ def _sync_run(
 
 
 def _config(run: RunDir) -> dict[str, Any]:
-    """Flat hyper-parameters, as the run gave them to its loggers."""
+    """Return the flat hyper-parameters, as the run gave them to its loggers."""
     text = run.config.read_text() if run.config.is_file() else ""
-    config = (yaml.safe_load(text) or {}) | {"searches": {}}  # long, and not of the run
+    config = (yaml.safe_load(text) or {}) | {"searches": {}}  # long, and not settings of the run
     arm = SweepDir(run.path.parent).read_plan()["runs"][run.name]["arm"]
     return flatten(config) | {f"ablation/{key}": level for key, level in arm.items()}
 
 
 def _history(run: RunDir) -> dict[int, tuple[dict[str, float], dict[str, Path]]]:
-    """Numbers and pictures by number of updates, in its order: what the run gave its loggers."""
+    """Return what the run gave its loggers: numbers and pictures by ascending number of updates."""
     steps: dict[int, tuple[dict[str, float], dict[str, Path]]] = {}
 
     def at(step: int) -> tuple[dict[str, float], dict[str, Path]]:
@@ -145,14 +146,14 @@ def _history(run: RunDir) -> dict[int, tuple[dict[str, float], dict[str, Path]]]
 
 
 def _steps_per_epoch(run: RunDir) -> float:
-    """How many updates an epoch has, which status.json tells since 0.2."""
+    """Return the number of updates per epoch, which status.json records since 0.2."""
     status = run.read_status()
     step, epoch = status.get("step", 0), status.get("epoch", 0)
     return step / epoch if step and epoch else _ROWS_PER_EPOCH
 
 
 def _sync_report(sweep: SweepDir, report: Report, destination: Destination) -> Outcome:
-    """A W&B run of its own: the answer as its summary, tables, figures, and the page."""
+    """Send the report as a W&B run of its own: answer as summary, tables, figures and page."""
     experiment = report.sweep.experiment
     figures = {f"figures/{file.stem}": file for file in report.files if file.suffix == ".png"}
     says = (report.folder / "README.md").read_text()

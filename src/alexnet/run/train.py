@@ -38,13 +38,13 @@ log = logging.getLogger("alexnet.train")
 
 
 def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False) -> None:
-    """One run: build, fit, test, result.json; from the run's last checkpoint if there is one.
+    """Do one run, from its last checkpoint if there is one: build, fit, test, write result.json.
 
-    If the run has several processes this is one of them; rank 0 alone writes files. A warm-up is
-    made to learn what the run would cost, which its status.json has after a few seconds.
+    If the run has several processes, this is one of them; only rank 0 writes files. A warm-up
+    measures what the run would cost, which its status.json contains after a few seconds.
 
-    Raises ConfigError before anything is trained if what was asked for cannot be had, Stopped if
-    the process was told to stop.
+    Raises ConfigError, before anything is trained, if the configuration is not possible, and
+    Stopped if the process was told to stop.
     """
     import torch
 
@@ -60,6 +60,7 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         checkpoint_bytes,
     )
     from alexnet.model import CHECKPOINT_FORMAT, read_checkpoint, start_from
+    from alexnet.run.flop import forward_flop
 
     _hush_lightning()
     imported = _peak_memory_megabytes()
@@ -68,7 +69,7 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         run.clear_partial()
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
-    # Another number of threads adds in another order: a run that goes on keeps its own.
+    # Another number of threads sums in another order, so a resumed run keeps its own.
     before = _noted(run) if checkpoint else {}
     share = max(1, torch.get_num_threads() // config.trainer.devices)
     torch.set_num_threads(config.trainer.threads or before.get("threads") or share)
@@ -95,13 +96,16 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         ranks.start(config.trainer.devices)
         data.setup("fit")
         num_classes = _num_classes(data, config)
-        if ranks.rank == 0:  # of a run that diverges, the error of guessing is known by it
-            run.write_provenance({**run.read_provenance(), "num_classes": num_classes})
         net = _build_net(config, num_classes)
+        if ranks.rank == 0:
+            # The number of classes gives the error of guessing, if the run diverges.
+            flop = forward_flop(net, getattr(data, "image_size", None))
+            about_net = {"num_classes": num_classes, "forward_flop": flop}
+            run.write_provenance({**run.read_provenance(), **about_net})
         if checkpoint:
             check_checkpoint(checkpoint, net)
         elif config.init_from:
-            # Not what the run's own configuration allows: a folder allows itself nothing.
+            # Only what the command allows: a run folder cannot allow its own classes.
             saved = read_checkpoint(
                 find_checkpoint(Path(config.init_from)),
                 layout=config.init_layout,
@@ -123,7 +127,7 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         "class_names": list(getattr(data, "class_names", map(str, range(num_classes)))),
         "augmentation": getattr(data, "augmentation", None),
     }
-    # Epochs as numbers, which are strings in plain().
+    # Not by plain(), in which epochs are strings.
     learning = config.learning.model_dump(exclude_unset=True)
     recorder = RunRecorder(
         run,
@@ -145,7 +149,7 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
     with loggers_of(entries, run, experiment=config.experiment, config=flat) as loggers:
         with _what_was_asked_for():
             theirs = [_instantiate(part) for _, part in config.callbacks.items()]
-            # Theirs first: the recorder writes a checkpoint of what they have come to.
+            # The user's come first, because the recorder's checkpoint contains their state.
             norms = NormRecorder(run, is_new=checkpoint is None)
             pictures = None
             if show_pictures(config.logger):
@@ -161,13 +165,13 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
             if trainer.strategy.root_device.type == "cpu":
                 refuse_16_bits_of_a_cpu(config)
         if checkpoint:
-            log.info("going on from %s", checkpoint)
+            log.info("resuming from %s", checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         began = time.monotonic()
         trainer.test(task, datamodule=data, verbose=False)
         tested = {name: round(float(m), 7) for name, m in trainer.callback_metrics.items()}
         if not math.isfinite(loss := tested.get(vocabulary.TEST_LOSS, 0.0)):
-            raise Diverged(f"the loss of the test is {loss}: try a lower learning.lr")
+            raise Diverged(f"the test loss is {loss}: try a lower learning.lr")
         for logger in loggers:
             logger.log_metrics(tested, step=trainer.global_step)
         if ranks.rank > 0:
@@ -194,23 +198,23 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
 
 
 def _instantiate(part: Part, **given: Any) -> Any:
-    """What a section names, built from its keys."""
+    """Build the object that a section of the configuration describes."""
     return hydra.utils.instantiate(part.plain(), _convert_="all", **given)
 
 
 def _build_data(config: Config) -> "pl.LightningDataModule":
-    """The data module, which is told the seed if it takes one."""
+    """Build the data module, with the seed if it takes one."""
     import lightning.pytorch as pl
 
     takes = signature_of(config.data.target).parameters
     given = {"seed": config.seed} if "seed" in takes else {}
     data = _instantiate(config.data, **given)
     if not isinstance(data, pl.LightningDataModule):
-        raise ConfigError(f"data: {config.data.target} makes no LightningDataModule")
+        raise ConfigError(f"data: {config.data.target} does not return a LightningDataModule")
     if not hasattr(data, "start_at"):
         log.warning(
-            "%s is no alexnet.data.ImageModule: a run that is killed goes on from its last whole "
-            "epoch, and equal seeds give equal batches only as far as it sees to that itself",
+            "%s is not an alexnet.data.ImageModule: a killed run resumes from its last complete "
+            "epoch, and equal seeds give equal batches only if the data module ensures that",
             config.data.name,
         )
     return data
@@ -220,8 +224,8 @@ def _num_classes(data: Any, config: Config) -> int:
     number = getattr(data, "num_classes", None)
     if not isinstance(number, int) or number < 2:
         raise ConfigError(
-            f"{config.data.target}.num_classes is {number}: a data module must say how many "
-            "classes it has, at the latest after setup()"
+            f"{config.data.target}.num_classes is {number}: set it to the number of classes, at "
+            "least 2, in setup() or before"
         )
     return number
 
@@ -233,7 +237,7 @@ def _build_net(config: Config, num_classes: int) -> "nn.Module":
 
     net = _instantiate(config.model, num_classes=num_classes)
     if not isinstance(net, nn.Module):
-        raise ConfigError(f"model: {config.model.target} makes no torch.nn.Module")
+        raise ConfigError(f"model: {config.model.target} does not return a torch.nn.Module")
     check_initialized(net, config.model.target)
     if config.trainer.compile:
         net.compile()
@@ -241,7 +245,7 @@ def _build_net(config: Config, num_classes: int) -> "nn.Module":
 
 
 def _built_parts(learning: Learning) -> dict[str, Any]:
-    """Optimizer and schedule as functions of what they still lack; the loss."""
+    """Build the loss, and optimizer and schedule as functions of their missing arguments."""
     built: dict[str, Any] = {}
     for key in ("optimizer", "scheduler", "loss"):
         if (part := getattr(learning, key, None)) is not None:
@@ -250,7 +254,10 @@ def _built_parts(learning: Learning) -> dict[str, Any]:
 
 
 def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | None:
-    """Those that the run finds, which must be those of the runs in whose folder it is."""
+    """Return the images that the run finds.
+
+    Raises ConfigError if other runs of the sweep were trained on different ones.
+    """
     images = identify(data)
     before = images_before(SweepDir(run.path.parent), data, arm) if images else {}
     if images and (problem := contradiction(images, before)):
@@ -259,7 +266,7 @@ def _its_images(data: Part, run: RunDir, arm: Mapping[str, Any]) -> Images | Non
 
 
 def _its_searches(config: Config) -> dict[str, Any]:
-    """The searches whose values it has, for provenance.json."""
+    """Return the searches that supply values to the run, for provenance.json."""
     used = searches_used(config.searches, flatten(config.plain()))
     return {
         name: {
@@ -273,20 +280,20 @@ def _its_searches(config: Config) -> dict[str, Any]:
 
 
 def _noted(run: RunDir) -> dict[str, Any]:
-    """Its provenance so far. Raises ConfigError if it cannot be read."""
+    """Return the recorded provenance of a run. Raises ConfigError if it cannot be read."""
     try:
         return run.read_provenance()
     except DamagedFile as error:
         raise ConfigError(
-            f"{error}. A run goes on with as many threads as it had: remove the file to go on with "
-            "trainer.threads, or as many as fit"
+            f"{error}. A resumed run keeps its number of threads, which is recorded there: remove "
+            "the file to resume with trainer.threads, or with the default number"
         ) from error
 
 
 def _its_start(
     config: Config, run: RunDir, planned: Mapping[str, Any], *, has_begun: bool
 ) -> dict[str, str] | None:
-    """The weights that the run starts from, or has started from, for provenance.json."""
+    """Return the weights from which the run starts, or has started, for provenance.json."""
     if not config.init_from or not planned:
         return None
     if has_begun:
@@ -323,7 +330,7 @@ def _trainer(
             columns = model.columns
         settings["strategy"] = ColumnParallelStrategy(columns)
     if ranks.are_ours:
-        # Whatever else the environment looks like, for example within a Slurm job.
+        # Regardless of other variables, for example within a Slurm job.
         settings["plugins"] = [LightningEnvironment()]
     return pl.Trainer(
         **settings,
@@ -334,14 +341,14 @@ def _trainer(
         # The recorder is the callback for checkpoints; our data modules split batches.
         enable_checkpointing=True,
         use_distributed_sampler=not shares_batches,
-        enable_progress_bar=False,  # the launcher shows how all runs are doing
+        enable_progress_bar=False,  # the launcher shows the progress of all runs
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
 
 
 def _peak_memory_megabytes(*, beyond: float = 0.0) -> float:
-    """The most that this process has had: on its GPU, or of main memory beyond so much."""
+    """Return the peak memory of this process on its GPU, or in main memory less `beyond`, in MB."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
@@ -351,7 +358,7 @@ def _peak_memory_megabytes(*, beyond: float = 0.0) -> float:
 
 
 def _exchange(trainer: "pl.Trainer") -> dict[str, Any]:
-    """For result.json: what the columns have sent each other, if there are several."""
+    """Return what the columns have exchanged, for result.json; {} for a single column."""
     from alexnet.learning import ColumnParallelStrategy
 
     strategy = trainer.strategy
@@ -361,7 +368,7 @@ def _exchange(trainer: "pl.Trainer") -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _what_was_asked_for() -> Any:
-    """Turn errors of building into a ConfigError: the person at the keyboard can mend them."""
+    """Turn errors in building into a ConfigError, because the user can correct them."""
     from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
     try:
@@ -375,14 +382,14 @@ def _what_was_asked_for() -> Any:
 
 
 def _hush_lightning() -> None:
-    """Silence Lightning below WARNING, and the warnings of it that do not apply here."""
+    """Silence Lightning below WARNING, and its warnings that do not apply here."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # It is: our sampler goes on with the very batch.
+    # It is resumable: our sampler continues with the next batch.
     warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
     # Loggers are given every epoch, and the steps that the recorder chooses.
     warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    # What we log is counted over all processes already.
+    # The values that we log are already counted over all processes.
     warnings.filterwarnings("ignore", message=".*recommended to use .*sync_dist=True.*")

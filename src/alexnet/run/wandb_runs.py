@@ -1,6 +1,7 @@
-"""W&B runs: one for each run folder, and one for the report of a sweep. Alone in importing wandb.
+"""W&B runs: one for each run folder, and one for the report of a sweep.
 
-wandb.json in a folder holds its W&B id, and under `sent`, by destination, what W&B has of it.
+This is the only module that imports wandb. wandb.json in a folder holds its W&B id, and under
+`sent`, by destination, what W&B has received.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ Mode = Literal["offline", "online"]
 PROJECT = "alexnet-lab"
 
 PICTURES = "pictures"
-"""Before the names of images in W&B and TensorBoard."""
+"""Prefix of the names of images in W&B and TensorBoard."""
 
 _FILE = {"id": is_text, "sent": is_mapping}
 
@@ -54,7 +55,7 @@ class Destination:
 
     @property
     def name(self) -> str:
-        """As in wandb.json: "offline", or the address of the project."""
+        """The name in wandb.json: "offline", or the address of the project."""
         if self.mode == "offline":
             return self.mode
         server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
@@ -63,33 +64,33 @@ class Destination:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """What W&B has of a folder: all rows up to this step, and a summary with this digest."""
+    """What W&B has received of a folder: rows up to this step, and a summary with this digest."""
 
     step: int = -1
     digest: str = ""
 
     @classmethod
     def read(cls, folder: Path, destination: Destination) -> Self:
-        """From the folder's wandb.json; nothing has been sent if there is none."""
+        """Read the folder's wandb.json; without one, nothing has been sent."""
         noted = read_json(folder / "wandb.json", _FILE).get("sent", {}).get(destination.name, {})
         return cls(**noted)
 
     def write(self, folder: Path, destination: Destination) -> None:
-        """Into the folder's wandb.json."""
+        """Write to the folder's wandb.json."""
         content = read_json(folder / "wandb.json", _FILE)
         sent = {**content.get("sent", {}), destination.name: asdict(self)}
         write_json(folder / "wandb.json", {**content, "sent": sent})
 
 
 def digest(content: Any) -> str:
-    """By which two contents are told apart; of anything that JSON can hold, also NaN."""
+    """Return a digest, which changes with the content: anything that JSON can hold, also NaN."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What a W&B run says it is."""
+    """The description of a W&B run."""
 
     name: str
     group: str
@@ -99,10 +100,10 @@ class Identity:
 
 
 def identity_of(run: RunDir, *, experiment: str, config: Mapping[str, Any]) -> Identity:
-    """That of a run; `config` are its flat hyper-parameters.
+    """Return the description of a run; `config` are its flat hyper-parameters.
 
-    Beside these, the configuration in W&B holds under plain names what dashboards group and filter
-    by: sweep, arm, factor, seed, commit, hardware.
+    In addition, the configuration in W&B has the keys by which dashboards group and filter: sweep,
+    arm, factor, seed, commit, dirty, hardware.
     """
     sweep = SweepDir(run.path.parent)
     planned = sweep.read_plan().get("runs", {}).get(run.name, {})
@@ -128,25 +129,25 @@ def identity_of(run: RunDir, *, experiment: str, config: Mapping[str, Any]) -> I
 
 
 def tags_of(experiment: str, section: str | None) -> list[str]:
-    """The experiment, and the section of the paper if it is about one."""
+    """Return the experiment's name, and the section of the paper if it is about one."""
     return [experiment, *([f"section {section}"] if section else [])]
 
 
 def begin(
     folder: Path, destination: Destination, identity: Identity, *, is_upload: bool = False
 ) -> "Run":
-    """Open the W&B run of a folder, the same one whenever the folder has had one before.
+    """Open the W&B run of a folder; a folder that has one keeps it.
 
     W&B's step is the number of updates. Rows that are repeated after a resume are therefore dropped
     by W&B instead of appearing twice. Curves are drawn over epochs.
     """
     import wandb
 
-    if is_upload:  # not the trial of the agent that has started this process, if one has
+    if is_upload:  # an upload is not the trial of an agent that may have started this process
         for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
             os.environ.pop(name, None)
     identifier = wandb_id(folder)
-    os.environ.pop("WANDB_RUN_ID", None)  # it would beat the id: one for all runs of a sweep
+    os.environ.pop("WANDB_RUN_ID", None)  # it would override `id` for all runs of a sweep
     run = wandb.init(
         dir=folder,
         id=identifier,
@@ -159,7 +160,7 @@ def begin(
         tags=identity.tags,
         config=dict(identity.config),
         allow_val_change=True,
-        # Offline there is nothing to resume from: `wandb sync` finds the run by its id.
+        # Offline there is nothing to resume: `wandb sync` finds the run by its id.
         resume="allow" if destination.mode == "online" else None,
         reinit="finish_previous",
         settings=wandb.Settings(**(_UPLOAD if is_upload else {})),
@@ -212,16 +213,16 @@ def log_checkpoints(run: "Run", folder: RunDir) -> None:
         return
     artifact = wandb.Artifact(f"checkpoints-{run.id}", type="model")
     for file in files:
-        # Not copied: they may be large, and a run that goes on replaces them as a whole.
+        # Not copied: they may be large, and a resumed run replaces whole files.
         artifact.add_file(str(file), skip_cache=True, policy="immutable")
     run.log_artifact(artifact)
 
 
 def wandb_id(folder: Path) -> str:
-    """The id in the folder's wandb.json, which is written if there is none.
+    """Return the id in the folder's wandb.json, which is created if it does not exist.
 
     Older run folders have no such file, but W&B's own folder in them is named
-    wandb/offline-run-<time>-<id>. The agent of a W&B sweep names the id of the run that it starts.
+    wandb/offline-run-<time>-<id>. The agent of a W&B sweep sets the id of the run that it starts.
     """
     file = folder / "wandb.json"
     content = read_json(file, _FILE)

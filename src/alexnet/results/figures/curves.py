@@ -25,12 +25,12 @@ from alexnet.results.figures.labels import (
 from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
-_SEED_POINTS = 3600  # of the thin lines of all runs; more would only make a larger file
+_SEED_POINTS = 3600  # in the thin lines of all runs; more would only make the file larger
 _MEAN_POINTS = 100
 
 
 def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
-    """Error against epochs: thin lines are seeds, thick their mean, the band their range."""
+    """Draw error against epochs: thin lines are seeds, thick ones their mean, bands their range."""
     measure = sweep.experiment.measure
     metric = sweep.curve_metric
     shown = wording.metric_named(metric, measure)
@@ -53,7 +53,7 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
         last_epoch = max([last_epoch, *(float(curve["epoch"].iloc[-1]) for _, curve in curves)])
     axes.set_title(title)
     axes.set_xlim(0, 1.02 * last_epoch or 1)
-    # From 0 where that costs less than half of the axis: curves that lie together must be seen.
+    # Start at 0 if that takes less than half of the axis, so that close curves stay distinct.
     if axes.dataLim.y0 >= 0 and axes.dataLim.y0 < 0.45 * axes.dataLim.y1:
         axes.set_ylim(bottom=0)
     in_percent(axes.yaxis, shown.is_fraction)
@@ -71,7 +71,7 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
 
 
 def _thinned(rows: Any, most: int) -> Any:
-    """Not more rows than a figure can show, the first and the last among them."""
+    """Keep at most this number of rows, including the first and the last."""
     if len(rows) <= most:
         return rows
     kept = np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))
@@ -85,7 +85,7 @@ def _draw_arm(
     style: dict[str, Any],
     runs: int,
 ) -> tuple[float, float]:
-    """Draw an arm from (whether finished, curve) of its runs, and say where its line ends."""
+    """Draw an arm from the (is finished, curve) of its runs; return (epoch, value) of its end."""
     complete = [curve for is_finished, curve in curves if is_finished]
     for is_finished, whole in curves:
         curve = _thinned(whole, max(40, _SEED_POINTS // max(1, runs)))
@@ -97,10 +97,10 @@ def _draw_arm(
             linestyle=(style["linestyle"] if is_alone else "-") if is_finished else ":",
             linewidth=2 if is_alone else 0.7 if is_finished else 1.1,
             alpha=1 if is_alone else 0.45 if is_finished else 0.9,
-            marker="o" if len(curve) == 1 else None,  # a line of one point is nothing
+            marker="o" if len(curve) == 1 else None,  # a line of one point is invisible
             markersize=5 if is_alone else 3,
         )
-        if not is_finished:  # a cross where a run broke off
+        if not is_finished:  # a cross where an unfinished run ends
             axes.plot(*last_point(curve, metric), marker="x", color=style["color"], clip_on=False)
     if not complete:
         ends = [last_point(curve, metric) for _, curve in curves]
@@ -125,6 +125,7 @@ def _draw_arm(
         alpha=0.15,
         linewidth=0,
     )
+    # Only where all seeds have values: otherwise the mean would jump where one ends.
     mean = table[:, all_of_them].mean(axis=0)
     is_point = all_of_them.sum() == 1
     axes.plot(epochs[all_of_them], mean, linewidth=2, marker="o" if is_point else None, **style)
@@ -134,7 +135,7 @@ def _draw_arm(
 
 
 def _ends_at_threshold(sweep: Sweep, arm: Arm, metric: str) -> bool:
-    """Whether training stopped once it had reached the threshold, so that the lines end there."""
+    """Return whether training stopped at the threshold, so that the lines of the arm end there."""
     ends = {each.run: last_point(sweep.curve(each.run, metric), metric)[0] for each in arm.measured}
     return all(
         each.value is not None and each.value > 0.8 * ends[each.run] for each in arm.measured
@@ -142,10 +143,11 @@ def _ends_at_threshold(sweep: Sweep, arm: Arm, metric: str) -> bool:
 
 
 def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: Measure) -> None:
-    """A dot where each seed crosses, a triangle to the right where one ended without crossing.
+    """Draw a dot where a seed crosses the threshold, a triangle where one ended without crossing.
 
-    Arms come with their colour and whether their lines end at the crossing. Then there is room
-    below the threshold for name and number; else the number is above, as the line goes on below.
+    Arms come with their colour and whether their lines end at the crossing. If they do, name and
+    number are written below the threshold; otherwise the number is above, because the line
+    continues below.
     """
     threshold = measure.threshold
     assert threshold is not None
@@ -165,7 +167,7 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
         number = f"{wording.value(arm.mean, measure)} epochs"
         if arm.limit is not None:
             count = f"{len(arm.limits)} of {arm.n} " if arm.n > 1 else ""
-            text = f"{name}: {count}not in {wording.count(arm.limit, 'epoch')}"
+            text = f"{name}: {count}not reached in {wording.count(arm.limit, 'epoch')}"
             below.append((axes.get_xlim()[1], text, colour))
         elif arm.mean is not None and ends_here:
             below.append((arm.mean, f"{name}\n{number}", colour))
@@ -182,5 +184,5 @@ def _curve_caption(comparison: Comparison, is_time: bool) -> str:
     if is_time and any(arm.n > arm.censored for arm in comparison.arms):
         parts.append("Dots: where a seed crosses (rings: several arms do); the number is the mean.")
     if any(arm.count("missing") < len(arm.outcomes) - arm.n for arm in comparison.arms):
-        parts.append("Dotted, with a cross: runs that broke off.")
+        parts.append("Dotted, with a cross: unfinished runs.")
     return " ".join(parts)

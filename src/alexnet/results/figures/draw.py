@@ -1,4 +1,4 @@
-"""Figures of a sweep, in the manner of the paper's Figure 1."""
+"""Figures of a sweep, in the style of the paper's Figure 1."""
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from alexnet.results.names import printed_title
 
 
 def draw(findings: Findings) -> dict[str, Figure]:
-    """All figures by file name, the one that shows the answer first."""
+    """Draw all figures; return them by file name, the one that shows the answer first."""
     sweep, comparison, experiment = findings.sweep, findings.comparison, findings.experiment
     is_time = experiment.measure.kind == "epochs_to_error"
     is_grid = bool(grid_effects(comparison))
@@ -29,7 +29,7 @@ def draw(findings: Findings) -> dict[str, Figure]:
             )
         if any(len(each.expected) > 1 for each in comparison.budgets):
             figures["tuning_budget"] = tuning_budget(comparison, experiment, title)
-        if len(comparison.arms) <= len(COLOURS):  # with more, no line could be told from another
+        if len(comparison.arms) <= len(COLOURS):  # more lines would be indistinguishable
             lines = curves(sweep, comparison, title)
             if is_time and not is_grid:
                 return {"learning_curves": lines, **figures}

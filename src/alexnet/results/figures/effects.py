@@ -25,11 +25,11 @@ from alexnet.results.figures.labels import (
 )
 from alexnet.results.names import printed_arm, printed_effect
 
-MAX_EFFECTS = 14  # more rows than this cannot be read: interactions are then left to the table
+MAX_EFFECTS = 14  # more rows are unreadable: interactions are then only in the table
 
 
 def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
-    """Left: a row per arm with its seeds, mean and interval. Right: the effects and no effect."""
+    """Draw a row per arm with seeds, mean and interval (left), and a row per effect (right)."""
     effects = grid_effects(comparison) or comparison.effects
     rows = max(len(comparison.arms), len(effects), 2)
     figure = Figure(figsize=(10.5 if effects else 5.5, 1.8 + 0.42 * rows), layout="constrained")
@@ -63,7 +63,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
     if core:
         ends = [end for arm in comparison.arms for end in arm.ci95 or ()]
         low, high = limits_around(core, ends)
-        # A time begins at 0, where that costs little of the axis.
+        # Times start at 0 if that takes little of the axis.
         is_near_zero = measure.kind == "epochs_to_error" and min(core) < 0.4 * max(core)
         axes.set_xlim(0 if is_near_zero else low if min(core) < 0 else max(low, 0.0), high)
     for row, arm in enumerate(comparison.arms):
@@ -86,7 +86,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
 def _forest(
     axes: Axes, effects: Sequence[Effect], comparison: Comparison, experiment: Experiment
 ) -> None:
-    """One row per effect; where the interval reaches the line of no effect, nothing is shown."""
+    """Draw a row per effect, and the line of no effect."""
     scale = 100 if wording.effect_unit(experiment) == "percentage points" else 1
     is_log = experiment.effect == "ratio"
     axes.axvline(experiment.no_effect, color=GREY, linewidth=1)
@@ -129,7 +129,7 @@ def _forest(
 def _limits(
     effects: Sequence[Effect], comparison: Comparison, experiment: Experiment, scale: float
 ) -> tuple[float, float]:
-    """All means and the number of the paper are seen, and no effect."""
+    """Return limits that include all means, the number of the paper and no effect."""
     core = [experiment.no_effect]
     for effect in effects:
         core += [value for value in (effect.mean, *effect.values) if value is not None]
@@ -144,7 +144,7 @@ def _limits(
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Rows from top to bottom, with their names on the left and no ticks."""
+    """Name the rows from top to bottom, on the left and without ticks."""
     axes.set_yticks(
         range(len(names)), [textwrap.fill(name, 34, break_on_hyphens=False) for name in names]
     )
@@ -162,7 +162,7 @@ def _interval(
     colour: str,
     bound: str | None = None,
 ) -> None:
-    """A dot for the mean with its interval; an end that is not known is an arrow."""
+    """Draw a dot for the mean with its interval; an end that is open or outside is an arrow."""
     if ci95 is not None:
         left, right = axes.get_xlim()
         low, high = (mean if end is None else end for end in ci95)
@@ -190,7 +190,7 @@ def _interval(
 
 
 def grid_effects(comparison: Comparison) -> tuple[Effect, ...]:
-    """Effects of a sweep of several factors, at most as many as can be read; () for one factor."""
+    """Return the effects of a sweep of several factors, at most a readable number; () for one."""
     if not any(effect.is_interaction for effect in comparison.effects):
         return ()
     if len(comparison.effects) <= MAX_EFFECTS:

@@ -18,7 +18,10 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 1.5)))
 
 
 def size_around(axes: Axes, epoch: float, others: Sequence[Sequence[float]]) -> float:
-    """Size of a marker that is drawn before those of others: a ring around what would hide it."""
+    """Return a marker's size in points: larger for each later arm that would hide the marker.
+
+    `others` are the epochs of the arms that are drawn later.
+    """
     near = 0.005 * axes.get_xlim()[1]
     return 6 + 4 * sum(any(abs(each - epoch) <= near for each in arm) for arm in others)
 
@@ -26,7 +29,7 @@ def size_around(axes: Axes, epoch: float, others: Sequence[Sequence[float]]) -> 
 def stack_notes(
     axes: Axes, notes: Sequence[tuple[float, str, str]], threshold: float, *, sign: int
 ) -> None:
-    """Write (epoch, text, colour) above (+1) or below (-1) the line; further away where crowded."""
+    """Write (epoch, text, colour) above (+1) or below (-1) a line, further away where crowded."""
     right = axes.get_xlim()[1]
     left_of_last, lines = math.inf, 0
     for epoch, text, colour in sorted(notes, reverse=True):
@@ -42,7 +45,7 @@ def stack_notes(
 def note_at(
     axes: Axes, text: str, at: tuple[float, float], offset: tuple[float, float], colour: str
 ) -> None:
-    """Text beside a point, on a ground that keeps it readable over lines."""
+    """Write text beside a point, on a background that keeps it readable over lines."""
     axes.annotate(
         text,
         at,
@@ -58,7 +61,7 @@ def note_at(
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]]) -> None:
-    """The arm's name at the end of its line, in its colour, shifted so that no two overlap."""
+    """Write each arm's name at the end of its line, in its colour, shifted so that none overlap."""
     scale = axes.yaxis.get_transform()  # distances are those on paper, also on a logarithmic axis
     bottom, top = map(float, scale.transform(axes.get_ylim()))
     spacing = 0.055 * (top - bottom)
@@ -83,7 +86,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[tuple[float, float], str, str]])
 
 
 def _apart(heights: Sequence[float], spacing: float, top: float) -> list[float]:
-    """Ascending heights, moved up until they are apart, then down until none is above the top."""
+    """Move ascending heights up until they are apart, then down until none is above the top."""
     moved: list[float] = []
     for height in heights:
         moved.append(max(height, moved[-1] + spacing) if moved else height)
@@ -93,7 +96,7 @@ def _apart(heights: Sequence[float], spacing: float, top: float) -> list[float]:
 
 
 def direct_label(axes: Axes, at: tuple[float, float], text: str, colour: str) -> None:
-    """The name of a line, to the right of its end."""
+    """Write the name of a line to the right of its end."""
     axes.annotate(
         text,
         at,
@@ -108,7 +111,7 @@ def direct_label(axes: Axes, at: tuple[float, float], text: str, colour: str) ->
 
 
 def counts_of(arms: Sequence[Arm]) -> str:
-    """The n of every arm, once if it is the same in all and nothing was lost."""
+    """Return the n of every arm; only once if it is the same in all and no run was lost."""
     if not any(map(lost_in, arms)) and len({arm.n for arm in arms}) == 1:
         return f"n = {arms[0].n} per arm."
     if len(arms) > len(COLOURS):
@@ -122,10 +125,10 @@ def counts_of(arms: Sequence[Arm]) -> str:
 def limits_around(
     core: Sequence[float], ends: Sequence[float | None], *, is_log: bool = False
 ) -> tuple[float, float]:
-    """Where an axis begins and ends: around all of the core, and those ends that are near it.
+    """Return the limits of an axis: around all of the core, and the ends that are near it.
 
-    An interval over two seeds may be twenty times as wide as the values lie apart: shown whole, it
-    would hide them.
+    An interval over two seeds may be twenty times as wide as the range of the values: if it were
+    shown whole, they could not be distinguished.
     """
     forth, back = (np.log, np.exp) if is_log else (np.asarray, np.asarray)
     inner = forth(np.array([each for each in core if not is_log or each > 0]))
@@ -146,27 +149,27 @@ def limits_around(
 
 
 def seed_dots(colour: str) -> dict[str, Any]:
-    """The style of the dot of one run: arguments of matplotlib's plot."""
+    """Return the style of the dot of a run, as arguments of matplotlib's plot."""
     return {"color": colour, "linestyle": "none", "markersize": 5, "alpha": 0.5, "mew": 0}
 
 
 def open_dots(colour: str) -> dict[str, Any]:
-    """Not a value but a limit."""
+    """Return the style of the marker of a limit, as arguments of matplotlib's plot."""
     return {"color": colour, "linestyle": "none", "markersize": 6, "fillstyle": "none"}
 
 
 def colour_of(index: int) -> str:
-    """Of the arm with that index."""
+    """Return the colour of the arm with this index."""
     return COLOURS[index % len(COLOURS)]
 
 
 def dashes_of(index: int) -> Any:
-    """Of the level with that index."""
+    """Return the line style of the arm with this index."""
     return DASHES[index % len(DASHES)]
 
 
 def last_point(curve: pd.DataFrame, metric: str) -> tuple[float, float]:
-    """(epoch, value) at the end of a curve."""
+    """Return (epoch, value) at the end of a curve."""
     return float(curve["epoch"].iloc[-1]), float(curve[metric].iloc[-1])
 
 

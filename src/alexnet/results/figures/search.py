@@ -25,7 +25,7 @@ _MOST_TICKS = 9
 
 
 def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
-    """The measure against each searched key, the best level of each arm ringed."""
+    """Draw the measure against each searched key, with a ring around the best of each arm."""
     keys = list(comparison.trials[0].levels)
     measure = experiment.measure
     figure = Figure(figsize=(7.2 if len(keys) == 1 else 4.8 * len(keys), 4.2))
@@ -95,7 +95,7 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
 
 
 def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
-    """What each arm is expected to come to at the best of 1, 2, ... trials, and the effect then."""
+    """Draw the expected best of 1, 2, ... trials of each arm, and the effects on it."""
     measure = experiment.measure
     has_effects = bool(comparison.budget_effects)
     figure = Figure(figsize=(7.2, 6.8 if has_effects else 4.2))
@@ -133,9 +133,9 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     caption(
         figure,
-        "Mean over all choices of so many trials, without replacement, of the best of them. Open "
-        "triangles: bounds (up: at least, down: at most), because the best of some choices is "
-        "censored. Below: the effect of the first factor on these means.",
+        "Mean of the best trial over all subsets of that many trials. Open triangles: bounds (up: "
+        "at least, down: at most), because the best of some subsets is censored. Below: the effect "
+        "of the first factor on these means.",
     )
     return figure
 
@@ -143,7 +143,7 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
 def _line(
     axes: Axes, values: tuple[float | None, ...], markers: list[str], label: str, index: int
 ) -> list[tuple[tuple[float, float], str, str]]:
-    """One line over the number of trials; its end with label and colour, if it has one."""
+    """Draw a line over the number of trials; return its end with label and colour, if any."""
     colour = colour_of(index)
     points = [
         (float(k), value, marker)

@@ -12,13 +12,13 @@ from alexnet.results.survival import Survival
 def share_not_there(
     found: Survival, comparison: Comparison, measure: Measure, title: str
 ) -> Figure:
-    """The share of runs that have not reached the error, against epochs, for each arm."""
+    """Draw the share of runs that have not reached the error, against epochs, for each arm."""
     figure = Figure(figsize=(7.2, 3.6))
     axes = figure.subplots()
     axes.set_title(title)
     ends = []
     last = max(found.until, *(epoch for curve in found.curves for epoch, _ in curve.steps))
-    # Colours are those of the other figures; arms without a run have no curve here.
+    # The same colours as in the other figures; arms without a run have no curve here.
     looks = {arm.label: (index, printed_arm(arm)) for index, arm in enumerate(comparison.arms)}
     for curve in found.curves:
         index, name = looks[curve.label]
@@ -37,13 +37,13 @@ def share_not_there(
     axes.set_ylim(0, 1.05)
     in_percent(axes.yaxis, is_fraction=True)
     axes.set_xlabel("epochs")
-    axes.set_ylabel("runs not there yet")
+    axes.set_ylabel("runs not yet at the threshold")
     label_ends(axes, ends)
     counts = "; ".join(f"{looks[curve.label][1]} {curve.n}" for curve in found.curves)
     caption(
         figure,
         f"{wording.name_of_measure(measure).capitalize()}: Kaplan-Meier estimate of the share of "
-        f"runs that need longer. Ticks: runs that ended, or diverged, without getting there. "
+        f"runs that need longer. Ticks: runs that ended, or diverged, without reaching it. "
         f"n: {counts}.",
     )
     return figure

@@ -1,4 +1,4 @@
-"""Every curve of a sweep, small enough to be part of a page."""
+"""The curves of a sweep, encoded compactly enough to be part of a page."""
 
 import base64
 import math
@@ -12,13 +12,13 @@ from alexnet.results.compare import Comparison
 from alexnet.results.names import printed_arm
 from alexnet.results.runs import Sweep
 
-_STEPS = 65534  # a value is stored as one of so many, 65535 is none
+_STEPS = 65534  # a value is stored as one of these steps; 65535 stands for no value
 _POINTS = 30_000
-"""In one page; a point takes 2.7 bytes."""
+"""Maximum number of points in a page; each takes 2.7 bytes."""
 
 
 def curves_of(sweep: Sweep, comparison: Comparison) -> dict[str, Any]:
-    """What the page's charts need: arms, runs, and each metric's values by run.
+    """Return the data of the page's charts: arms, runs, and each metric's values by run.
 
     Values are 16-bit steps between the metric's least and largest, or between their logarithms
     where all are positive: 0.03 % of a value that ranges over nine decades. Curves with too many
@@ -58,7 +58,7 @@ def curves_of(sweep: Sweep, comparison: Comparison) -> dict[str, Any]:
 
 
 def _metrics(sweep: Sweep) -> list[str]:
-    """Recorded as curves; that of the measure first."""
+    """Return the metrics that were recorded as curves."""
     columns = dict.fromkeys([*sweep.metrics.columns, *sweep.progress.columns])
     found = [
         str(key)

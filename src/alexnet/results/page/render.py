@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STATES = ("finished", "running", "stopped", "censored", "diverged", "failed", "unmeasured",
           "unreadable", "missing", "dead")  # fmt: skip
-"""Words that are marked where they are all that a cell says."""
+"""Words that are marked in a cell that contains nothing else."""
 
 
 def report_page(
@@ -27,11 +27,10 @@ def report_page(
     folder: Path,
     refresh: int | None = None,
 ) -> str:
-    """The page of a sweep's report. Pictures are those that lie in the folder.
+    """Return the HTML page of a sweep's report, with the pictures that are in `folder`.
 
-    The page links to live.html in the sweep's folder, which src/export.py may have written there.
-
-    With `refresh` the page loads itself again after so many seconds.
+    The page links to live.html in the sweep's folder, if src/export.py has written it there. With
+    `refresh`, the page reloads itself after that many seconds.
     """
     sweep, comparison = findings.sweep, findings.comparison
     verdict = wording.verdict(comparison)
@@ -52,7 +51,7 @@ def report_page(
 
 
 def scorecard_page(title: str, parts: Iterable[Part]) -> str:
-    """The page of a scorecard."""
+    """Return the HTML page of a scorecard."""
     return _render("scorecard.html.j2", title=title, sections=list(sections(parts)))
 
 
@@ -83,14 +82,14 @@ def _environment() -> Any:
 
 
 def _static(name: str) -> "Markup":
-    """A file of ours, as it is."""
+    """Return a file of this package, without escapes."""
     from markupsafe import Markup
 
     return Markup((Path(__file__).parent / "static" / name).read_text())
 
 
 def _embedded(content: Mapping[str, Any]) -> "Markup":
-    """JSON inside a script element: no name in it can end the element."""
+    """Return JSON for a script element, escaped so that no name in it can end the element."""
     from markupsafe import Markup
 
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
@@ -98,7 +97,7 @@ def _embedded(content: Mapping[str, Any]) -> "Markup":
 
 
 def _block(part: Part, folder: Path | None = None) -> "Markup":
-    """A part as HTML."""
+    """Return a part as HTML."""
     from markupsafe import Markup, escape
 
     if isinstance(part, Table):
@@ -164,7 +163,7 @@ def _cell(text: str) -> "Markup":
 
 
 def _inline(text: str) -> "Markup":
-    """Code, strong, emphasis and links to folders beside the report; all else is text."""
+    """Return code, strong, emphasis and relative links as HTML, and all else as text."""
     from markupsafe import Markup, escape
 
     parts = []
@@ -183,7 +182,7 @@ def _inline(text: str) -> "Markup":
 
 
 def _small(svg: str) -> str:
-    """A figure of matplotlib without what a browser does not need, in tenths of a point."""
+    """Remove what a browser does not need from a matplotlib SVG, and round to 0.1 points."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
     width = float(re.search(r'width="([\d.]+)', svg)[1])  # type: ignore[index]
@@ -199,12 +198,12 @@ def _small(svg: str) -> str:
 
 def _small_tag(tag: str) -> str:
     tag = re.sub(r"-?\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", tag)
-    tag = re.sub(r"(?<=\d)\s*\nL ", " ", tag)  # a path goes on with lines
+    tag = re.sub(r"(?<=\d)\s*\nL ", " ", tag)  # a path continues with lines
     return re.sub(r"(?<![\d.])(?:-?\d+(?:\.\d)? ){7,}-?\d+(?:\.\d)?(?![\d.])", _relative, tag)
 
 
 def _relative(found: re.Match[str]) -> str:
-    """A line through points, each but the first relative to the one before: fewer digits."""
+    """Rewrite a line through points with relative coordinates, which have fewer digits."""
     tenths = [round(10 * float(number)) for number in found[0].split()]
     if len(tenths) % 2:
         return found[0]

@@ -1,4 +1,4 @@
-"""What a report says, part by part; README.md, index.html and table.tex are made of it."""
+"""The text of a report, as parts from which README.md, index.html and table.tex are made."""
 
 from alexnet.results.text.order import report_parts
 from alexnet.results.text.tables import arms_table, effects_table

@@ -11,7 +11,7 @@ from alexnet.results.parts import Part, Table
 
 
 def claims(comparison: Comparison) -> Iterator[Part]:
-    """Each claim with whose it is, both verdicts, and what a decision would take."""
+    """Yield each claim with its source, both verdicts, and what a decision would take."""
     if not comparison.claims:
         return
     yield "## Claims"
@@ -38,8 +38,8 @@ def claims(comparison: Comparison) -> Iterator[Part]:
     for number, result in enumerate(comparison.claims, start=1):
         if result.elsewhere:
             yield (
-                f"Claim {number} was made elsewhere ({'; '.join(result.elsewhere)}): this is an "
-                "analogue."
+                f"Claim {number} was made in another setting ({'; '.join(result.elsewhere)}): this "
+                "is an analogue."
             )
         yield from _measured(number, result)
         why = result.direction.why or (result.size.why if result.size else "")
@@ -51,7 +51,7 @@ def claims(comparison: Comparison) -> Iterator[Part]:
 
 
 def _measured(number: int, result: ClaimResult) -> Iterator[str]:
-    """The values of a claim about a value, and over what their interval is."""
+    """Yield the values of a claim about a value, and what their intervals cover."""
     measure = result.experiment.measure
     for effect in result.effects:
         if not effect.is_value or effect.mean is None:
@@ -70,7 +70,7 @@ def _measured(number: int, result: ClaimResult) -> Iterator[str]:
 
 
 def e_values(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
-    """Of a sweep whose seeds were added until its first claim was settled."""
+    """Yield the e-values of a sweep whose seeds were added until its first claim was settled."""
     effects = [each for each in comparison.claimed if isinstance(each, AnytimeEffect)]
     shown = [
         f"{effect.of}: e-value {effect.e_value:.3g}, anytime-valid 95 % interval "
@@ -81,5 +81,5 @@ def e_values(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
     if shown:
         yield (
             f"{'; '.join(shown)}. An e-value of {SETTLES:g} settles the direction of a claim that "
-            "stands alone."
+            "is the only one."
         )

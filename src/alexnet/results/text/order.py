@@ -1,4 +1,4 @@
-"""What a report says, in its order."""
+"""The parts of a report, in their order."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,11 +11,12 @@ from alexnet.results.text.claims import claims, e_values
 from alexnet.results.text.how_to_read import how_to_read
 from alexnet.results.text.runs import mixed, provenance, runs, settings
 from alexnet.results.text.sensitivity import at_other_thresholds, by_number_of_trials
+from alexnet.results.text.spent import in_seconds_and_flop
 from alexnet.results.text.tables import arms_table, best_levels, effects, survival
 
 
 def report_parts(findings: Findings, figures: Sequence[str]) -> Iterator[Part]:
-    """All parts; `figures` are the names of those in the report's folder, the answer's first."""
+    """Yield all parts; `figures` names the figures in the report's folder, the answer's first."""
     sweep, comparison, experiment = findings.sweep, findings.comparison, findings.experiment
     section = f" (section {experiment.section})" if experiment.section else ""
     kind = wording.REHEARSAL if sweep.is_rehearsal else ""
@@ -42,8 +43,9 @@ def report_parts(findings: Findings, figures: Sequence[str]) -> Iterator[Part]:
     yield from (Picture(name, name.replace("_", " ")) for name in figures[1:])
     yield from by_number_of_trials(findings)
     yield from at_other_thresholds(findings)
+    yield from in_seconds_and_flop(findings)
     if findings.norms:
-        yield "## What the norms do"
+        yield "## What the normalization layers do"
         yield Table(acts.HEAD, acts.rows(findings.norms))
         yield acts.HOW_TO_READ_ACTS.strip()
     yield "## What was the same, and what was not"
@@ -65,7 +67,7 @@ def report_parts(findings: Findings, figures: Sequence[str]) -> Iterator[Part]:
 
 
 def _so_far(sweep: Sweep) -> Iterator[Part]:
-    """How far an unfinished sweep has got."""
+    """Warn that a sweep is unfinished."""
     ended, planned = sweep.ended, len(sweep.runs)
     if ended < planned:
         yield Warning(f"**{ended} of {planned} runs so far**: the numbers below are preliminary.")
@@ -74,13 +76,13 @@ def _so_far(sweep: Sweep) -> Iterator[Part]:
 def _cut(sweep: Sweep) -> Iterator[Part]:
     if sweep.setting.cut:
         yield Warning(
-            f"**These runs were cut short** ({', '.join(sweep.setting.cut)}): what they show is no "
+            f"**These runs were cut short** ({', '.join(sweep.setting.cut)}): their results are no "
             "evidence for or against a claim."
         )
 
 
 def _without_effect(comparison: Comparison) -> Iterator[Part]:
-    """A factor that changes no digit of any seed may not have reached the network."""
+    """Warn of a factor that changes no digit of any seed: it may not have reached the network."""
     for effect in comparison.effects:
         nothing = 1.0 if effect.kind == "ratio" else 0.0
         is_same = bool(effect.values) and all(value == nothing for value in effect.values)

@@ -1,4 +1,4 @@
-"""What a report says of its runs: each of them, how they were set, and what made them."""
+"""The runs in a report: a table of all, their settings and their provenance."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from alexnet.results.runs import COSTS, Sweep
 
 
 def runs(sweep: Sweep) -> Iterator[Part]:
-    """Every planned run with its folder; what did not finish says why."""
+    """Yield the table of planned runs, with their folders and the reasons for not finishing."""
     rows = []
     measure = sweep.experiment.measure
     for row, outcome in zip(sweep.runs.to_dict("records"), sweep.outcomes(), strict=True):
@@ -52,10 +52,10 @@ def _tally(states: Iterable[str]) -> str:
 
 
 def settings(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
-    """Keys that differ between runs beyond what is swept, then all that was the same."""
+    """Yield the keys that differ between runs apart from the swept ones, then all others."""
     configs = {run: dict(_flat(config)) for run, config in sweep.configs.items() if config}
     if not configs:
-        yield "No run has left its configuration."
+        yield "No run has recorded its configuration."
         return
     sections = ("model", "data", "learning", "trainer")
     swept = {key for arm in sweep.arms.values() for key in arm}
@@ -70,10 +70,10 @@ def settings(sweep: Sweep, comparison: Comparison) -> Iterator[Part]:
         if len(values) > 1
     ]
     if differ:
-        yield "Beyond what was varied, the runs differ in:"
+        yield "Apart from what was varied, the runs differ in:"
         yield Table(["key", *(arm.label for arm in comparison.arms)], differ)
     else:
-        yield "Beyond what was varied, the runs differ in nothing."
+        yield "Apart from what was varied, the runs do not differ."
     yield "The same in all runs:"
     same = []
     for section in sections:
@@ -95,7 +95,7 @@ def _values_in_arm(
 
 
 def _flat(content: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys of a configuration with their values as text."""
+    """Yield the dotted keys of a configuration with their values as text."""
     if isinstance(content, dict) and content:
         for key, value in content.items():
             yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
@@ -109,7 +109,7 @@ def _number(number: Any, form: str) -> str:
 
 
 def provenance(sweep: Sweep) -> str:
-    """Command, commit, versions, hardware, threads: each value with its number of runs."""
+    """List command, searches, commit, versions, hardware and threads, with numbers of runs."""
     lines = [f"- command: `{sweep.command}`"] if sweep.command else []
     lines += [_search_used(name, each, sweep) for name, each in sweep.searches.items()]
     for name, counts in _origins(sweep).items():
@@ -127,14 +127,14 @@ def _search_used(name: str, search: Mapping[str, Any], sweep: Sweep) -> str:
 
 
 def mixed(sweep: Sweep) -> Iterator[Part]:
-    """A warning if runs were made by different code, which may be why their numbers differ."""
+    """Warn of runs made by different code, which may be the reason for different numbers."""
     for what, name in (("code", "commit"), ("libraries", "versions")):
         if len(counts := _origins(sweep)[name]) > 1:
             yield Warning(f"**Not all runs were made by the same {what}**: {_by_count(counts)}.")
 
 
 def _origins(sweep: Sweep) -> dict[str, dict[str, int]]:
-    """What the runs say of where they came from, and how many of them say so."""
+    """Count the runs by commit, versions, hardware and threads."""
     known = [provenance for provenance in sweep.provenance.values() if provenance]
     kinds = ("versions", "hardware", "threads")
     listed = {kind: dict(Counter(_listed(each.get(kind)) for each in known)) for kind in kinds}
@@ -146,7 +146,7 @@ def _by_count(counts: Mapping[str, int]) -> str:
 
 
 def _code(provenance: Mapping[str, Any]) -> str:
-    """Which code a run was made by: a commit, or without a checkout the version."""
+    """Return the code that made a run: a commit, or without a checkout the version."""
     commit, version = provenance.get("commit"), provenance.get("version")
     if not commit and version and provenance.get("dirty") is False:  # installed
         return f"none (installed, version {version})"

@@ -1,4 +1,4 @@
-"""What a report says at other thresholds, and with fewer trials: no answer should hang on them."""
+"""Sensitivity of the answer, which should not depend on the threshold or the number of trials."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _THRESHOLDS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15)
 
 
 def at_other_thresholds(findings: Findings) -> Iterator[Part]:
-    """The effects at each of several thresholds: a verdict should not hang on one of them."""
+    """Yield the effects at several thresholds: a verdict should not depend on one of them."""
     sweep, comparison, experiment = findings.sweep, findings.comparison, findings.experiment
     measure = experiment.measure
     if not _thresholds(measure) or not comparison.claimed or comparison.searched:
@@ -28,24 +28,26 @@ def at_other_thresholds(findings: Findings) -> Iterator[Part]:
             sweep.outcomes(at), experiment=experiment.model_copy(update={"measure": at})
         )
         found = {effect.of: effect for effect in there.claimed}
-        cells = (_with_interval(found[of], experiment) for of in effects)
+        cells = (with_interval(found[of], experiment) for of in effects)
         rows.append([f"{100 * threshold:g} %", *cells])
     yield Table(["threshold", *effects], rows)
     yield (
-        f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs got there. "
-        "Runs that end at their threshold say nothing of those below it. These rows are no tests."
+        f"Each cell: the {experiment.effect} with its 95 % interval; -: no pair of runs reached "
+        "it. Runs that end at their threshold give no information about lower ones. These rows are "
+        "not tests."
     )
 
 
 def _thresholds(measure: Measure) -> list[float]:
-    """Those at which a report shows the effect; none if the measure is no time to an error."""
+    """Return the thresholds to show; none if the measure is not a time to an error."""
     is_share = measure.described.is_fraction and measure.described.better == "lower"
     if measure.kind == "final" or not is_share or measure.threshold is None:
         return []
     return sorted({*_THRESHOLDS, measure.threshold}, reverse=True)
 
 
-def _with_interval(effect: Effect, experiment: Experiment) -> str:
+def with_interval(effect: Effect, experiment: Experiment) -> str:
+    """An effect and its 95 % interval in a table's cell."""
     if effect.mean is None:
         return "-"
     ends = wording.interval(effect.ci95, lambda number: wording.effect_value(number, experiment))
@@ -54,7 +56,7 @@ def _with_interval(effect: Effect, experiment: Experiment) -> str:
 
 
 def by_number_of_trials(findings: Findings) -> Iterator[Part]:
-    """What fewer trials would have found: a comparison should not hang on how many there were."""
+    """Yield what fewer trials would have found: a comparison should not depend on their number."""
     sweep, comparison, experiment = findings.sweep, findings.comparison, findings.experiment
     most = max((len(each.expected) for each in comparison.budgets), default=0)
     if most < 2:
@@ -75,9 +77,9 @@ def by_number_of_trials(findings: Findings) -> Iterator[Part]:
     arms = [", ".join(map(level_label, each.arm.values())) for each in comparison.budgets]
     yield Table(["trials", *arms, *(each.of for each in comparison.budget_effects)], rows)
     yield (
-        f"{wording.name_of_measure(measure).capitalize()} expected at the best of so many of each "
-        f"arm's trials, over all choices of them, and the {experiment.effect} of these. *at "
-        "least*: the best of some choices is censored, so that the number is a lower bound."
+        f"{wording.name_of_measure(measure).capitalize()} expected at the best of that many trials "
+        f"of each arm, over all subsets of them, and the {experiment.effect} of these values. *at "
+        "least*: the best of some subsets is censored, so that the number is a lower bound."
     )
     measures = [measure.model_copy(update={"threshold": each}) for each in _thresholds(measure)]
     if not comparison.budget_effects:
@@ -104,8 +106,8 @@ def by_number_of_trials(findings: Findings) -> Iterator[Part]:
     ]
     yield Table(["threshold", *head], rows)
     yield (
-        "At each threshold every arm has the trial that is best there. Runs that end at their "
-        "threshold say nothing of those below it."
+        "Trials are ranked separately at each threshold. Runs that end at their threshold give no "
+        "information about lower ones."
     )
 
 

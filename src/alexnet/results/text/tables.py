@@ -1,4 +1,4 @@
-"""The tables of a report: its arms, its effects, the times of runs that did not get there."""
+"""The tables of a report: arms, effects, and the times of runs that did not reach the error."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from alexnet.results.survival import Pair, Survival
 
 
 def arms_table(comparison: Comparison, experiment: Experiment) -> Table:
-    """A row per arm: n, mean, interval, the value of each seed, and what became of other runs."""
+    """Return a row per arm: n, mean, interval, the value of each seed, and counts of other runs."""
     measure = experiment.measure
     keys = list(comparison.arms[0].levels) if comparison.arms else []
     lost: tuple[Fate, ...] = ("diverged", "failed", "unfinished", "missing")
@@ -38,11 +38,11 @@ def arms_table(comparison: Comparison, experiment: Experiment) -> Table:
 
 
 def best_levels(comparison: Comparison) -> Iterator[Part]:
-    """What a search found best for each arm."""
+    """Yield the levels that a search found best for each arm."""
     for best in comparison.best:
         arm = ", ".join(map(level_label, best.arm.values()))
         edge = (
-            " This is the edge of what was searched: a better one may lie beyond."
+            " This is the edge of what was searched: a better level may lie beyond."
             if best.at_edge
             else ""
         )
@@ -52,12 +52,12 @@ def best_levels(comparison: Comparison) -> Iterator[Part]:
     if comparison.best:
         yield (
             f"`{SEARCH_FILE}` holds the search for other experiments: copy it to "
-            "`conf/searches/NAME.yaml`, also in a folder of your own."
+            "`conf/searches/NAME.yaml`, or to `searches/NAME.yaml` in a folder of your own."
         )
 
 
 def effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
-    """The section of the effects, if there are some."""
+    """Yield the section of effects, if there are any."""
     if not comparison.effects:
         return
     yield "## Effects"
@@ -68,7 +68,7 @@ def effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
 
 
 def effects_table(comparison: Comparison, experiment: Experiment) -> Table:
-    """A row per effect, with p adjusted over the rows."""
+    """Return a row per effect, with p adjusted over the rows."""
     claimed = experiment.paper.value if experiment.paper else None
     paper = wording.paper_value(claimed, experiment) if claimed is not None else "no number"
     adjusted = holm([effect.p for effect in comparison.effects])
@@ -99,10 +99,10 @@ def effects_table(comparison: Comparison, experiment: Experiment) -> Table:
 
 
 def survival(found: Survival, experiment: Experiment) -> Iterator[Part]:
-    """The section of the times to an error, runs that never got there included."""
-    yield "## Runs that did not get there"
+    """Yield the section of times to an error, which includes runs that never reached it."""
+    yield "## Runs that did not reach the threshold"
     pairs: list[Pair | None] = [None, *found.pairs]
-    head = ["arm", "n", "not there", "restricted mean (epochs)", "ratio", "log-rank p"]
+    head = ["arm", "n", "not reached", "restricted mean (epochs)", "ratio", "log-rank p"]
     yield Table(
         head,
         [
@@ -120,6 +120,6 @@ def survival(found: Survival, experiment: Experiment) -> Iterator[Part]:
     yield (
         f"The mean of min(T, {found.until:.4g} epochs) by the Kaplan-Meier estimate, its ratio to "
         f"that of {found.curves[0].label}, and a log-rank test by permutation. Runs that diverged "
-        "are among those that did not get there. Nothing here is paired by seed, and no verdict "
-        "rests on it."
+        "count as not having reached the threshold. Nothing here is paired by seed, and no verdict "
+        "depends on it."
     )
