@@ -97,3 +97,51 @@ def test_markers_of_arms_apart_have_one_size(sweep_folder: Path):
     ]
     figure = figures_of(write_sweep(sweep_folder, RELU_VS_TANH, runs))["learning_curves"]
     assert len({size for _, _, size in markers(figure, "o")}) == 1
+
+
+def test_the_effects_of_fewer_trials_have_printed_names_and_count_in_points(sweep_folder: Path):
+    errors = {"relu": (0.31, 0.30, 0.32), "tanh": (0.36, 0.35, 0.37)}
+    runs = [
+        Run(arm={"model.nonlinearity": arm, "learning.lr": 10.0**-power}, val_errors=[0.9, error])
+        for arm, values in errors.items()
+        for power, error in enumerate(values, start=1)
+    ]
+    factors = {"factor": ["model.nonlinearity"], "search": "learning.lr"}
+    figure = figures_of(write_sweep(sweep_folder, {**LRN_ON_OFF, **factors}, runs))["tuning_budget"]
+    upper, lower = figure.axes
+    assert [text.get_text() for text in lower.texts] == ["tanh vs ReLU"]
+    assert lower.yaxis.get_major_formatter()(0.05) == "+5"
+    assert lower.yaxis.get_major_formatter()(-0.025) == "\N{MINUS SIGN}2.5"
+    assert upper.get_ylim()[0] > 0.2  # around the data
+
+
+def test_a_run_that_is_missing_from_a_search_is_marked_above_all_values(sweep_folder: Path):
+    runs = [
+        Run(arm={"model.nonlinearity": arm, "learning.lr": lr}, val_errors=[error])
+        for arm, error in (("relu", 0.3), ("tanh", 0.8))
+        for lr in (0.001, 0.01)
+    ]
+    runs[1].state = None
+    factors = {"factor": ["model.nonlinearity"], "search": "learning.lr"}
+    axes = figures_of(write_sweep(sweep_folder, {**LRN_ON_OFF, **factors}, runs))["search"].axes[0]
+    [cross] = [line for line in axes.lines if line.get_marker() == "x"]
+    at = axes.transData.inverted().transform(cross.get_transform().transform((0.01, 1.0)))
+    bottom, top = axes.get_ylim()
+    assert at[1] == pytest.approx(top)
+    assert top > 0.8 + 0.08 * (top - bottom)
+    assert axes.get_xlabel() == "learning rate"
+
+
+def test_the_axis_of_a_single_value_is_as_wide_as_a_fifth_of_it(sweep_folder: Path):
+    run = Run(arm={"model.normalization": "lrn"}, val_errors=[0.5])
+    figure = figures_of(write_sweep(sweep_folder, LRN_ON_OFF, [run]))["arms_and_effects"]
+    assert figure.axes[0].get_xlim() == pytest.approx((0.45, 0.55))
+
+
+def test_long_names_that_differ_at_their_ends_stay_different(sweep_folder: Path):
+    names = [f"{'a long name of a level ' * 2}{index}" for index in range(2)]
+    runs = [Run(arm={"model.name": name}, val_errors=[0.5]) for name in names]
+    figure = figures_of(write_sweep(sweep_folder, {**LRN_ON_OFF, "factor": ["model.name"]}, runs))
+    shown = [label.get_text() for label in figure["arms_and_effects"].axes[0].get_yticklabels()]
+    assert len(set(shown)) == 2
+    assert all(len(each) <= 32 for each in shown)

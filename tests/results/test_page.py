@@ -5,6 +5,7 @@ import json
 import math
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from alexnet.plotting import COLOURS
 from alexnet.results import write_report
 from alexnet.results.page.render import _small
-from tests.browser import dom_of, needs_chromium
+from tests.browser import dom_of, look, needs_chromium
 
 from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, relu_and_tanh, write_sweep
 
@@ -69,7 +70,7 @@ def test_a_page_says_what_the_markdown_says(sweep_folder: Path):
     report = write_report(
         write_sweep(sweep_folder, RELU_VS_TANH, relu_and_tanh({0: 2, 1: 3}, {0: 8, 1: 40}, end=12))
     )
-    text = " ".join(Page(report.page.read_text()).text)
+    text = " ".join(Page(report.page.read_text()).text).replace("\N{NO-BREAK SPACE}", " ")
     for line in (report.folder / "README.md").read_text().splitlines():
         if line.startswith("| --- "):
             continue
@@ -313,3 +314,64 @@ def test_a_page_opened_from_disk_shows_values_and_hides_arms(sweep_folder: Path,
     assert found["value"] == "31.00 %"
     assert found["before"] > 0
     assert (found["after"], found["pressed"]) == (0, "false")
+
+
+def half_written_with_nasty_names(folder: Path) -> None:
+    names = (NASTY, "</script><script>alert(1)//", "a" * 300)
+    runs = [
+        Named(arm={"model.name": name}, seed=seed, folder=f"run{index}", val_errors=[0.3, 0.2])
+        for index, name in enumerate(names)
+        for seed in range(2)
+    ]
+    write_sweep(folder, {**LRN_ON_OFF, "factor": ["model.name"]}, runs)
+    for run, rows in ((runs[0], "1,nan\n2,0.4\n3,inf\n"), (runs[1], "1,0.5\n2,0.4\n3,0.")):
+        (folder / run.name / "metrics.csv").write_text(f"epoch,val/error\n{rows}")
+
+
+def one_run_of_one_epoch(folder: Path) -> None:
+    write_sweep(folder, LRN_ON_OFF, [Run(arm={"model.normalization": "lrn"}, val_errors=[0.3])])
+
+
+def two_hundred_runs(folder: Path) -> None:
+    curve = [1 / epoch for epoch in range(1, 101)]
+    runs = [
+        Run(arm={"learning.lr": arm / 10}, seed=seed, val_errors=curve)
+        for arm in range(1, 21)
+        for seed in range(10)
+    ]
+    write_sweep(folder, {**LRN_ON_OFF, "factor": ["learning.lr"]}, runs)
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    ("write", "buttons", "first"),
+    [
+        (half_written_with_nasty_names, 3, NASTY),
+        (one_run_of_one_epoch, 1, "LRN"),
+        (two_hundred_runs, 20, "learning rate 0.1"),
+    ],
+)
+def test_a_page_of_odd_runs_works_in_a_browser_and_is_no_wider_than_a_phone(
+    sweep_folder: Path, tmp_path: Path, write: Callable[[Path], None], buttons: int, first: str
+):
+    write(sweep_folder)
+    found = look(
+        page_of(sweep_folder),
+        """
+        await until(() => document.documentElement.dataset.ready);
+        const names = [...document.querySelectorAll("#arms button")];
+        found.buttons = names.length;
+        found.first = names[0].textContent;
+        document.getElementById("log-y").click();
+        names[0].dispatchEvent(new MouseEvent("dblclick"));
+        found.pressed = names.filter((each) => each.ariaPressed === "true").length;
+        found.isDrawn = document.querySelectorAll("#plot canvas").length;
+        document.body.style.width = "400px";
+        found.width = document.querySelector("main").scrollWidth;
+        """,
+        tmp_path,
+    )
+    assert found["errors"] == found["requests"] == []
+    assert (found["buttons"], found["first"]) == (buttons, first)
+    assert (found["pressed"], found["isDrawn"]) == (1, 1)
+    assert found["width"] <= 400

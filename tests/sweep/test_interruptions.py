@@ -27,7 +27,8 @@ from tests.conftest import Sweep, run_folder, run_train, the_sweep
 # Dropout and the plateau rule, so that there is something to forget; a checkpoint at every batch.
 COMMAND = (
     "data=synthetic", "data.num_images=240", "data.batch_size=8", "data.augmentation=pad4",
-    "model.dropout=0.5", "model.normalization=none", "learning=paper", "learning.patience=1",
+    "model.dropout=0.5", "model.normalization=none", "model.image_size=24", "learning=paper",
+    "learning.patience=1",
     "trainer.max_epochs=4", "trainer.threads=1", "checkpoint.minutes=1e-9",
 )  # fmt: skip
 TIMES = {"seconds", "images_per_second", "peak_memory_megabytes"}

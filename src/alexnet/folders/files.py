@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -163,9 +164,13 @@ def read_rows(path: Path) -> list[Row]:
     """Read the complete rows; another process may be appending. Raises DamagedFile."""
     try:
         whole = path.read_text().rpartition("\n")[0]
+        head, *rows = csv.reader(whole.splitlines()) if whole else [[]]
+        if max(map(len, rows), default=0) > len(head):
+            raise ValueError("a row has more cells than the head")
         return [
-            {key: float(value) if value else math.nan for key, value in row.items()}
-            for row in csv.DictReader(whole.splitlines())
+            {key: float(value) if value else math.nan for key, value in zip_longest(head, row)}
+            for row in rows
+            if row
         ]
     except FileNotFoundError:
         return []

@@ -1,5 +1,7 @@
 """Names as in print, for figures and charts: ReLU, non-overlapping, no normalization."""
 
+from collections.abc import Mapping
+
 from alexnet.config.experiment import Level
 from alexnet.results.effects import Arm, Effect, level_label, short_key
 
@@ -47,6 +49,17 @@ def printed_effect(effect: Effect) -> str:
         return " x ".join(pairs)
     [(key, (other, baseline))] = effect.levels.items()
     return f"{printed_level(key, other)} vs {printed_level(key, baseline)}"
+
+
+def printed_pair(arm: Mapping[str, Level], against: Mapping[str, Level]) -> str:
+    """For example "tanh vs ReLU, LRN": what differs, then what both have."""
+    pairs = [
+        f"{printed_level(key, level)} vs {printed_level(key, against[key])}"
+        for key, level in arm.items()
+        if level != against[key]
+    ]
+    same = [printed_level(key, level) for key, level in arm.items() if level == against[key]]
+    return ", ".join([*pairs, *same])
 
 
 def printed_title(experiment: str, section: str | None, data: str) -> str:

@@ -124,6 +124,8 @@ class BudgetEffect:
     """Effect of the first factor at the best of 1, 2, ... trials of each arm. See Effect.bound."""
 
     of: str
+    arm: Mapping[str, Level]
+    against: Mapping[str, Level]
     values: tuple[float | None, ...]
     bounds: tuple[Bound | None, ...]
 
@@ -249,7 +251,13 @@ def budget_effects(
             values.append(None if bound == "neither" else value)
             bounds.append(bound)
         effects.append(
-            BudgetEffect(of=", ".join([pair, *rest]), values=tuple(values), bounds=tuple(bounds))
+            BudgetEffect(
+                of=", ".join([pair, *rest]),
+                arm=budget.arm,
+                against=against.arm,
+                values=tuple(values),
+                bounds=tuple(bounds),
+            )
         )
     return tuple(effects)
 

@@ -49,7 +49,10 @@ def _budget_content(comparison: Comparison) -> dict[str, Any] | None:
         return None
     return {
         "arms": [asdict(each) for each in comparison.budgets],
-        "effects": [asdict(each) for each in comparison.budget_effects],
+        "effects": [
+            {"of": each.of, "values": each.values, "bounds": each.bounds}
+            for each in comparison.budget_effects
+        ],
     }
 
 

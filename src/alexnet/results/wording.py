@@ -292,6 +292,8 @@ def power_in_words(result: ClaimResult) -> str:
     if result.direction.verdict in ("agrees", "disagrees"):  # the size alone is undecided
         if power.more_for_size is None:
             return f"{text}; how many would settle the size is not known."
+        if power.more_for_size == 0:
+            return f"{text}; so many seeds usually confirm a size within its margin."
         more = count(power.more_for_size, "more seed")
         return f"{text}; to confirm the size within its margin would take about {more}."
     if power.more_seeds is None:

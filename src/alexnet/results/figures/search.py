@@ -19,7 +19,7 @@ from alexnet.results.figures.labels import (
     ratio_ticks,
     seed_dots,
 )
-from alexnet.results.names import printed_arm, printed_effect, printed_key, printed_level
+from alexnet.results.names import printed_arm, printed_key, printed_level, printed_pair
 
 _MOST_TICKS = 9
 
@@ -116,11 +116,11 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
         axes = panels[1]
         if experiment.effect == "ratio":
             axes.set_yscale("log")
-        printed = {each.of: printed_effect(each) for each in comparison.effects}
         for index, effect in enumerate(comparison.budget_effects):
             signs = {None: "o", "lower": "^", "upper": "v", "neither": ""}
             sides = [signs[bound] for bound in effect.bounds]
-            ends += _line(axes, effect.values, sides, printed.get(effect.of, effect.of), index)
+            pair = printed_pair(effect.arm, effect.against)
+            ends += _line(axes, effect.values, sides, pair, index)
         axes.axhline(experiment.no_effect, color="0.6", linewidth=0.8)
         if experiment.effect == "ratio":
             ratio_ticks(axes.yaxis)

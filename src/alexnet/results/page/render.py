@@ -148,7 +148,7 @@ def _table(table: Table) -> "Markup":
 
 
 def _is_number(text: str) -> bool:
-    return not re.search(r"[^\W\d_]{3,}", text)
+    return not re.search(r"[^\W\d_]{3,}|, ", text)  # of a list, which may be long, lines break
 
 
 def _cell(text: str) -> "Markup":
@@ -171,7 +171,7 @@ def _inline(text: str) -> "Markup":
         if index % 2:
             parts.append(f"<code>{escape(piece)}</code>")
             continue
-        shown = str(escape(piece))
+        shown = str(escape(piece)).replace(" %", "\N{NO-BREAK SPACE}%")
         shown = re.sub(
             r"\[([^\[\]]+)\]\(((?![a-z]*:)[\w./+%= -]+)\)", r'<a href="\2">\1</a>', shown
         )

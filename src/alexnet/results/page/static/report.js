@@ -51,7 +51,9 @@
 
   const colour = (arm) => getComputedStyle(root).getPropertyValue(`--arm${arm % 8}`).trim() || "#888";
   const token = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  const dash = (arm) => [[], [8, 4], [10, 4, 2, 4], [2, 3]][Math.floor(arm / 8) % 4];
+  // As in the figures; after eight colours each comes again with another dash.
+  const look = (arm) => (arm + Math.floor(arm / 8)) % 4;
+  const dash = (arm) => [[], [8, 4], [10, 4, 2, 4], [2, 3]][look(arm)];
   const digits = (value) => Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-4) ? value.toExponential(2) : String(+value.toPrecision(4));
   const shown = (value, metric) => metric.percent ? `${(100 * value).toFixed(2)} %` : digits(value);
 
@@ -84,8 +86,8 @@
       const high = rows.map((row) => row.length ? Math.max(...row) : null);
       const mean = rows.map((row) => row.length && row.length === done.length ? row.reduce((a, b) => a + b, 0) / row.length : null);
       if (done.length > 1) {
-        add(high.map((value, i) => rows[i].length > 1 ? value : null), { width: 0, spanGaps: false });
-        add(low.map((value, i) => rows[i].length > 1 ? value : null), { width: 0, spanGaps: false });
+        add(high.map((value, i) => mean[i] === null ? null : value), { width: 0, spanGaps: false });
+        add(low.map((value, i) => mean[i] === null ? null : value), { width: 0, spanGaps: false });
         bands.push({ series: [columns.length - 2, columns.length - 1], fill: ink + "26" });
       }
       if (done.length) add(mean, { width: 2.25, dash: dash(index), points: {} });
@@ -170,7 +172,7 @@
     const button = document.createElement("button"), swatch = document.createElement("i");
     button.type = "button"; button.dataset.arm = index;
     swatch.style.borderTopColor = `var(--arm${index % 8})`;
-    swatch.style.borderTopStyle = ["solid", "dashed", "dashed", "dotted"][Math.floor(index / 8) % 4];
+    swatch.style.borderTopStyle = ["solid", "dashed", "dashed", "dotted"][look(index)];
     button.append(swatch, arm.label, document.createElement("output"));
     button.onclick = () => { if (!hidden.delete(index)) hidden.add(index); press(); };
     button.ondblclick = () => {
