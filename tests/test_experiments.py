@@ -15,6 +15,7 @@ from alexnet.data import cifar10
 from alexnet.learning import ClassificationTask
 from alexnet.learning.schedule import ByEpoch
 from alexnet.paths import CONF
+from alexnet.results.scorecard import shipped
 from alexnet.sweep.plan import PlannedRun
 from tests.conftest import plan as plan_anew
 from tests.data.batches import IMAGES_PER_BATCH, write_cifar10
@@ -312,3 +313,10 @@ def test_every_seed_is_told_what_it_would_be_told_alone():
 def test_a_seed_is_checked_as_any_other_value():
     with pytest.raises(ConfigError, match="seed"):
         plan_anew("+experiment=relu_vs_tanh", "seed=0,x")
+
+
+def test_the_scorecard_reads_an_experiment_as_hydra_composes_it():
+    known = {each.name: each for each in shipped()}
+    for name in ("saturating", "relu_vs_tanh_lr", "where_is_the_six", "as_printed_or_as_run"):
+        [first, *_] = planned_arms(name)
+        assert known[name] == first.config.experiment

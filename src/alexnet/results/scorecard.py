@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -53,14 +54,21 @@ class Row:
 
 @cache
 def shipped() -> tuple[Experiment, ...]:
-    """Return the experiments of conf/experiment, sorted by name."""
+    """Return the experiments of conf/experiment, by name."""
     defaults = yaml.safe_load((CONF / "config.yaml").read_text())["experiment"]
-    found = []
-    for file in sorted((CONF / "experiment").glob("*.yaml")):
-        own = (yaml.safe_load(file.read_text()) or {}).get("experiment", {})
-        measure = {**defaults["measure"], **own.get("measure", {})}
-        found.append(Experiment.model_validate({**defaults, **own, "measure": measure}))
-    return tuple(found)
+    names = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+    return tuple(Experiment.model_validate(_section_of(name, defaults)) for name in names)
+
+
+def _section_of(name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section `experiment` of a file, over those of the experiments that it extends."""
+    content = yaml.safe_load((CONF / "experiment" / f"{name}.yaml").read_text()) or {}
+    section = dict(defaults)
+    for base in content.get("defaults", ()):
+        if isinstance(base, str) and base != "_self_":
+            section = _section_of(base, section)
+    own = content.get("experiment", {})
+    return {**section, **own, "measure": {**section["measure"], **own.get("measure", {})}}
 
 
 def rows(reports: Sequence[Report]) -> list[Row]:
