@@ -20,7 +20,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	@touch $(READY)
 	@echo "$(VENV) is ready: source $(BIN)/activate"
 
-demo: setup  ## ReLU against tanh and the sigmoid on 5,000 real digits: figure and verdicts in about three minutes
+demo: setup  ## ReLU against tanh and the sigmoid on 5,000 real digits: figure and verdicts in three minutes
 	$(BIN)/python src/train.py +experiment=saturating hydra.launcher.parallel=2 trainer.threads=1
 
 test: setup  ## the tests, except those that take minutes

@@ -36,8 +36,8 @@ def test_the_times_are_also_given_in_seconds_and_in_flop(sweep_folder: Path):
     with_costs(sweep_folder, speeds=speeds, flop={"relu": 1000, "tanh": 1000})
     head, relu, tanh, ratio = rows_of(sweep_folder)
     assert head[1:] == ["epochs", "seconds", "FLOP"]
-    assert relu == ["relu", "2.0", "4.0", "6.00e+05"]  # 2 x 100 x 3 x 1000
-    assert tanh == ["tanh", "8.0", "32.0", "2.40e+06"]
+    assert relu == ["relu", "2.00", "4.00", "6.00e+05"]  # 2 x 100 x 3 x 1000
+    assert tanh == ["tanh", "8.00", "32.0", "2.40e+06"]
     assert [cell.split()[0] for cell in ratio[1:]] == ["4.00", "8.00", "4.00"]
 
 

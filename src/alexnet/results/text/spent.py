@@ -96,7 +96,9 @@ def _mean(comparison: Comparison, arm: Arm, unit: str) -> str:
     there = next(each for each in comparison.arms if each.levels == arm.levels)
 
     def write(number: float) -> str:
-        return f"{number:.2e}" if unit == "FLOP" else f"{number:,.1f}"
+        if unit == "FLOP":
+            return f"{number:.2e}"
+        return f"{number:#.3g}" if number < 100 else f"{number:,.0f}"
 
     if there.limit is not None:
         return f"more than {write(there.limit)} in {len(there.limits)} of {there.n}"
