@@ -29,4 +29,6 @@ def test_false_verdicts_are_at_most_one_in_twenty_and_intervals_cover(n: int):
         if what.startswith("false"):
             assert found <= 0.05 + 0.02, what
         if what.startswith("coverage") and not what.endswith(("themselves", "arm diverges")):
-            assert found >= 0.95 - 0.02, what
+            is_lower = n == 2 and what.endswith("grid of 2 x 2, 1 in 10 diverges")
+            stated = 0.93 if is_lower else 0.95  # 10,000 sweeps: docs/statistics.md
+            assert found >= stated - 0.02, what
