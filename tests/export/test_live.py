@@ -178,7 +178,7 @@ def test_a_page_says_how_far_it_is_from_torch_and_loads_nothing(tmp_path: Path):
     ("model", "words", "says"),
     [
         ({"_target_": "CifarLocalNet"}, ("model=cifar_local_net",), "this is a CifarLocalNet"),
-        ({}, ("data.num_classes=7",), "than the data have (7, such as class 0"),
+        ({}, ("data.num_classes=7",), "than the data (7, such as class 0"),
     ],
 )
 def test_what_cannot_run_in_a_page_is_refused(
