@@ -190,6 +190,28 @@ def test_the_kernel_is_an_operator_that_torch_can_trace(order):
 
 
 @needs_numba
+def test_the_formula_of_a_gpu_is_one_graph_for_torch_compile():
+    compiled = torch.compile(local_response_norm._formula, backend="aot_eager", fullgraph=True)
+    x = 60 * torch.randn(2, 8, 3, 3, dtype=torch.float64)
+    constants = (2, 5, 1e-4, 0.75, 2.0)
+    torch.testing.assert_close(compiled(x, *constants), local_response_norm._formula(x, *constants))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_on_a_gpu_outputs_and_gradients_are_those_of_the_cpu(is_compiled):
+    norm = LocalResponseNorm(columns=2)
+    there = torch.compile(norm, fullgraph=True) if is_compiled else norm
+    x = (60 * torch.randn(2, 8, 3, 3)).requires_grad_()
+    moved = x.detach().cuda().requires_grad_()
+    weights = torch.randn(2, 8, 3, 3)
+    (norm(x) * weights).sum().backward()
+    y = there(moved)
+    (y * weights.cuda()).sum().backward()
+    torch.testing.assert_close(y.cpu(), norm(x))
+    torch.testing.assert_close(moved.grad.cpu(), x.grad)
+
+
 def test_any_strides_are_taken_and_a_view_is_not_written_to():
     a = activities(2, 12, 6, 8)
     view = a[:, ::2, 1:, ::2]
