@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from alexnet.folders.files import write_json
+from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import find_sweeps
 from alexnet.results.report import Report, read_report, write_report
 from alexnet.results.runs import load_sweep
@@ -39,6 +41,9 @@ def publish(sweep: Path, folder: Path = FOLDER) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     left_out = shutil.ignore_patterns("checkpoints", "train.log", "hydra.yaml", "report", ".lock")
     shutil.copytree(sweep, target, ignore=left_out)
+    for status in map(RunDir, target.glob("*/")):
+        if "traceback" in (content := status.read_status()):  # its paths are of this machine
+            write_json(status.status, {k: v for k, v in content.items() if k != "traceback"})
     for file in filter(Path.is_file, target.rglob("*")):
         text = file.read_text()
         for path, name in names.items():
