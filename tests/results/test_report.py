@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet.cli import report
+from alexnet.cli import report as command
 from alexnet.results import write_report, write_scorecard
 
 from .handmade import (
@@ -473,7 +473,7 @@ def test_the_page_is_named_when_no_browser_can_show_it(
 ):
     monkeypatch.setattr("webbrowser.open", lambda address: False)
 
-    assert report.main([str(three_seeds), "--open"]) == 0
+    assert command.main([str(three_seeds), "--open"]) == 0
 
     page = three_seeds / "report" / "index.html"
     assert capsys.readouterr().err == f"no browser could be started: open {page}\n"
@@ -484,6 +484,6 @@ def test_a_sweep_file_without_runs_is_said_to_have_none(
 ):
     (tmp_path / "sweep.json").write_text("{}")
 
-    assert report.main([str(tmp_path)]) == 2
+    assert command.main([str(tmp_path)]) == 2
 
     assert f"{tmp_path / 'sweep.json'} names no runs" in capsys.readouterr().err
