@@ -189,6 +189,7 @@ def test_safetensors_hold_all_that_a_checkpoint_says(tmp_path: Path):
         (["format=onn"], "format=onn is not possible: choose onnx"),
         (["dest=net.pt"], "dest=net.pt must end in .onnx"),
         (["dest=there.onnx"], "there.onnx exists already"),
+        (["dest=text.ckpt/in/net.onnx"], "text.ckpt is not a writable folder"),
         (["format=safetensors", "dest=net.safetensors", "preprocess=false"], "is for format=onnx"),
         (["data.root=x"], "data.root=x is for format=live"),
         (["chekpoint=x"], "did you mean checkpoint?"),

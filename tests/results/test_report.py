@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet.cli import report as command
 from alexnet.results import write_report, write_scorecard
 
 from .handmade import (
@@ -465,3 +466,24 @@ def test_runs_of_different_code_or_libraries_are_pointed_out(
     [line] = [line for line in readme(three_seeds).splitlines() if line.startswith(warning)]
     assert "5 runs" in line
     assert "1 run" in line
+
+
+def test_the_page_is_named_when_no_browser_can_show_it(
+    three_seeds: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("webbrowser.open", lambda address: False)
+
+    assert command.main([str(three_seeds), "--open"]) == 0
+
+    page = three_seeds / "report" / "index.html"
+    assert capsys.readouterr().err == f"no browser could be started: open {page}\n"
+
+
+def test_a_sweep_file_without_runs_is_said_to_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "sweep.json").write_text("{}")
+
+    assert command.main([str(tmp_path)]) == 2
+
+    assert f"{tmp_path / 'sweep.json'} names no runs" in capsys.readouterr().err

@@ -294,6 +294,66 @@ def test_a_finished_run_that_cannot_go_on_stays_finished(
     assert run.state == "finished"
 
 
+@pytest.mark.parametrize(
+    ("command", "changes"),
+    [
+        (["trainer=cpu"], {"trainer.accelerator": "cpu"}),
+        (["trainer=cpu", "trainer.max_epochs=30"],
+         {"trainer.accelerator": "cpu", "trainer.max_epochs": 30}),
+        (["trainer={max_epochs: 30}"], {"trainer.max_epochs": 30}),
+        (["data=mnist5k"], {}),
+        (["logger.mine.name=new"], {"logger.mine.name": "new"}),
+    ],
+)  # fmt: skip
+def test_a_resumed_run_keeps_what_the_command_does_not_name(
+    train_here: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    command: list[str], changes: dict[str, object],
+):  # fmt: skip
+    own = ("trainer.max_epochs=20", "trainer.threads=1", "data.workers=2")
+    theirs = "lightning.pytorch.loggers.CSVLogger"
+    logger = f"+logger.mine={{_target_: {theirs}, name: old}}"
+    [run] = write_sweep(tmp_path / "outputs", *own, logger).runs()
+    run.last_checkpoint.parent.mkdir()
+    with zipfile.ZipFile(run.last_checkpoint, "w"):
+        pass
+    expected = OmegaConf.load(run.config)
+    for key, value in changes.items():
+        OmegaConf.update(expected, key, value)
+
+    def trains(jobs: list[Job], devices: Devices) -> dict[str, Exit]:
+        run.write_status({"state": "finished"})
+        return {run.name: Exit.FINISHED}
+
+    monkeypatch.setattr("alexnet.sweep.sweep.run_jobs", trains)
+    done = train_here(f"resume={run.path}", *command, f"allow=[{theirs}]")
+
+    assert done.returncode == 0, done.stderr
+    assert OmegaConf.load(run.config) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data=synthetic", "data=synthetic is another data set than the run's: leave it out"),
+        ("trainer={precision: 64-true}", "trainer.precision cannot change on resume, only"),
+    ],
+)
+def test_a_resumed_run_refuses_a_change_that_it_would_not_make(
+    train_here: Train, tmp_path: Path, change: str, message: str
+):
+    [run] = write_sweep(tmp_path / "outputs").runs()
+    run.last_checkpoint.parent.mkdir()
+    with zipfile.ZipFile(run.last_checkpoint, "w"):
+        pass
+    before = run.config.read_bytes()
+
+    done = train_here(f"resume={run.path}", change, "trainer.max_epochs=9")
+
+    assert done.returncode == Exit.WRONG
+    assert message in done.stderr
+    assert run.config.read_bytes() == before
+
+
 @pytest.mark.parametrize(("total", "follows"), [("${trainer.max_epochs}", 9), ("3", 3)])
 def test_a_cosine_that_was_to_end_with_the_run_does_so_when_it_is_trained_on(
     tmp_path: Path, total: str, follows: int

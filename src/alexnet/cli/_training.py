@@ -88,7 +88,7 @@ def _checked_words(arguments: Sequence[str]) -> list[str]:
     parsed = parse(arguments)
     # Hydra would look for a group arm; as a choice it is left to our sweeper.
     words = [re.sub(r"^\+arm=([\w,]+)$", r"+arm=choice(\1)", word) for word in parsed.overrides]
-    parsed.overrides = _with_data_of_the_run(words)
+    parsed.overrides = _with_groups_of_the_run(words)
     if not (parsed.hydra_help or parsed.info or parsed.shell_completion):
         composed = compose(parsed)
         if parsed.cfg:  # else the sweeper does
@@ -96,19 +96,21 @@ def _checked_words(arguments: Sequence[str]) -> list[str]:
     return words_of(parsed)
 
 
-def _with_data_of_the_run(words: list[str]) -> list[str]:
-    """With resume=RUN_FOLDER, choose the run's data set, so that keys such as data.root exist."""
+def _with_groups_of_the_run(words: list[str]) -> list[str]:
+    """With resume=RUN_FOLDER, choose the run's data set and loggers, so that their keys exist."""
     folders = (word[7:].strip("'\"") for word in words if word.startswith("resume="))
     folder = next(folders, None)
-    names_another = any(word.startswith("data=") for word in words)
-    if folder is None or names_another or not (file := RunDir(Path(folder)).config).is_file():
+    if folder is None or not (file := RunDir(Path(folder).expanduser()).config).is_file():
         return words
     try:
-        node = read_stored(file).data
+        stored = read_stored(file)
     except ConfigError as error:
         raise ConfigError(f"resume={folder}: {error}") from error
-    ConfigStore.instance().store(group="data", name="as_trained", node=node)
-    return ["data=as_trained", *words]
+    for group in ("data", "logger"):
+        if stored.get(group) and not any(word.startswith(f"{group}=") for word in words):
+            ConfigStore.instance().store(group=group, name="as_trained", node=stored[group])
+            words = [f"{group}=as_trained", *words]
+    return words
 
 
 def _complain(text: str) -> Exit:

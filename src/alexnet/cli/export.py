@@ -98,6 +98,11 @@ def compose_request(words: Sequence[str]) -> ExportConfig:
         raise ConfigError("preprocess=false is for format=onnx and format=torch_export")
     if dest.exists():
         raise ConfigError(f"dest={config.dest} exists already: choose another name, or remove it")
+    folder = next(each for each in dest.absolute().parents if each.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(
+            f"dest={config.dest} cannot be written: {folder} is not a writable folder"
+        )
     return config
 
 

@@ -76,7 +76,8 @@ def main(arguments: Sequence[str]) -> int:
     if page and parsed.open:
         import webbrowser
 
-        webbrowser.open(page.absolute().as_uri())
+        if not webbrowser.open(page.absolute().as_uri()):
+            print(f"no browser could be started: open {page.absolute()}", file=sys.stderr)
     if page and parsed.watch:
         _watch(SweepDir(folder))
     if failures and sweeps == [folder]:

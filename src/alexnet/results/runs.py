@@ -339,6 +339,8 @@ def load_sweep(folder: str | Path) -> Sweep:
 
 def _why_no_sweep(path: Path) -> str:
     """Explain why a folder is not a sweep, and suggest the sweep that was probably meant."""
+    if (path / "sweep.json").is_file():
+        return f"{path / 'sweep.json'} names no runs: give the command of the sweep again"
     problem = f"{path} is not a sweep: expected a folder with sweep.json, "
     if not path.exists():
         return f"{path} does not exist: expected a folder with sweep.json, {_EXAMPLE}"

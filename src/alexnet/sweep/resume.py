@@ -1,6 +1,5 @@
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -32,6 +31,8 @@ MAY_CHANGE = (
     "logger",
     "outputs",  # not used by a resumed run
 )
+# A file of the group trainer has a value for every key. Of trainer=NAME only these are meant.
+DEVICES = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 
 
 def find_run(folder: Path) -> RunDir:
@@ -53,8 +54,10 @@ def find_run(folder: Path) -> RunDir:
 def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig) -> None:
     """Write the changed configuration of a run that is to be trained further.
 
-    `composed` is the command's own configuration, from which a group such as trainer=cpu is read:
-    only keys in MAY_CHANGE are taken. Raises ConfigError that names every other change.
+    `composed` is the command's own configuration: only keys in MAY_CHANGE that the command names
+    are taken, because the others have the defaults and not the run's values. trainer=NAME changes
+    the devices, and data=NAME must be the run's data set. Raises ConfigError that names every
+    other change.
     """
     stored = read_stored(run.config)
     before = OmegaConf.select(stored, "trainer.max_epochs")
@@ -64,11 +67,26 @@ def change_run(run: RunDir, overrides: Sequence[Override], composed: DictConfig)
         if override.is_sweep_override():
             refused.append(f"{override.input_line}: a resumed run takes one value")
             continue
-        below = [each for each in MAY_CHANGE if each == key or each.startswith(f"{key}.")]
-        if key != "resume" and not below and not key.startswith("logger."):
-            refused.append(f"{key} cannot change on resume, only {', '.join(MAY_CHANGE)}")
-        for each in filter(partial(_has, composed), below or [key]):
-            OmegaConf.update(stored, each, OmegaConf.select(composed, each), merge=False)
+        value = override.value()
+        if key in ("resume", "allow"):  # of the command, not of the run
+            continue
+        if key == "data" and isinstance(value, str):
+            if composed.data.get("_target_") != stored.data.get("_target_"):
+                refused.append(
+                    f"{override.input_line} is another data set than the run's: leave it out"
+                )
+            continue
+        if key == "trainer" and isinstance(value, str):
+            changes = list(DEVICES)
+        elif key in ("trainer", "data", "checkpoint") and isinstance(value, dict):
+            changes = [f"{key}.{name}" for name in value]
+        else:
+            changes = [key]
+        for each in changes:
+            if each not in MAY_CHANGE and not each.startswith("logger."):
+                refused.append(f"{each} cannot change on resume, only {', '.join(MAY_CHANGE)}")
+            elif _has(composed, each):
+                OmegaConf.update(stored, each, OmegaConf.select(composed, each), merge=False)
     if refused:
         raise ConfigError("\n".join(refused))
     OmegaConf.update(stored, "resume", None)
