@@ -337,9 +337,10 @@ def test_one_sweep_that_cannot_be_read_hides_no_other(
     bad.mkdir()
 
     _, lines = shown(capsys, str(tmp_path / "good"))
-    shown(capsys, str(tmp_path))
+    runs.main([str(tmp_path)])
 
     assert lines["done"].startswith("finished")
+    assert capsys.readouterr().out.count("its sweep.json is damaged") == 4
 
 
 def test_pruning_leaves_what_training_has_not_written(tmp_path: Path):

@@ -160,7 +160,8 @@ def _headline(listing: Listing) -> str:
     counts = Counter(line.state for line in listing.lines)
     states = ", ".join(f"{count} {state}" for state, count in counts.most_common()) or "no runs"
     size = size_in_words(sum(line.size for line in listing.lines))
-    return f"{listing.sweep.path}: {states}; {size}"
+    damage = "" if listing.plan.get("runs") else "; its sweep.json is damaged: it names no run"
+    return f"{listing.sweep.path}: {states}; {size}{damage}"
 
 
 def _cells(line: Line, now: float) -> tuple[str, ...]:
