@@ -18,7 +18,7 @@ from alexnet.results import write_report
 from alexnet.results.page.render import _small
 from tests.browser import dom_of, look, needs_chromium
 
-from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, relu_and_tanh, write_sweep
+from .handmade import LRN_ON_OFF, RELU_VS_TANH, Run, falling, relu_and_tanh, write_sweep
 
 NASTY = "<img src=x onerror=alert(1)>"
 
@@ -52,6 +52,23 @@ def page_of(folder: Path) -> str:
 def data_of(page: str) -> dict[str, Any]:
     [text] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
     return json.loads(text)
+
+
+def test_a_page_begins_with_every_claim_and_its_verdict(sweep_folder: Path):
+    claims = [
+        {"by": "us", "text": "tanh is slower", "levels": ["tanh"]},
+        {"by": "us", "text": "sigmoid is slower", "levels": ["sigmoid"]},
+    ]
+    runs = relu_and_tanh({0: 2, 1: 2.2, 2: 2.1}, {0: 8, 1: 8.5, 2: 8.3})
+    runs += [
+        Run(arm={"model.nonlinearity": "sigmoid"}, seed=seed, progress=falling(crossing))
+        for seed, crossing in {0: 1, 1: 9, 2: 3}.items()
+    ]
+    experiment = {**RELU_VS_TANH, "claims": claims}
+    experiment = {key: value for key, value in experiment.items() if key not in ("claim", "paper")}
+    head = page_of(write_sweep(sweep_folder, experiment, runs)).partition("<nav")[0]
+    found = re.findall(r'class="(?:claim|verdict [a-z]+)">([^<]+)', head)
+    assert found == ["tanh is slower", "agrees", "sigmoid is slower", "undecided"]
 
 
 def test_a_page_loads_nothing(sweep_folder: Path):

@@ -22,7 +22,8 @@ def report_parts(findings: Findings, figures: Sequence[str]) -> Iterator[Part]:
     kind = wording.REHEARSAL if sweep.is_rehearsal else ""
     yield f"# {kind}{experiment.name}{section} on {sweep.data}"
     verdict = wording.verdict(comparison)
-    yield f"**{wording.answer(comparison, experiment)}** Verdict: **{verdict}**."
+    on = " on claim 1" if len(comparison.claims) > 1 else ""
+    yield f"**{wording.answer(comparison, experiment)}** Verdict{on}: **{verdict}**."
     yield from _so_far(sweep)
     if comparison.problem:
         yield Warning(f"No verdict: {comparison.problem}.")
