@@ -41,9 +41,9 @@ def publish(sweep: Path, folder: Path = FOLDER) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     left_out = shutil.ignore_patterns("checkpoints", "train.log", "hydra.yaml", "report", ".lock")
     shutil.copytree(sweep, target, ignore=left_out)
-    for status in map(RunDir, target.glob("*/")):
-        if "traceback" in (content := status.read_status()):  # its paths are of this machine
-            write_json(status.status, {k: v for k, v in content.items() if k != "traceback"})
+    for run in map(RunDir, target.glob("*/")):
+        if "traceback" in (status := run.read_status()):  # its paths are of this machine
+            write_json(run.status, {key: status[key] for key in status if key != "traceback"})
     for file in filter(Path.is_file, target.rglob("*")):
         text = file.read_text()
         for path, name in names.items():

@@ -106,14 +106,11 @@ def _warnings(report: Report) -> Iterator[str]:
 
 
 def _verdicts(comparison: Comparison) -> Iterator[Text]:
-    claims = comparison.claims
-    for number, result in enumerate(claims, start=1):
-        is_first = number == 1
-        verdict = wording.verdict(comparison) if is_first else wording.verdict_of(result)
+    verdicts = wording.verdicts(comparison)
+    for number, (claim, verdict) in enumerate(verdicts, start=1):
         colour = _COLOURS.get(wording.kind_of(verdict), "")  # none for an analogue
-        which = f"{number}. " if len(claims) > 1 else ""
-        text = " ".join(result.claim.text.split())
-        yield Text.assemble(which, (verdict, f"bold {colour}".strip()), f": {text}")
+        which = f"{number}. " if len(verdicts) > 1 else ""
+        yield Text.assemble(which, (verdict, f"bold {colour}".strip()), f": {claim}")
 
 
 # Curves as lines of characters

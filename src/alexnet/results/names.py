@@ -15,6 +15,7 @@ _PRINTED = {
     "batch": "batch norm",
 }
 _KEYS = {"lr": "learning rate"}
+_IN_TITLES = {**_PRINTED, "lr": "learning rates"}
 _DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
 LONGEST = 32
 """Maximum characters of a name; longer ones lose their middle, and are complete in the tables."""
@@ -48,7 +49,7 @@ def printed_effect(effect: Effect) -> str:
         pairs = (printed_level(key, other) for key, (other, _) in effect.levels.items())
         return " x ".join(pairs)
     [(key, (other, baseline))] = effect.levels.items()
-    return f"{printed_level(key, other)} vs {printed_level(key, baseline)}"
+    return printed_pair({key: other}, {key: baseline})
 
 
 def printed_pair(arm: Mapping[str, Level], against: Mapping[str, Level]) -> str:
@@ -64,11 +65,7 @@ def printed_pair(arm: Mapping[str, Level], against: Mapping[str, Level]) -> str:
 
 def printed_title(experiment: str, section: str | None, data: str) -> str:
     """Return the title of a figure, for example "ReLU vs tanh (section 3.1), CIFAR-10"."""
-    words = _shortened(
-        " ".join(
-            {**_PRINTED, "lr": "learning rates"}.get(word, word) for word in experiment.split("_")
-        )
-    )
+    words = _shortened(" ".join(_IN_TITLES.get(word, word) for word in experiment.split("_")))
     where = ""
     if section:
         where = f" (section{'s' if ',' in section else ''} {section})"

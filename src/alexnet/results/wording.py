@@ -323,6 +323,17 @@ def verdict(comparison: Comparison) -> str:
     return verdict_of(comparison.claims[0])
 
 
+def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return every claim with its verdict; the first one's says why, if there is none."""
+    return [
+        (
+            " ".join(result.claim.text.split()),
+            verdict_of(result) if place else verdict(comparison),
+        )
+        for place, result in enumerate(comparison.claims)
+    ]
+
+
 def short_verdict(comparison: Comparison) -> str:
     """Return the verdict in two or three words, for a line of a log or a cell."""
     words = verdict(comparison)

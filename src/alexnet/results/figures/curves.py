@@ -125,7 +125,6 @@ def _draw_arm(
         alpha=0.15,
         linewidth=0,
     )
-    # Only where all seeds have values: otherwise the mean would jump where one ends.
     mean = table[:, all_of_them].mean(axis=0)
     is_point = all_of_them.sum() == 1
     axes.plot(epochs[all_of_them], mean, linewidth=2, marker="o" if is_point else None, **style)

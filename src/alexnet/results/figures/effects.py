@@ -53,7 +53,7 @@ def _caption_of_dots(comparison: Comparison) -> str:
     return (
         "Small dots: seeds; large: mean with its 95 % t-interval over seeds"
         + (", of an effect its anytime-valid interval. " if anytime else ". ")
-        + "Arrow: the interval goes on."
+        + "Arrow: the interval continues."
     )
 
 

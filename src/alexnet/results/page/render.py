@@ -1,6 +1,6 @@
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from alexnet import __version__
 from alexnet.plotting import COLOURS
 from alexnet.results import wording
-from alexnet.results.compare import Comparison
 from alexnet.results.findings import Findings
 from alexnet.results.page.curves import curves_of
 from alexnet.results.parts import Part, Picture, Table, Warning, sections
@@ -35,27 +34,19 @@ def report_page(
     """
     sweep, comparison = findings.sweep, findings.comparison
     first, *others = sections(parts)
+    verdicts = wording.verdicts(comparison) or [("", wording.verdict(comparison))]
     return _render(
         "report.html.j2",
         title=first.title,
         first=first,
         sections=others,
-        verdicts=list(_verdicts(comparison)),
+        verdicts=verdicts[:1] if comparison.problem else verdicts,
         kind_of=wording.kind_of,
         data=_embedded(curves_of(sweep, comparison)),
         folder=folder,
         refresh=refresh,
         has_live=(sweep.path / "live.html").is_file(),
     )
-
-
-def _verdicts(comparison: Comparison) -> Iterator[tuple[str, str]]:
-    """Yield each claim with its verdict; only the first where none can be judged."""
-    texts = [result.claim.text for result in comparison.claims]
-    yield texts[0] if texts else "", wording.verdict(comparison)
-    if not comparison.problem:
-        for text, result in zip(texts[1:], comparison.claims[1:], strict=True):
-            yield text, wording.verdict_of(result)
 
 
 def scorecard_page(title: str, parts: Iterable[Part]) -> str:

@@ -20,14 +20,17 @@ def in_seconds_and_flop(findings: Findings) -> Iterator[Part]:
     sweep, experiment = findings.sweep, findings.experiment
     if experiment.measure.kind != "epochs_to_error" or findings.comparison.searched:
         return
-    known = {
-        unit: compared
-        for unit, of_an_epoch in (
-            ("seconds", _seconds_of_an_epoch(sweep)),
-            ("FLOP", _flop_of_an_epoch(sweep)),
-        )
-        if (compared := _compared(sweep, experiment, of_an_epoch)) is not None
-    }
+    images = _images_of_an_epoch(sweep)
+    known = {}
+    for unit, of_an_image in (
+        ("seconds", _seconds_of_an_image(sweep)),
+        ("FLOP", _flop_of_an_image(sweep)),
+    ):
+        of_an_epoch = {
+            run: images[run] * each for run, each in of_an_image.items() if run in images
+        }
+        if compared := _compared(sweep, experiment, of_an_epoch):
+            known[unit] = compared
     if not known:
         return
     yield "## The same in seconds and in FLOP"
@@ -76,19 +79,16 @@ def _images_of_an_epoch(sweep: Sweep) -> dict[str, float]:
     return (last["images"] / last["epoch"]).to_dict()
 
 
-def _seconds_of_an_epoch(sweep: Sweep) -> dict[str, float]:
+def _seconds_of_an_image(sweep: Sweep) -> dict[str, float]:
     if "images_per_second" not in sweep.metrics:
         return {}
-    speed = sweep.metrics.groupby("run")["images_per_second"].median()
-    images = _images_of_an_epoch(sweep)
-    return {run: images[run] / each for run, each in speed.items() if run in images and each > 0}
+    speeds = sweep.metrics.groupby("run")["images_per_second"].median()
+    return {run: 1 / speed for run, speed in speeds.items() if speed > 0}
 
 
-def _flop_of_an_epoch(sweep: Sweep) -> dict[str, float]:
-    flop = {run: each.get("forward_flop") for run, each in sweep.provenance.items()}
-    images = _images_of_an_epoch(sweep)
-    known = {run: each for run, each in flop.items() if each and run in images}
-    return {run: _PASSES * each * images[run] for run, each in known.items()}
+def _flop_of_an_image(sweep: Sweep) -> dict[str, float]:
+    forward = {run: each.get("forward_flop") for run, each in sweep.provenance.items()}
+    return {run: _PASSES * flop for run, flop in forward.items() if flop}
 
 
 def _mean(comparison: Comparison, arm: Arm, unit: str) -> str:
