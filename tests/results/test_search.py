@@ -66,6 +66,32 @@ def test_a_search_with_runs_left_is_unfinished():
     assert searched(left).problem == "search unfinished: 1 of 6 runs have not finished"
 
 
+def test_a_run_that_is_already_later_than_the_best_need_not_finish():
+    def with_one_left(*trial: Outcome) -> str | None:
+        rest = both(run("", 0.001, 9.0), run("", 0.01, 5.0))
+        return searched([*rest, run("relu", 0.1, 8.0), *trial]).problem
+
+    def left(not_by: float | None, **about: Any) -> Outcome:
+        return run("tanh", 0.1, None, fate="unfinished", not_by=not_by, **about)
+
+    assert with_one_left(left(5.0)) is None
+    for early in (4.9, None):
+        unfinished = with_one_left(left(early))
+        assert unfinished == "search unfinished: 1 of 6 runs have not finished"
+    # Over two seeds their mean decides: 3 and more than 7 are later than 5, 3 and 6 are not.
+    assert with_one_left(run("tanh", 0.1, 3.0, seed=1), left(7.0)) is None
+    assert with_one_left(run("tanh", 0.1, 3.0, seed=1), left(6.0)) is not None
+    # A seed that diverged has lost the trial, whenever the others reach the threshold.
+    diverged = run("tanh", 0.1, 20.0, seed=1, censored=True, fate="diverged")
+    assert with_one_left(diverged, left(1.0)) is None
+
+
+def test_the_best_itself_has_to_finish():
+    best = run("tanh", 0.01, None, seed=1, fate="unfinished", not_by=30.0)
+    whole = both(run("", 0.001, 9.0), run("", 0.01, 5.0), run("", 0.1, 8.0))
+    assert searched([*whole, best]).problem is not None
+
+
 def test_a_diverged_trial_is_a_result_on_the_edge():
     diverged = run("", 0.1, 20.0, censored=True, fate="diverged")
     assert searched(both(run("", 0.001, 9.0), run("", 0.01, 5.0), diverged)).problem is None
@@ -192,6 +218,29 @@ def test_what_a_search_has_found_is_read_by_an_experiment_of_that_network_alone(
     )
     assert list(searches_used({name: search}, here)) == [name]
     assert searches_used({name: search}, {**here, LR: 0.1}) == {}
+
+
+def test_a_run_that_was_stopped_as_beaten_is_named_in_the_file_of_a_finished_search(
+    search_folder: Path,
+):
+    runs = [
+        Run(arm={NONLINEARITY: arm, LR: lr}, progress=falling(crossing), state=state)
+        for arm in ("relu", "tanh")
+        for lr, crossing, state in (
+            (0.001, 6, "finished"), (0.004, 4, "finished"), (0.016, 30, "stopped")
+        )
+    ]  # fmt: skip
+    experiment = {**RELU_VS_TANH, "name": "relu_vs_tanh_lr", "search": LR}
+    write_sweep(search_folder, experiment, runs)
+    [content] = yaml.safe_load(
+        (write_report(search_folder).folder / "search.yaml").read_text()
+    ).values()
+
+    assert content["unfinished"] is None
+    assert content["notes"].startswith(
+        "nonlinearity-relu_lr-0.016_seed-0 was not finished: at epoch 9.5 it had not reached"
+    )
+    assert [each.get("mean") for each in content["trials"][:3]] == [6, 4, None]
 
 
 def test_an_unfinished_search_says_so_in_its_file(search_folder: Path):

@@ -36,7 +36,8 @@ class Outcome:
     limit, the epoch at which it ended. A run that diverged is a result: it is censored at the end
     of its budget, or has the error of guessing. If neither is known its value is None.
     `error_reached` is the best value of its curve, by which censored runs are ranked. `images` is
-    the number of images over which an error was counted, if known.
+    the number of images over which an error was counted, if known. `not_by` is the epoch by which
+    an unfinished run had not yet reached the threshold.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Outcome:
     censored: bool = False
     error_reached: float | None = None
     images: int | None = None
+    not_by: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,7 +172,9 @@ class Sweep:
 
     def _outcome(self, row: Mapping[str, Any], measure: Measure) -> Outcome:
         name, fate = row["run"], _fate(row["state"], row["cause"])
-        value, censored = None, False
+        value, censored, not_by = None, False, None
+        if fate == "unfinished" and measure.kind == "epochs_to_error":
+            not_by = self._not_by(name, measure)
         if fate == "finished":
             value, censored = self._measure(row, measure)
             if value is None:
@@ -190,7 +192,16 @@ class Sweep:
             censored=censored,
             error_reached=self._error_reached(name, measure),
             images=_images(row, measure),
+            not_by=not_by,
         )
+
+    def _not_by(self, run: str, measure: Measure) -> float | None:
+        """Return the epoch before which an unfinished run can no longer reach the threshold."""
+        epochs, values = self._points(run, measure.metric)
+        if not epochs or not measure.of_curve(epochs, values)[1]:
+            return None
+        # The next row can cross between itself and the last one, which is placed before its end.
+        return epochs[-2] if len(epochs) > 1 else 0.0
 
     def _error_reached(self, run: str, measure: Measure) -> float | None:
         if measure.kind == "final":

@@ -68,6 +68,26 @@ class Trial:
         rest = (math.inf if error is None else error, sign * (self.value or 0.0))
         return (-share, mean, *rest)
 
+    @property
+    def left(self) -> tuple[Outcome, ...]:
+        """The runs that have not ended, or have ended without a measure."""
+        return tuple(each for each in self.outcomes if each.fate in _NOT_ENDED)
+
+    def can_beat(self, best: "Trial") -> bool:
+        """Whether the runs that are left could still rank this trial before the `best` of its arm.
+
+        A run that has not reached the threshold by an epoch can only reach it later. So the share
+        and the mean of `rank` are bounded before the runs have ended.
+        """
+        limits = [each.not_by for each in self.left if each.not_by is not None]
+        if len(limits) < len(self.left) or best.left or not best.reached:
+            return bool(self.left)
+        share = (len(self.reached) + len(limits)) / len(self.outcomes)
+        its_share = len(best.reached) / len(best.outcomes)
+        if share != its_share:
+            return share > its_share
+        return bool(limits) and fmean([*self.reached, *limits]) < fmean(best.reached)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
@@ -180,10 +200,23 @@ def why_unfinished(
     spaces = {frozenset(tuple(each.levels.values()) for each in mine) for mine in _by_arm(trials)}
     if len(spaces) > 1:
         reasons.append("not all arms were searched at the same levels")
-    runs = [run for trial in trials for run in trial.outcomes]
-    if left := sum(run.fate in _NOT_ENDED for run in runs):
-        reasons.append(f"{left} of {len(runs)} runs have not finished")
+    left = [run for trial in trials for run in trial.left]
+    if missed := len(left) - len(beaten_early(trials, experiment)):
+        runs = sum(len(trial.outcomes) for trial in trials)
+        reasons.append(f"{missed} of {runs} runs have not finished")
     return f"search unfinished: {'; '.join(reasons)}" if reasons else None
+
+
+def beaten_early(trials: Sequence[Trial], experiment: Experiment) -> list[Outcome]:
+    """Return the runs that have not finished, and need not: their trials cannot win any more."""
+    return [
+        run
+        for mine in _by_arm(trials)
+        for best in _ranked(mine, experiment)[:1]
+        for trial in mine
+        if not trial.can_beat(best)
+        for run in trial.left
+    ]
 
 
 def at_best(

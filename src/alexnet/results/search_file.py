@@ -1,17 +1,18 @@
 """The result of a search as a file for conf/searches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from alexnet.config.experiment import Experiment
 from alexnet.config.names import flatten
 from alexnet.config.searches import Search, Winner
 from alexnet.config.searches import Trial as TrialFound
 from alexnet.results.compare import Comparison
 from alexnet.results.runs import Sweep
-from alexnet.results.search import Trial, why_unfinished
+from alexnet.results.search import Trial, beaten_early, why_unfinished
 
 _HEADER = """\
 # {experiment} on {data}: the best {keys} of each arm; {state}
@@ -72,6 +73,7 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
         budget={key: level for key, level in _same(configs).items() if key in _BUDGET},
         commit=tuple(commits),
         plan=sweep.registered.sha256,
+        notes=_notes(trials, experiment),
         winners=tuple(
             Winner(arm=dict(best.arm), levels=dict(best.levels), on_edge=best.on_edge,
                    reached=best.reached)
@@ -79,6 +81,15 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
         ),
         trials=tuple(map(_trial, trials)),
     )  # fmt: skip
+
+
+def _notes(trials: Sequence[Trial], experiment: Experiment) -> str:
+    """Say which runs were not waited for."""
+    return "; ".join(
+        f"{run.run} was not finished: at epoch {run.not_by:.3g} it had not reached the threshold, "
+        "and its trial could no longer be the best of its arm"
+        for run in beaten_early(trials, experiment)
+    )
 
 
 def _trial(trial: Trial) -> TrialFound:
