@@ -4,6 +4,9 @@ from typing import Self
 CANNOT_BE_BUILT = "cannot be built"
 """The cause in status.json of a failure that the user can correct: Exit.WRONG."""
 
+BEATEN = "beaten: its trial could no longer be the best of its arm"
+"""The cause of a stop by the search that the run belongs to: nothing is left to do."""
+
 DAMAGED = "damaged file"
 """The cause if a file of the run cannot be read, or lacks rows that the checkpoint counts."""
 

@@ -20,7 +20,7 @@ from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir, find_sweeps
 from alexnet.results.claims import Setting
 from alexnet.results.effects import Fate, Outcome
-from alexnet.results.search import Intervals
+from alexnet.results.search import Intervals, beaten_early, trials_of
 
 LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
 """Settings of the trainer that limit a run to a part of the images."""
@@ -107,10 +107,22 @@ class Sweep:
         """Whether seeds were added until the first claim was settled (seed=auto)."""
         return self.registered.max_seeds is not None
 
+    @cached_property
+    def beaten(self) -> frozenset[str]:
+        """The unfinished runs of a search whose trials can no longer be the best of their arms."""
+        keys = list(dict.fromkeys(key for arm in self.arms.values() for key in arm))
+        searched = [key for key in keys if key in self.experiment.searched]
+        if not searched:
+            return frozenset()
+        arm_keys = [key for key in keys if key not in searched]
+        trials = trials_of(self.outcomes(), arm_keys, searched)
+        return frozenset(each.run for each in beaten_early(trials, self.experiment))
+
     @property
     def ended(self) -> int:
-        """The number of runs that have finished or failed."""
-        return int(self.runs["state"].isin(["finished", "failed"]).sum())
+        """The number of runs that have finished or failed, or need not finish."""
+        is_beaten = self.runs["run"].isin(self.beaten)
+        return int((self.runs["state"].isin(["finished", "failed"]) | is_beaten).sum())
 
     @property
     def curve_metric(self) -> str:
@@ -196,10 +208,15 @@ class Sweep:
         )
 
     def _not_by(self, run: str, measure: Measure) -> float | None:
-        """Return the epoch before which an unfinished run can no longer reach the threshold."""
+        """Return the epoch before which an unfinished run does not reach the threshold, whatever
+        follows; the epoch of the crossing if it has reached it.
+        """
         epochs, values = self._points(run, measure.metric)
-        if not epochs or not measure.of_curve(epochs, values)[1]:
+        if not epochs:
             return None
+        reached, is_censored = measure.of_curve(epochs, values)
+        if not is_censored:
+            return reached
         # The next row can cross between itself and the last one, which is placed before its end.
         return epochs[-2] if len(epochs) > 1 else 0.0
 

@@ -40,14 +40,18 @@ class Trial:
 
     @property
     def value(self) -> float | None:
-        """Mean of the runs that have a value, censored ones with their limit."""
-        values = [each.value for each in self.outcomes if each.value is not None]
+        """Mean of the runs that have a value; others count with the time until which none had one.
+
+        These are the censored runs, and those that were stopped because they could not win.
+        """
+        known = (each.not_by if each.value is None else each.value for each in self.outcomes)
+        values = [value for value in known if value is not None]
         return fmean(values) if values else None
 
     @property
     def is_bound(self) -> bool:
-        """Whether the value is a lower bound, because a run is censored."""
-        return any(each.censored for each in self.outcomes)
+        """Whether the value is a lower bound, because a run ended before it had a value."""
+        return any(each.censored or each.not_by is not None for each in self.outcomes)
 
     @property
     def error_reached(self) -> float | None:

@@ -34,6 +34,7 @@ from alexnet.sweep.added_seeds import AddedSeeds
 from alexnet.sweep.devices import Devices, gpus_here
 from alexnet.sweep.plan import PlannedRun, join_plan, prepare, write_config
 from alexnet.sweep.processes import start
+from alexnet.sweep.race import runs_to_go
 from alexnet.sweep.tell import status_of
 
 log = logging.getLogger("alexnet.sweep")
@@ -75,7 +76,7 @@ def describe(
     by_arm = [
         list(group) for _, group in itertools.groupby(runs, key=lambda run: sorted(run.arm.items()))
     ]
-    left = [run for run in runs if not sweep.run(run.name).is_settled]
+    left = runs_to_go(sweep, runs)
     seeds = list(dict.fromkeys(run.config.seed for run in runs))
     listed = ", ".join(map(str, seeds))
     if added:

@@ -3,7 +3,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Self
 
 from omegaconf import OmegaConf
 
-from alexnet.folders.ending import Exit, Stopped
+from alexnet.folders.ending import BEATEN, Exit, Stopped
 from alexnet.folders.run import RunDir
 from alexnet.paths import python_path
 from alexnet.run.child import Child, what_ended
@@ -48,15 +48,19 @@ class Job:
         return cls(run=run, devices=devices, max_epochs=trainer.max_epochs)
 
 
-def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
+def run_jobs(
+    jobs: Sequence[Job], devices: Devices, *, beaten: Callable[[], Collection[str]] = tuple
+) -> dict[str, Exit]:
     """Run each job in its own process, as many at once as fit; return how each started one ended.
 
-    Raises Interrupted if this process was told to stop.
+    `beaten` names the runs that need not be trained further; these are stopped, and it is no
+    failure. Raises Interrupted if this process was told to stop.
     """
     waiting = deque(jobs)
     running: list[Process] = []
     ended: SimpleQueue[Process] = SimpleQueue()
     ends: dict[str, Exit] = {}
+    race = _Race(beaten)
     with Display(total=len(jobs)) as display, _told_to_stop() as told:
         while running or (waiting and not told.to_stop):
             while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
@@ -70,6 +74,8 @@ def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
                     continue
                 display.started(job.run, job.max_epochs)
             told.forward(running)
+            if not told.to_stop:
+                race.stop_beaten(running)
             display.update([each.job.run for each in running])
             with suppress(Empty):
                 process = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -77,7 +83,7 @@ def run_jobs(jobs: Sequence[Job], devices: Devices) -> dict[str, Exit]:
                 devices.give_back(process.share)
                 ends[process.job.run.name] = end = process.end()
                 display.ended(process.job.run)
-                if end in ENDS_THE_SWEEP:
+                if end in ENDS_THE_SWEEP and not process.is_beaten:
                     told.to_stop = told.to_stop or "a run"
     return ends
 
@@ -91,6 +97,7 @@ class Process:
     def __init__(self, job: Job, share: Share, ended: "SimpleQueue[Process]") -> None:
         self.job = job
         self.share = share
+        self.is_beaten = False
         self._is_killed = False
         self._child = start(job.run, share.environment())
         self._child.when_ended(lambda code: ended.put(self))
@@ -100,9 +107,43 @@ class Process:
         self._is_killed = number == signal.SIGKILL
         self._child.send_signal(number)
 
+    def beat(self) -> None:
+        """Tell the run, once, to write a checkpoint and stop, because others have won."""
+        if not self.is_beaten:
+            self.is_beaten = True
+            log.info("%s cannot win any more and stops", self.job.run.name)
+            self.send(signal.SIGTERM)
+
     def end(self) -> Exit:
         """Return how the process ended; this is recorded if the process could not do so itself."""
-        return _end(self._child, self.job.run, is_ours=self._is_killed)
+        end = _end(self._child, self.job.run, is_ours=self._is_killed)
+        if not self.is_beaten or end is not Exit.STOPPED:
+            return end
+        _record(self.job.run, {"cause": BEATEN})
+        return Exit.FINISHED
+
+
+class _Race:
+    """Stops the runs that `beaten` names.
+
+    A look takes a third of a second for a search of some hours, so it is taken only so often that
+    it costs 3 % of a core.
+    """
+
+    def __init__(self, beaten: Callable[[], Collection[str]]) -> None:
+        self._beaten = beaten
+        self._next_look = time.monotonic()
+
+    def stop_beaten(self, running: Sequence[Process]) -> None:
+        """Look, if it is time to, and tell each beaten run to stop."""
+        if (began := time.monotonic()) < self._next_look:
+            return
+        lost = self._beaten()
+        for process in running:
+            if process.job.run.name in lost:
+                process.beat()
+        took = time.monotonic() - began
+        self._next_look = began + max(1.0, 33 * took)
 
 
 def start(
@@ -186,11 +227,16 @@ def _end(process: Child | ForkedChild, run: RunDir, *, is_ours: bool = False) ->
         if -code in SIGNALS_TO_STOP:  # before it had installed its handlers
             stopped = Stopped.by(signal.Signals(-code).name)
             code, end = Exit.STOPPED, {"state": "stopped", "cause": str(stopped)}
-        try:
-            run.write_status({**status, **end, "updated": time.time()})
-        except OSError as error:  # the other runs continue
-            log.error("%s: its end cannot be recorded: %s", run.name, error)
+        _record(run, end)
     return Exit(code) if code in set(Exit) else Exit.FAILED
+
+
+def _record(run: RunDir, end: Mapping[str, str]) -> None:
+    """Add how a run ended to its status."""
+    try:
+        run.write_status({**status_of(run), **end, "updated": time.time()})
+    except OSError as error:  # the other runs continue
+        log.error("%s: its end cannot be recorded: %s", run.name, error)
 
 
 def _has_ranks(run: RunDir) -> bool:

@@ -60,6 +60,7 @@ from alexnet.sweep.preflight import (
     starts_of,
 )
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
+from alexnet.sweep.race import runs_to_go
 from alexnet.sweep.resume import change_run, find_run
 from alexnet.sweep.tell import (
     announce,
@@ -186,7 +187,7 @@ class ExperimentSweep:
             runs = self._plan(fixed, axes)
         runs = named_as_before(before, runs)
         experiment = self._experiment(base, axes, before.get("experiment", {}))
-        self._refuse_missing_data([run for run in runs if not sweep.run(run.name).is_settled])
+        self._refuse_missing_data(runs_to_go(sweep, runs))
         refuse_other_images(sweep, runs)
         if base.plan:
             if not outside or outside.rank == 0:
@@ -209,13 +210,12 @@ class ExperimentSweep:
                     max_seeds=added.max_seeds if added else None,
                 )  # fmt: skip
                 sweep.write_plan(plan)
-                to_go = [run for run in runs if not sweep.run(run.name).is_settled]
+                to_go = runs_to_go(sweep, runs)
                 if not left:
                     announce(sweep, runs, to_go)
                 left += to_go
                 code = self._launch(sweep, to_go)
-                have_ended = all(sweep.run(run.name).is_settled for run in runs)
-                if not added or code or not have_ended:
+                if not added or code or runs_to_go(sweep, runs):
                     break
                 if not added.needs_more(sweep, n := len(axes["seed"])):
                     break

@@ -9,6 +9,7 @@ from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.sweep.plan import PlannedRun
+from alexnet.sweep.race import beaten_runs
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -26,8 +27,14 @@ def announce(sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[Planned
     )  # fmt: skip
     for run in runs:
         if run not in left:
-            how = "finished" if sweep.run(run.name).is_finished else "diverged"
-            log.info("  %s before: %s", how, run.name)
+            log.info("  %s before: %s", _how_ended(sweep.run(run.name)), run.name)
+
+
+def _how_ended(run: RunDir) -> str:
+    """Return how a run ended of which nothing is left to do."""
+    if run.is_finished:
+        return "finished"
+    return "diverged" if run.has_diverged else "beaten"
 
 
 def summarize(
@@ -35,9 +42,10 @@ def summarize(
 ) -> list[PlannedRun]:
     """Log how every run ended; return those that failed, or whose result cannot be read.
 
-    A run that diverged is a result, not a failure.
+    A run that diverged is a result, not a failure; nor is one that was beaten in a search.
     """
     failed = []
+    beaten = beaten_runs(sweep)
     for run in runs:
         folder = sweep.run(run.name)
         if result := _result(folder, run):
@@ -46,8 +54,8 @@ def summarize(
             log.info("  %-36s %-16s test error %.1f %%", run.name, how, error)
             continue
         status = status_of(folder)
-        if folder.has_diverged:
-            state = "diverged"
+        if folder.has_diverged or run.name in beaten:
+            state = _how_ended(folder)
         else:
             failed.append(run)
             is_damaged = folder.is_finished or status.get("state") == UNREADABLE

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -38,14 +39,16 @@ class LocalLauncher(Launcher):
 
         The sweeper has prepared the folder of each job, which the job's last override names.
         """
-        from alexnet.folders.run import RunDir
+        from alexnet.folders.sweep import SweepDir
         from alexnet.sweep.devices import Devices
         from alexnet.sweep.processes import Job, run_jobs
+        from alexnet.sweep.race import beaten_runs
 
-        folder = Path(self.config.hydra.sweep.dir)
+        sweep = SweepDir(Path(self.config.hydra.sweep.dir))
         names = [overrides[-1].partition("=")[2] for overrides in job_overrides]
-        jobs = [Job.of(RunDir(folder / name)) for name in names]
-        ends = run_jobs(jobs, Devices.of_this_machine(self.parallel))
+        jobs = [Job.of(sweep.run(name)) for name in names]
+        devices = Devices.of_this_machine(self.parallel)
+        ends = run_jobs(jobs, devices, beaten=partial(beaten_runs, sweep))
         return [
             JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=ends[name])
             for overrides, name in zip(job_overrides, names, strict=True)
