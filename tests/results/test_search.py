@@ -81,9 +81,28 @@ def test_a_run_that_is_already_later_than_the_best_need_not_finish():
     # Over two seeds their mean decides: 3 and more than 7 are later than 5, 3 and 6 are not.
     assert with_one_left(run("tanh", 0.1, 3.0, seed=1), left(7.0)) is None
     assert with_one_left(run("tanh", 0.1, 3.0, seed=1), left(6.0)) is not None
+    # A seed that was not started could be as early as one likes, but 11 and 0 are later than 5.
+    missing = run("tanh", 0.1, None, fate="missing", seed=1)
+    assert with_one_left(left(11.0), missing) is None
+    assert with_one_left(left(9.0), missing) is not None
     # A seed that diverged has lost the trial, whenever the others reach the threshold.
     diverged = run("tanh", 0.1, 20.0, seed=1, censored=True, fate="diverged")
     assert with_one_left(diverged, left(1.0)) is None
+
+
+def test_a_beaten_trial_makes_the_best_of_fewer_trials_a_bound():
+    # If the beaten one reaches the threshold at 4.1, it is the best of two of the three pairs.
+    beaten = run("", 0.1, None, fate="unfinished", not_by=4.1)
+    [budget, _] = searched(both(run("", 0.001, 9.0), run("", 0.01, 4.0), beaten)).budgets
+    assert budget.expected == pytest.approx(((9 + 4 + 4.1) / 3, (4 + 4 + 4.1) / 3, 4))
+    assert budget.is_bound == (True, True, False)
+
+
+def test_a_beaten_trial_that_has_crossed_is_known():
+    crossed = run("", 0.1, None, fate="unfinished", not_by=5.0, has_crossed=True)
+    [budget, _] = searched(both(run("", 0.001, 9.0), run("", 0.01, 4.0), crossed)).budgets
+    assert budget.expected == pytest.approx((6, (4 + 4 + 5) / 3, 4))
+    assert budget.is_bound == (False, False, False)
 
 
 def test_the_best_itself_has_to_finish():
@@ -238,7 +257,8 @@ def test_a_run_that_was_stopped_as_beaten_is_named_in_the_file_of_a_finished_sea
 
     assert content["unfinished"] is None
     assert content["notes"].startswith(
-        "nonlinearity-relu_lr-0.016_seed-0 was not finished: at epoch 9.5 it had not reached"
+        "nonlinearity-relu_lr-0.016_seed-0 was not finished: it could not reach the threshold "
+        "before epoch 9.5, and its trial could no longer be the best of its arm"
     )
     found = [(each.get("mean"), each.get("is_bound", False)) for each in content["trials"][:3]]
     assert found == [(6, False), (4, False), (9.5, True)]

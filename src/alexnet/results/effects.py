@@ -36,8 +36,8 @@ class Outcome:
     limit, the epoch at which it ended. A run that diverged is a result: it is censored at the end
     of its budget, or has the error of guessing. If neither is known its value is None.
     `error_reached` is the best value of its curve, by which censored runs are ranked. `images` is
-    the number of images over which an error was counted, if known. `not_by` is the epoch by which
-    an unfinished run had not yet reached the threshold.
+    the number of images over which an error was counted, if known. `not_by` is the epoch before
+    which an unfinished run cannot reach the threshold; with `has_crossed`, when it has reached it.
     """
 
     run: str
@@ -49,6 +49,7 @@ class Outcome:
     error_reached: float | None = None
     images: int | None = None
     not_by: float | None = None
+    has_crossed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

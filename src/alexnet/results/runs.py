@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from alexnet.config.experiment import Experiment, Level, Measure
 from alexnet.config.registration import Registered, compare_plans
+from alexnet.crossing import CONFIRMED_AFTER
 from alexnet.folders.files import Row
 from alexnet.folders.run import PROGRESS_COLUMNS, RunDir, metrics_columns
 from alexnet.folders.sweep import SweepDir, find_sweeps
@@ -112,7 +113,7 @@ class Sweep:
         """The unfinished runs of a search whose trials can no longer be the best of their arms."""
         keys = list(dict.fromkeys(key for arm in self.arms.values() for key in arm))
         searched = [key for key in keys if key in self.experiment.searched]
-        if not searched:
+        if not searched or self.experiment.measure.kind != "epochs_to_error":
             return frozenset()
         arm_keys = [key for key in keys if key not in searched]
         trials = trials_of(self.outcomes(), arm_keys, searched)
@@ -184,9 +185,10 @@ class Sweep:
 
     def _outcome(self, row: Mapping[str, Any], measure: Measure) -> Outcome:
         name, fate = row["run"], _fate(row["state"], row["cause"])
-        value, censored, not_by = None, False, None
-        if fate == "unfinished" and measure.kind == "epochs_to_error":
-            not_by = self._not_by(name, measure)
+        value, censored, not_by, has_crossed = None, False, None, False
+        is_readable = row["state"] != "unreadable"
+        if fate == "unfinished" and is_readable and measure.kind == "epochs_to_error":
+            not_by, has_crossed = self._so_far(name, measure)
         if fate == "finished":
             value, censored = self._measure(row, measure)
             if value is None:
@@ -205,20 +207,23 @@ class Sweep:
             error_reached=self._error_reached(name, measure),
             images=_images(row, measure),
             not_by=not_by,
+            has_crossed=has_crossed,
         )
 
-    def _not_by(self, run: str, measure: Measure) -> float | None:
-        """Return the epoch before which an unfinished run does not reach the threshold, whatever
-        follows; the epoch of the crossing if it has reached it.
+    def _so_far(self, run: str, measure: Measure) -> tuple[float | None, bool]:
+        """Return before which epoch an unfinished run cannot reach the threshold; whether it has.
+
+        Later rows change nothing once a crossing is confirmed, and can only delay it before.
         """
         epochs, values = self._points(run, measure.metric)
         if not epochs:
-            return None
-        reached, is_censored = measure.of_curve(epochs, values)
-        if not is_censored:
-            return reached
+            return None, False
         # The next row can cross between itself and the last one, which is placed before its end.
-        return epochs[-2] if len(epochs) > 1 else 0.0
+        before_last = epochs[-2] if len(epochs) > 1 else 0.0
+        reached, is_censored = measure.of_curve(epochs, values)
+        if is_censored:
+            return before_last, False
+        return reached, before_last - reached >= CONFIRMED_AFTER
 
     def _error_reached(self, run: str, measure: Measure) -> float | None:
         if measure.kind == "final":

@@ -31,12 +31,10 @@ class Trial:
 
     @property
     def reached(self) -> list[float]:
-        """The values of runs that finished and are not censored."""
-        return [
-            each.value
-            for each in self.outcomes
-            if each.fate == "finished" and not each.censored and each.value is not None
-        ]
+        """The values of runs that are known: they finished and are not censored, or had crossed."""
+        finished = (e.value for e in self.outcomes if e.fate == "finished" and not e.censored)
+        crossed = (e.not_by for e in self.outcomes if e.has_crossed)
+        return [value for value in (*finished, *crossed) if value is not None]
 
     @property
     def value(self) -> float | None:
@@ -51,7 +49,10 @@ class Trial:
     @property
     def is_bound(self) -> bool:
         """Whether the value is a lower bound, because a run ended before it had a value."""
-        return any(each.censored or each.not_by is not None for each in self.outcomes)
+        return any(
+            each.censored or (each.not_by is not None and not each.has_crossed)
+            for each in self.outcomes
+        )
 
     @property
     def error_reached(self) -> float | None:
@@ -59,15 +60,22 @@ class Trial:
         errors = [each.error_reached for each in self.outcomes if each.error_reached is not None]
         return fmean(errors) if errors else None
 
-    def rank(self, sign: int) -> tuple[float, ...]:
+    def rank(self, sign: int, *, is_optimistic: bool = False) -> tuple[float, ...]:
         """Return a sort key, which is lowest for the best trial.
 
         The share of runs in `reached` comes first, so that a trial with diverged, censored or
         missing runs never beats one without. Their mean comes next. If there are none, the error
-        reached decides, because limits only tell how long a run was trained.
+        reached decides, because limits only tell how long a run was trained. With `is_optimistic`,
+        unfinished runs count as reaching the threshold as early as they still can.
         """
-        share = len(self.reached) / len(self.outcomes)
-        mean = sign * fmean(self.reached) if self.reached else 0.0
+        early = [
+            each.not_by
+            for each in self.outcomes
+            if is_optimistic and each.not_by is not None and not each.has_crossed
+        ]
+        times = [*self.reached, *early]
+        share = len(times) / len(self.outcomes)
+        mean = sign * fmean(times) if times else 0.0
         error = self.error_reached
         rest = (math.inf if error is None else error, sign * (self.value or 0.0))
         return (-share, mean, *rest)
@@ -83,14 +91,17 @@ class Trial:
         A run that has not reached the threshold by an epoch can only reach it later. So the share
         and the mean of `rank` are bounded before the runs have ended.
         """
-        limits = [each.not_by for each in self.left if each.not_by is not None]
-        if len(limits) < len(self.left) or best.left or not best.reached:
+        if not self.left or best.left or not best.reached:
             return bool(self.left)
-        share = (len(self.reached) + len(limits)) / len(self.outcomes)
-        its_share = len(best.reached) / len(best.outcomes)
+        left = [each for each in self.left if not each.has_crossed]
+        limits = [0.0 if each.fate == "missing" else each.not_by for each in left]
+        times = [time for time in (*self.reached, *limits) if time is not None]
+        if None in limits:
+            return True
+        share, its_share = (len(times) / len(self.outcomes), len(best.reached) / len(best.outcomes))
         if share != its_share:
             return share > its_share
-        return bool(limits) and fmean([*self.reached, *limits]) < fmean(best.reached)
+        return fmean(times) < fmean(best.reached)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,12 +250,13 @@ def budgets_of(trials: Sequence[Trial], experiment: Experiment) -> tuple[Budget,
     """Return for each arm the expected best of k of its trials, for every k.
 
     The mean is over all subsets of k trials: of N trials, ranked from the best, the i-th is the
-    best of C(N - i, k - 1) of the C(N, k) subsets. Trials are ranked as in the search; trials
-    without a value are left out.
+    best of C(N - i, k - 1) of the C(N, k) subsets. Trials are ranked as in the search, except that
+    stopped runs count as early as they could have reached the threshold: the result is a lower
+    bound if one of them is the best. Trials without a value are left out.
     """
     budgets = []
     for mine in _by_arm(trials):
-        ranked = _ranked(mine, experiment)
+        ranked = _ranked(mine, experiment, is_optimistic=True)
         count = len(ranked)
         expected, bounds = [], []
         for k in range(1, count + 1):
@@ -305,11 +317,14 @@ def _bound(is_mine: bool, is_theirs: bool) -> Bound | None:
     return "upper" if is_theirs else None
 
 
-def _ranked(trials: Sequence[Trial], experiment: Experiment) -> list[Trial]:
-    """Return the trials that have a value, the best first."""
+def _ranked(
+    trials: Sequence[Trial], experiment: Experiment, *, is_optimistic: bool = False
+) -> list[Trial]:
+    """Return the trials that have a value, the best first; see Trial.rank."""
     sign = 1 if experiment.measure.lower_is_better else -1
     return sorted(
-        (trial for trial in trials if trial.value is not None), key=lambda trial: trial.rank(sign)
+        (trial for trial in trials if trial.value is not None),
+        key=lambda trial: trial.rank(sign, is_optimistic=is_optimistic),
     )
 
 

@@ -11,6 +11,7 @@ from alexnet.config.names import flatten
 from alexnet.config.searches import Search, Winner
 from alexnet.config.searches import Trial as TrialFound
 from alexnet.results.compare import Comparison
+from alexnet.results.effects import Outcome
 from alexnet.results.runs import Sweep
 from alexnet.results.search import Trial, beaten_early, why_unfinished
 
@@ -85,11 +86,15 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
 
 def _notes(trials: Sequence[Trial], experiment: Experiment) -> str:
     """Say which runs were not waited for."""
-    return "; ".join(
-        f"{run.run} was not finished: at epoch {run.not_by:.3g} it had not reached the threshold, "
-        "and its trial could no longer be the best of its arm"
-        for run in beaten_early(trials, experiment)
-    )
+    return "; ".join(_why_beaten(run) for run in beaten_early(trials, experiment))
+
+
+def _why_beaten(run: Outcome) -> str:
+    lost = "its trial could no longer be the best of its arm"
+    if run.not_by is None:
+        return f"{run.run} was not started: {lost}"
+    late = f"it could not reach the threshold before epoch {run.not_by:.3g}"
+    return f"{run.run} was not finished: {late}, and {lost}"
 
 
 def _trial(trial: Trial) -> TrialFound:

@@ -14,6 +14,7 @@ import yaml
 
 from alexnet.config.experiment import Experiment
 from alexnet.config.names import flatten
+from alexnet.folders.ending import BEATEN
 from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
@@ -87,8 +88,9 @@ def _sync_run(
     if state == "running" and config.get("logger.wandb.mode") == "online":
         return "logged live"
     end = {**run.read_status(), "state": state}
+    is_beaten = end.get("cause") == BEATEN
     rows = _history(run)
-    if state not in _ENDED:
+    if state not in _ENDED and not is_beaten:
         # W&B accepts each step once, and test errors and pictures may still join the last step.
         rows.pop(max(rows, default=0), None)
     summary = summary_of(run, experiment.measure, end)
@@ -106,7 +108,7 @@ def _sync_run(
         if checkpoints:
             log_checkpoints(tracked, run)
     finally:
-        finish(tracked, summary, is_failed=state not in ("finished", "running"))
+        finish(tracked, summary, is_failed=not is_beaten and state not in ("finished", "running"))
     Sent(step=max(rows, default=-1), digest=digest(summary)).write(run.path, destination)
     return "sent"
 

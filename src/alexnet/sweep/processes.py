@@ -63,6 +63,11 @@ def run_jobs(
     race = _Race(beaten)
     with Display(total=len(jobs)) as display, _told_to_stop() as told:
         while running or (waiting and not told.to_stop):
+            if not told.to_stop and (lost := race.lost(ends.keys())):
+                for process in running:
+                    if process.job.run.name in lost:
+                        process.beat()
+                waiting = deque(job for job in waiting if job.run.name not in lost)
             while waiting and not told.to_stop and (share := devices.take(waiting[0].devices)):
                 job = waiting.popleft()
                 try:
@@ -74,8 +79,6 @@ def run_jobs(
                     continue
                 display.started(job.run, job.max_epochs)
             told.forward(running)
-            if not told.to_stop:
-                race.stop_beaten(running)
             display.update([each.job.run for each in running])
             with suppress(Empty):
                 process = ended.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -119,31 +122,36 @@ class Process:
         end = _end(self._child, self.job.run, is_ours=self._is_killed)
         if not self.is_beaten or end is not Exit.STOPPED:
             return end
-        _record(self.job.run, {"cause": BEATEN})
+        is_whole = self.job.run.is_finished  # it was told after its last step
+        _record(self.job.run, {"state": "finished", "cause": ""} if is_whole else {"cause": BEATEN})
         return Exit.FINISHED
 
 
 class _Race:
-    """Stops the runs that `beaten` names.
+    """Looks from time to time which runs `beaten` names.
 
-    A look takes a third of a second for a search of some hours, so it is taken only so often that
-    it costs 3 % of a core.
+    A look takes a third of a second for a search of some hours. One is taken whenever a run has
+    ended, and otherwise only so often that it costs 3 % of a core.
     """
 
     def __init__(self, beaten: Callable[[], Collection[str]]) -> None:
         self._beaten = beaten
         self._next_look = time.monotonic()
+        self._ended = 0
 
-    def stop_beaten(self, running: Sequence[Process]) -> None:
-        """Look, if it is time to, and tell each beaten run to stop."""
-        if (began := time.monotonic()) < self._next_look:
-            return
-        lost = self._beaten()
-        for process in running:
-            if process.job.run.name in lost:
-                process.beat()
-        took = time.monotonic() - began
-        self._next_look = began + max(1.0, 33 * took)
+    def lost(self, ended: Collection[str]) -> Collection[str]:
+        """Return what a look shows; nothing between looks."""
+        began = time.monotonic()
+        if began < self._next_look and len(ended) == self._ended:
+            return ()
+        try:
+            found = self._beaten()
+        except (OSError, ValueError) as error:  # the trainings do not depend on it
+            log.warning("cannot see which runs have lost: %s", error)
+            found = ()
+        self._ended = len(ended)
+        self._next_look = began + max(1.0, 33 * (time.monotonic() - began))
+        return found
 
 
 def start(
@@ -268,7 +276,8 @@ class _Told:
             if running:
                 log.info("stopping: %d runs write a checkpoint (Ctrl-C kills them)", len(running))
             for process in running:
-                process.send(self.word)
+                if not process.is_beaten:  # else it has been told, and is about to end
+                    process.send(self.word)
 
 
 @contextmanager

@@ -30,7 +30,6 @@ from alexnet.config.trust import (
 )
 from alexnet.folders.ending import CANNOT_BE_BUILT, DAMAGED, Exit
 from alexnet.folders.files import DamagedFile, hold
-from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.paths import outputs_folder, python_path
 from alexnet.run.loggers import destination_of
@@ -60,7 +59,7 @@ from alexnet.sweep.preflight import (
     starts_of,
 )
 from alexnet.sweep.processes import ENDS_THE_SWEEP, Interrupted, Job, run_jobs, run_other_rank
-from alexnet.sweep.race import runs_to_go
+from alexnet.sweep.race import beaten_runs, runs_to_go
 from alexnet.sweep.resume import change_run, find_run
 from alexnet.sweep.tell import (
     announce,
@@ -199,7 +198,7 @@ class ExperimentSweep:
                     log.info("%s", line)
             sys.exit(Exit.FINISHED)
         if outside and outside.rank > 0:  # only rank 0 writes the plan
-            sys.exit(_be_other_rank(runs[0], sweep.run(runs[0].name), outside.rank))
+            sys.exit(_be_other_rank(runs[0], sweep, outside.rank))
         with hold(sweep.path):
             is_seen = (sweep.report / "verdict.json").is_file()
             left: list[PlannedRun] = []
@@ -225,7 +224,7 @@ class ExperimentSweep:
                 if not any(sweep.run(run.name).is_finished for run in runs):
                     raise ConfigError(why_wrong(sweep, left))
                 code = Exit.FAILED  # something was trained
-            failed = summarize(sweep, runs, left)
+            failed = summarize(sweep, runs, left, beaten_runs(sweep))
             if not code and failed and nothing_could_be_built(sweep, runs):
                 code = Exit.WRONG
             report = None
@@ -580,11 +579,11 @@ def _seed(level: str) -> int:
     return int(level)
 
 
-def _be_other_rank(planned: PlannedRun, run: RunDir, rank: int) -> Exit:
-    if run.is_finished:
+def _be_other_rank(planned: PlannedRun, sweep: SweepDir, rank: int) -> Exit:
+    if not runs_to_go(sweep, [planned]):
         return Exit.FINISHED
     try:
-        return run_other_rank(planned, run, rank)
+        return run_other_rank(planned, sweep.run(planned.name), rank)
     except Interrupted as error:
         return error.exit
 

@@ -1,6 +1,6 @@
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from alexnet import vocabulary
@@ -9,7 +9,6 @@ from alexnet.folders.files import DamagedFile
 from alexnet.folders.run import RunDir
 from alexnet.folders.sweep import SweepDir
 from alexnet.sweep.plan import PlannedRun
-from alexnet.sweep.race import beaten_runs
 
 log = logging.getLogger("alexnet.sweep")
 
@@ -38,14 +37,16 @@ def _how_ended(run: RunDir) -> str:
 
 
 def summarize(
-    sweep: SweepDir, runs: Sequence[PlannedRun], left: Sequence[PlannedRun]
+    sweep: SweepDir,
+    runs: Sequence[PlannedRun],
+    left: Sequence[PlannedRun],
+    beaten: Collection[str],
 ) -> list[PlannedRun]:
     """Log how every run ended; return those that failed, or whose result cannot be read.
 
-    A run that diverged is a result, not a failure; nor is one that was beaten in a search.
+    A run that diverged is a result, not a failure; nor is one that was `beaten` in a search.
     """
     failed = []
-    beaten = beaten_runs(sweep)
     for run in runs:
         folder = sweep.run(run.name)
         if result := _result(folder, run):

@@ -40,6 +40,7 @@ class LocalLauncher(Launcher):
         The sweeper has prepared the folder of each job, which the job's last override names.
         """
         from alexnet.folders.sweep import SweepDir
+        from alexnet.run.ranks import started_from_outside
         from alexnet.sweep.devices import Devices
         from alexnet.sweep.processes import Job, run_jobs
         from alexnet.sweep.race import beaten_runs
@@ -48,7 +49,9 @@ class LocalLauncher(Launcher):
         names = [overrides[-1].partition("=")[2] for overrides in job_overrides]
         jobs = [Job.of(sweep.run(name)) for name in names]
         devices = Devices.of_this_machine(self.parallel)
-        ends = run_jobs(jobs, devices, beaten=partial(beaten_runs, sweep))
+        # Under torchrun or srun, the other ranks of a run cannot be told that it has lost.
+        beaten = tuple if started_from_outside() else partial(beaten_runs, sweep)
+        ends = run_jobs(jobs, devices, beaten=beaten)
         return [
             JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=ends[name])
             for overrides, name in zip(job_overrides, names, strict=True)
