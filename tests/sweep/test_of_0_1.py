@@ -1,7 +1,7 @@
 """A sweep that version 0.1 has written: one run finished, one stopped half-way, two not begun.
 
 of_0_1/sweep.tar.xz is `+experiment=relu_vs_tanh data=mnist5k seed=0,1 trainer.threads=1`, without
-what is not needed to go on; of_0_1/experiment/ has the experiment as it was then.
+what is not needed to go on; of_0_1/searches/ has the rates of then.
 """
 
 import tarfile
@@ -17,7 +17,8 @@ from tests.conftest import run_train
 
 OF_0_1 = Path(__file__).parent / "of_0_1"
 COMMAND = (
-    "--config-dir", str(OF_0_1), "+experiment=relu_vs_tanh", "data=mnist5k", "trainer.threads=1"
+    "--config-dir", str(OF_0_1), "+experiment=relu_vs_tanh", "searches=[rates_of_0_1]",
+    "data=mnist5k", "trainer.threads=1",
 )  # fmt: skip
 HALF_DONE = "nonlinearity-relu_seed-1"
 
