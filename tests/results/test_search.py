@@ -256,9 +256,9 @@ def test_a_run_that_was_stopped_as_beaten_is_named_in_the_file_of_a_finished_sea
     ).values()
 
     assert content["unfinished"] is None
-    assert content["notes"].startswith(
-        "nonlinearity-relu_lr-0.016_seed-0 was not finished: it could not reach the threshold "
-        "before epoch 9.5, and its trial could no longer be the best of its arm"
+    assert content["notes"].endswith(
+        "with the epoch before which they could not reach the threshold: "
+        "nonlinearity-relu_lr-0.016_seed-0 (9.5), nonlinearity-tanh_lr-0.016_seed-0 (9.5)"
     )
     found = [(each.get("mean"), each.get("is_bound", False)) for each in content["trials"][:3]]
     assert found == [(6, False), (4, False), (9.5, True)]

@@ -11,7 +11,6 @@ from alexnet.config.names import flatten
 from alexnet.config.searches import Search, Winner
 from alexnet.config.searches import Trial as TrialFound
 from alexnet.results.compare import Comparison
-from alexnet.results.effects import Outcome
 from alexnet.results.runs import Sweep
 from alexnet.results.search import Trial, beaten_early, why_unfinished
 
@@ -86,15 +85,16 @@ def found(sweep: Sweep, comparison: Comparison) -> Search:
 
 def _notes(trials: Sequence[Trial], experiment: Experiment) -> str:
     """Say which runs were not waited for."""
-    return "; ".join(_why_beaten(run) for run in beaten_early(trials, experiment))
-
-
-def _why_beaten(run: Outcome) -> str:
-    lost = "its trial could no longer be the best of its arm"
-    if run.not_by is None:
-        return f"{run.run} was not started: {lost}"
-    late = f"it could not reach the threshold before epoch {run.not_by:.3g}"
-    return f"{run.run} was not finished: {late}, and {lost}"
+    if not (beaten := beaten_early(trials, experiment)):
+        return ""
+    listed = ", ".join(
+        f"{run.run} ({'not started' if run.not_by is None else f'{run.not_by:.3g}'})"
+        for run in beaten
+    )
+    return (
+        "Runs that are not finished because their trials could no longer be the best of their "
+        f"arms, with the epoch before which they could not reach the threshold: {listed}"
+    )
 
 
 def _trial(trial: Trial) -> TrialFound:
