@@ -12,6 +12,7 @@ import pytest
 
 from alexnet.cli import report as command
 from alexnet.results import write_report, write_scorecard
+from alexnet.results.scorecard import readme_table
 
 from .handmade import (
     ABLATION_GRID,
@@ -380,6 +381,25 @@ def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: P
         ("lrn_on_off", "Trial runs, on a few batches: no evidence"),
     ):
         assert [each for each, part in parts.items() if f"[{name}]" in part] == [title]
+
+
+def test_a_search_is_no_evidence_on_the_scorecard_and_not_in_the_readme(three_seeds: Path):
+    outputs = three_seeds.parents[1]
+    search = {**RELU_VS_TANH, "name": "relu_vs_tanh_lr", "search": "learning.lr"}
+    runs = [
+        Run(arm={"model.nonlinearity": level, "learning.lr": lr}, progress=falling(at))
+        for level, at in (("relu", 2), ("tanh", 8))
+        for lr in (0.001, 0.01, 0.1)
+    ]
+    write_sweep(outputs / "relu_vs_tanh_lr" / "cifar10-89abcdef", search, runs)
+    reports = [write_report(sweep.parent) for sweep in sorted(outputs.glob("*/*/sweep.json"))]
+
+    card = write_scorecard(outputs, reports)
+
+    [part] = [each for each in card.split("\n\n## ") if "[relu_vs_tanh_lr, cifar10-8" in each]
+    assert part.startswith("Searches, which choose by the same runs that they compare")
+    table = readme_table(reports, outputs)
+    assert ("relu_vs_tanh/" in table, "relu_vs_tanh_lr" in table) == (True, False)
 
 
 def test_a_damaged_sweep_does_not_keep_the_others_from_being_reported(three_seeds: Path):

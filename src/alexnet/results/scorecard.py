@@ -24,6 +24,7 @@ NOT_RUN = "not run"
 _PAPERS = "Claims of the paper and of the logs of 2012"
 _ANALOGUES = "Analogues: other data or another network than the claim's"
 _OURS = "Claims that are not the paper's"
+_SEARCHES = "Searches, which choose by the same runs that they compare: no evidence"
 _PLAIN = "Sweeps without a claim"
 _TRIALS = "Trial runs, on a few batches: no evidence"
 
@@ -45,6 +46,8 @@ class Row:
         """The title of the table that the row belongs to."""
         if self.report is not None and self.report.sweep.setting.cut:
             return _TRIALS
+        if self.report is not None and self.experiment.searched:
+            return _SEARCHES
         if self.claim is None:
             return _PLAIN
         if self.result is not None and self.result.elsewhere:
@@ -84,7 +87,8 @@ def rows(reports: Sequence[Report]) -> list[Row]:
             Row(experiment=experiment, claim=result.claim, report=report, result=result)
             for result in results
         ] or [Row(experiment=experiment, claim=None, report=report)]
-    judged = {(row.experiment.name, _place(row)) for row in found if row.kind in (_PAPERS, _OURS)}
+    count = (_PAPERS, _OURS, _SEARCHES)
+    judged = {(row.experiment.name, _place(row)) for row in found if row.kind in count}
     found += [
         Row(experiment=experiment, claim=claim)
         for experiment in shipped()
@@ -105,8 +109,8 @@ def write_scorecard(folder: str | Path, reports: Sequence[Report]) -> str:
     """Write <folder>/scorecard.md and scorecard.html, and return the Markdown.
 
     The claims of the paper and its logs come first, with Holm's adjustment over all that were run.
-    Analogues, our own claims, sweeps without a claim, and shortened runs, which are no evidence,
-    have separate tables.
+    Analogues, our own claims, sweeps without a claim, and searches and shortened runs, which are no
+    evidence, have separate tables.
     """
     from alexnet.results.page import scorecard_page
 
@@ -129,7 +133,7 @@ def _parts(all_rows: Sequence[Row], folder: Path, file: str) -> Iterator[Part]:
     )
     p_values = holm([row.result.direction.p for row in scored if row.result])
     adjusted = {id(row): p for row, p in zip(scored, p_values, strict=True)}
-    for title in (_PAPERS, _ANALOGUES, _OURS, _PLAIN, _TRIALS):
+    for title in (_PAPERS, _ANALOGUES, _OURS, _PLAIN, _SEARCHES, _TRIALS):
         members = [row for row in all_rows if row.kind == title]
         if members:
             yield f"## {title}"
@@ -158,6 +162,8 @@ def _cells(
     experiment, claim, result, report = row.experiment, row.claim, row.result, row.report
     name = experiment.name
     if report is not None:
+        if row.kind == _SEARCHES:  # there may be one for each initialization of the same network
+            name = f"{name}, {report.sweep.path.name}"
         name = f"[{name}]({os.path.relpath(report.folder / file, folder)})"
     p = adjusted.get(id(row))
     return (
@@ -261,10 +267,11 @@ def _cost(report: Report) -> str:
 def readme_table(reports: Sequence[Report], folder: Path) -> str:
     """Return a Markdown table: a row per measured claim, and per sweep without a claim.
 
-    Links are relative to the folder.
+    Searches and trial runs are left out. Links are relative to the folder.
     """
     all_rows = rows(reports)
-    measured = [row for row in all_rows if row.report is not None and row.kind != _TRIALS]
+    no_evidence = (_SEARCHES, _TRIALS)
+    measured = [row for row in all_rows if row.report is not None and row.kind not in no_evidence]
     papers = [row for row in all_rows if row.kind == _PAPERS]
     left = sum(row.result is None for row in papers)
     rest = (
