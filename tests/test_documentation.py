@@ -50,6 +50,12 @@ def test_the_tables_of_results_are_those_of_the_published_sweeps():
         assert written == results.table(file), "run python docs/results.py"
 
 
+def test_the_table_of_thresholds_is_that_of_the_published_sweeps():
+    six = script("where_is_the_six")
+    written = six.FILE.read_text().partition(six.BEGIN)[2].partition(six.END)[0]
+    assert written == f"\n{six.table()}\n", "run python docs/where_is_the_six.py"
+
+
 def test_every_page_is_in_the_navigation():
     nav = yaml.safe_load((PROJECT / "mkdocs.yml").read_text())["nav"]
     listed = set(re.findall(r"[\w/]+\.md", str(nav)))
