@@ -15,7 +15,7 @@ _PRINTED = {
     "batch": "batch norm",
 }
 _KEYS = {"lr": "learning rate"}
-_IN_TITLES = {**_PRINTED, "lr": "learning rates"}
+_IN_TITLES = {**_PRINTED, "lr": "learning rates", "he": "with He's weights"}
 _DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
 LONGEST = 32
 """Maximum characters of a name; longer ones lose their middle, and are complete in the tables."""

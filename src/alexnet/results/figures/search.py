@@ -7,7 +7,7 @@ from alexnet.config.experiment import Experiment
 from alexnet.plotting import caption
 from alexnet.results import wording
 from alexnet.results.compare import Comparison
-from alexnet.results.effects import level_label
+from alexnet.results.effects import Outcome, level_label
 from alexnet.results.figures.labels import (
     colour_of,
     dashes_of,
@@ -35,19 +35,24 @@ def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure
         _by_level(axes, key, comparison, is_alone=len(keys) == 1)
         in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
         axes.set_xlabel(printed_key(key))
-    if any(each.n < len(each.outcomes) for each in comparison.searched):  # room for the crosses
+    if any(_is_lost(each) for arm in comparison.searched for each in arm.outcomes):
         bottom, top = panels[0].get_ylim()
         room = 0.02 + 0.04 * len(comparison.arms)
-        panels[0].set_ylim(top=top + room / (1 - room) * (top - bottom))
+        panels[0].set_ylim(top=top + room / (1 - room) * (top - bottom))  # for the crosses
     panels[0].set_ylabel(wording.name_of_measure(measure))
     line = "; line: their mean" if len(keys) == 1 else ""
     caption(
         figure,
-        f"Dots: seeds{line}. Open triangles: seeds that ended without reaching the threshold, at "
-        "their limit. Crosses on top: a seed diverged, failed or is missing. Ring: the best trial "
-        "of the arm.",
+        f"Dots: seeds{line}. Open triangles: seeds that ended without reaching the threshold, or "
+        "were stopped because they had lost, at their limit. Crosses on top: a seed diverged, "
+        "failed or is missing. Ring: the best trial of the arm.",
     )
     return figure
+
+
+def _is_lost(outcome: Outcome) -> bool:
+    """Whether nothing is known of when a run reaches the threshold."""
+    return outcome.value is None and outcome.not_by is None
 
 
 def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -> None:
@@ -64,11 +69,15 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
         mine = [each for each in comparison.searched if arm.levels.items() <= each.levels.items()]
         for each in sorted(mine, key=lambda each: place[each.levels[key]]):
             x = place[each.levels[key]]
-            axes.plot([x] * len(each.reached), each.reached, marker="o", **seed_dots(colour))
-            axes.plot([x] * len(each.limits), each.limits, marker="^", **open_dots(colour))
-            if each.n < len(each.outcomes):
+            dots, limits = [*each.reached], [*each.limits]
+            for outcome in each.outcomes:
+                if outcome.value is None and outcome.not_by is not None:
+                    (dots if outcome.has_crossed else limits).append(outcome.not_by)
+            axes.plot([x] * len(dots), dots, marker="o", **seed_dots(colour))
+            axes.plot([x] * len(limits), limits, marker="^", **open_dots(colour))
+            if any(map(_is_lost, each.outcomes)):
                 on_top = axes.get_xaxis_transform()
-                axes.plot(x, 1 - 0.04 * index, marker="x", color=colour, transform=on_top)
+                axes.plot(x, 0.98 - 0.04 * index, marker="x", color=colour, transform=on_top)
             if each.n == 0:
                 continue
             height = float(np.mean([*each.reached, *each.limits]))
@@ -87,6 +96,7 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
     if not is_log or (is_alone and len(levels) <= _MOST_TICKS):
         axes.minorticks_off()
         axes.set_xticks(places, list(map(level_label, levels)))
+    axes.margins(y=0.15)  # for the note below the best
     if 0 <= axes.dataLim.y0 < 0.45 * axes.dataLim.y1:
         axes.set_ylim(bottom=0)
     if not is_alone:
@@ -134,8 +144,8 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
     caption(
         figure,
         "Mean of the best trial over all subsets of that many trials. Open triangles: bounds (up: "
-        "at least, down: at most), because the best of some subsets is censored. Below: the effect "
-        "of the first factor on these means.",
+        "at least, down: at most), because the best of some subsets is censored or was stopped. "
+        "Below: the effect of the first factor on these means.",
     )
     return figure
 

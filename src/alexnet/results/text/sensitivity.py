@@ -79,7 +79,8 @@ def by_number_of_trials(findings: Findings) -> Iterator[Part]:
     yield (
         f"{wording.name_of_measure(measure).capitalize()} expected at the best of that many trials "
         f"of each arm, over all subsets of them, and the {experiment.effect} of these values. *at "
-        "least*: the best of some subsets is censored, so that the number is a lower bound."
+        "least*: the best of some subsets is censored or was stopped, so that the number is a "
+        "lower bound."
     )
     measures = [measure.model_copy(update={"threshold": each}) for each in _thresholds(measure)]
     if not comparison.budget_effects:
