@@ -30,6 +30,7 @@ COMPARISONS = [name for name in EXPERIMENTS if name not in PRESETS]
 # Beside what varies: a rate that belongs to a level, and what a group's file sets.
 DECLARED: dict[str, set[str]] = {
     "relu_vs_tanh": {"learning.lr"},
+    "relu_vs_tanh_he": {"learning.lr"},
     "saturating": {"learning.lr"},
     "two_columns=one_device": {"trainer.devices", "trainer.strategy"},
     "two_columns=control": {
@@ -219,8 +220,9 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
     assert f"outputs/{experiment}/" in text
 
 
-def test_the_rates_of_relu_vs_tanh_are_those_of_a_search_that_is_shipped():
-    relu, tanh = arms("relu_vs_tanh")
+@pytest.mark.parametrize("experiment", ["relu_vs_tanh", "relu_vs_tanh_he"])
+def test_the_rates_of_relu_vs_tanh_are_those_of_a_search_that_is_shipped(experiment: str):
+    relu, tanh = arms(experiment)
     [search] = relu.searches.values()
     best = {each.arm["model.nonlinearity"]: each.levels for each in search.winners}
 
