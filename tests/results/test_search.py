@@ -105,6 +105,23 @@ def test_a_beaten_trial_that_has_crossed_is_known():
     assert budget.is_bound == (False, False, False)
 
 
+def test_a_search_by_an_error_waits_for_every_run():
+    # The mean of 0.9 and of 0, if a missing error were as good as possible, is worse than 0.2.
+    errors = {(0.01, 0): 0.2, (0.01, 1): 0.2, (0.1, 0): 0.9, (0.1, 1): None, (1.0, 0): 0.8}
+    errors[1.0, 1] = 0.8
+    outcomes = [
+        Outcome(
+            run="", arm={LR: rate}, seed=seed, value=error,
+            fate="missing" if error is None else "finished",
+        )
+        for (rate, seed), error in errors.items()
+    ]  # fmt: skip
+    about = {**LRN_ON_OFF, "factor": [], "search": LR, "claim": None, "paper": None}
+    problem = compare(outcomes, experiment=Experiment.model_validate(about)).problem
+    assert problem is not None
+    assert "1 of 6 runs have not finished" in problem
+
+
 def test_the_best_itself_has_to_finish():
     best = run("tanh", 0.01, None, seed=1, fate="unfinished", not_by=30.0)
     whole = both(run("", 0.001, 9.0), run("", 0.01, 5.0), run("", 0.1, 8.0))

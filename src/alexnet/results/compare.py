@@ -23,10 +23,12 @@ from alexnet.results.search import (
     BudgetEffect,
     Intervals,
     Trial,
+    arm_keys,
     at_best,
     best_trials,
     budget_effects,
     budgets_of,
+    searched_keys,
     trials_of,
     why_unfinished,
 )
@@ -86,16 +88,14 @@ def compare(
     supplied values to the runs are unfinished. With `is_anytime`, seeds are added until a claim is
     settled, so tests and intervals of effects must be valid at any look.
     """
-    keys = _arm_keys(outcomes, experiment)
+    keys = arm_keys(outcomes, experiment)
     best: tuple[Best, ...] = ()
     searched: tuple[Arm, ...] = ()
     chosen = list(outcomes)
     trials: list[Trial] = []
-    if looked_for := [
-        key for key in experiment.searched if any(key in each.arm for each in outcomes)
-    ]:
+    if looked_for := searched_keys(outcomes, experiment):
         searched = arms_of(outcomes, (*keys, *looked_for), within=_range(experiment))
-        trials = trials_of(outcomes, keys, looked_for)
+        trials = trials_of(outcomes, experiment)
         best = best_trials(trials, experiment, intervals)
         chosen = at_best(outcomes, best, looked_for)
 
@@ -182,14 +182,6 @@ def _effects(
         whole if whole.is_interaction else clipped
         for whole, clipped in zip(effects, within, strict=True)
     )
-
-
-def _arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str, ...]:
-    """Return the keys that name an arm: the experiment's factors, then other swept keys."""
-    swept = dict.fromkeys(key for each in outcomes for key in each.arm)
-    declared = [key for key in experiment.factor if key in swept]
-    keys = dict.fromkeys([*declared, *swept])
-    return tuple(key for key in keys if key not in (*experiment.searched, "seed"))
 
 
 def _levels(

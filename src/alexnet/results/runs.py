@@ -111,12 +111,7 @@ class Sweep:
     @cached_property
     def beaten(self) -> frozenset[str]:
         """The unfinished runs of a search whose trials can no longer be the best of their arms."""
-        keys = list(dict.fromkeys(key for arm in self.arms.values() for key in arm))
-        searched = [key for key in keys if key in self.experiment.searched]
-        if not searched or self.experiment.measure.kind != "epochs_to_error":
-            return frozenset()
-        arm_keys = [key for key in keys if key not in searched]
-        trials = trials_of(self.outcomes(), arm_keys, searched)
+        trials = trials_of(self.outcomes(), self.experiment) if self.experiment.searched else []
         return frozenset(each.run for each in beaten_early(trials, self.experiment))
 
     @property

@@ -47,12 +47,15 @@ class Trial:
         return fmean(values) if values else None
 
     @property
+    def earliest(self) -> list[float]:
+        """For each unfinished run that has not crossed, before which epoch it cannot."""
+        stopped = (each for each in self.outcomes if not each.has_crossed)
+        return [each.not_by for each in stopped if each.not_by is not None]
+
+    @property
     def is_bound(self) -> bool:
         """Whether the value is a lower bound, because a run ended before it had a value."""
-        return any(
-            each.censored or (each.not_by is not None and not each.has_crossed)
-            for each in self.outcomes
-        )
+        return bool(self.earliest) or any(each.censored for each in self.outcomes)
 
     @property
     def error_reached(self) -> float | None:
@@ -68,12 +71,7 @@ class Trial:
         reached decides, because limits only tell how long a run was trained. With `is_optimistic`,
         unfinished runs count as reaching the threshold as early as they still can.
         """
-        early = [
-            each.not_by
-            for each in self.outcomes
-            if is_optimistic and each.not_by is not None and not each.has_crossed
-        ]
-        times = [*self.reached, *early]
+        times = [*self.reached, *self.earliest] if is_optimistic else self.reached
         share = len(times) / len(self.outcomes)
         mean = sign * fmean(times) if times else 0.0
         error = self.error_reached
@@ -88,17 +86,16 @@ class Trial:
     def can_beat(self, best: "Trial") -> bool:
         """Whether the runs that are left could still rank this trial before the `best` of its arm.
 
-        A run that has not reached the threshold by an epoch can only reach it later. So the share
-        and the mean of `rank` are bounded before the runs have ended.
+        Only for times: a run that has not reached the threshold by an epoch can only reach it
+        later. So the share and the mean of `rank` are bounded before the runs have ended.
         """
-        if not self.left or best.left or not best.reached:
+        missing = [0.0 for each in self.left if each.fate == "missing"]
+        is_bounded = all(each.fate == "missing" or each.not_by is not None for each in self.left)
+        if not self.left or best.left or not best.reached or not is_bounded:
             return bool(self.left)
-        left = [each for each in self.left if not each.has_crossed]
-        limits = [0.0 if each.fate == "missing" else each.not_by for each in left]
-        times = [time for time in (*self.reached, *limits) if time is not None]
-        if None in limits:
-            return True
-        share, its_share = (len(times) / len(self.outcomes), len(best.reached) / len(best.outcomes))
+        times = [*self.reached, *self.earliest, *missing]
+        share = len(times) / len(self.outcomes)
+        its_share = len(best.reached) / len(best.outcomes)
         if share != its_share:
             return share > its_share
         return fmean(times) < fmean(best.reached)
@@ -165,10 +162,24 @@ class BudgetEffect:
     bounds: tuple[Bound | None, ...]
 
 
-def trials_of(
-    outcomes: Sequence[Outcome], keys: Sequence[str], searched: Sequence[str]
-) -> list[Trial]:
-    """Group outcomes into trials, arm by arm, in the order of outcomes."""
+def arm_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str, ...]:
+    """Return the keys that name an arm: the experiment's factors, then other swept keys."""
+    swept = dict.fromkeys(key for each in outcomes for key in each.arm)
+    declared = [key for key in experiment.factor if key in swept]
+    keys = dict.fromkeys([*declared, *swept])
+    return tuple(key for key in keys if key not in (*experiment.searched, "seed"))
+
+
+def searched_keys(outcomes: Sequence[Outcome], experiment: Experiment) -> tuple[str, ...]:
+    """Return the keys that the experiment searches and that were swept."""
+    return tuple(key for key in experiment.searched if any(key in each.arm for each in outcomes))
+
+
+def trials_of(outcomes: Sequence[Outcome], experiment: Experiment) -> list[Trial]:
+    """Group outcomes into trials, arm by arm, in the order of outcomes; [] without a search."""
+    keys, searched = arm_keys(outcomes, experiment), searched_keys(outcomes, experiment)
+    if not searched:
+        return []
     return [
         Trial(
             arm=dict(zip(keys, cell, strict=True)),
@@ -223,7 +234,12 @@ def why_unfinished(
 
 
 def beaten_early(trials: Sequence[Trial], experiment: Experiment) -> list[Outcome]:
-    """Return the runs that have not finished, and need not: their trials cannot win any more."""
+    """Return the runs that have not finished, and need not: their trials cannot win any more.
+
+    Nothing bounds what is not a time: there are none in other searches.
+    """
+    if not _is_time(experiment):
+        return []
     return [
         run
         for mine in _by_arm(trials)

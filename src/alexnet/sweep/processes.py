@@ -86,7 +86,7 @@ def run_jobs(
                 devices.give_back(process.share)
                 ends[process.job.run.name] = end = process.end()
                 display.ended(process.job.run)
-                if end in ENDS_THE_SWEEP and not process.is_beaten:
+                if end in ENDS_THE_SWEEP:
                     told.to_stop = told.to_stop or "a run"
     return ends
 

@@ -28,7 +28,8 @@ def beaten_runs(sweep: SweepDir) -> frozenset[str]:
     There are none in a sweep that is not a search by time, or whose plan cannot be used.
     """
     experiment = sweep.read_plan().get("experiment", {})
-    if not experiment.get("search"):
+    is_time = experiment.get("measure", {}).get("kind") == "epochs_to_error"
+    if not experiment.get("search") or not is_time:  # known without reading all runs
         return frozenset()
     from alexnet.results.runs import load_sweep  # pandas takes a second
 

@@ -35,7 +35,7 @@ def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure
         _by_level(axes, key, comparison, is_alone=len(keys) == 1)
         in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
         axes.set_xlabel(printed_key(key))
-    if any(_is_lost(each) for arm in comparison.searched for each in arm.outcomes):
+    if any(_is_unknown(each) for arm in comparison.searched for each in arm.outcomes):
         bottom, top = panels[0].get_ylim()
         room = 0.02 + 0.04 * len(comparison.arms)
         panels[0].set_ylim(top=top + room / (1 - room) * (top - bottom))  # for the crosses
@@ -50,7 +50,7 @@ def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure
     return figure
 
 
-def _is_lost(outcome: Outcome) -> bool:
+def _is_unknown(outcome: Outcome) -> bool:
     """Whether nothing is known of when a run reaches the threshold."""
     return outcome.value is None and outcome.not_by is None
 
@@ -75,7 +75,7 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
                     (dots if outcome.has_crossed else limits).append(outcome.not_by)
             axes.plot([x] * len(dots), dots, marker="o", **seed_dots(colour))
             axes.plot([x] * len(limits), limits, marker="^", **open_dots(colour))
-            if any(map(_is_lost, each.outcomes)):
+            if any(map(_is_unknown, each.outcomes)):
                 on_top = axes.get_xaxis_transform()
                 axes.plot(x, 0.98 - 0.04 * index, marker="x", color=colour, transform=on_top)
             if each.n == 0:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from alexnet.config.experiment import Experiment, Measure
 from alexnet.results import wording
-from alexnet.results.compare import compare
+from alexnet.results.compare import Comparison, compare
 from alexnet.results.effects import Effect, level_label
 from alexnet.results.findings import Findings
 from alexnet.results.parts import Part, Table
+from alexnet.results.runs import Sweep
 from alexnet.results.search import BudgetEffect
 
 _THRESHOLDS = (0.6, 0.55, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15)
@@ -17,17 +18,13 @@ def at_other_thresholds(findings: Findings) -> Iterator[Part]:
     """Yield the effects at several thresholds: a verdict should not depend on one of them."""
     sweep, comparison, experiment = findings.sweep, findings.comparison, findings.experiment
     measure = experiment.measure
-    if not _thresholds(measure) or not comparison.claimed or comparison.searched:
+    if not thresholds(measure) or not comparison.claimed or comparison.searched:
         return
     yield "## At other thresholds"
     effects = [effect.of for effect in comparison.claimed]
     rows = []
-    for threshold in _thresholds(measure):
-        at = measure.model_copy(update={"threshold": threshold})
-        there = compare(
-            sweep.outcomes(at), experiment=experiment.model_copy(update={"measure": at})
-        )
-        found = {effect.of: effect for effect in there.claimed}
+    for threshold in thresholds(measure):
+        found = {effect.of: effect for effect in compared_at(sweep, threshold).claimed}
         cells = (with_interval(found[of], experiment) for of in effects)
         rows.append([f"{100 * threshold:g} %", *cells])
     yield Table(["threshold", *effects], rows)
@@ -38,7 +35,14 @@ def at_other_thresholds(findings: Findings) -> Iterator[Part]:
     )
 
 
-def _thresholds(measure: Measure) -> list[float]:
+def compared_at(sweep: Sweep, threshold: float) -> Comparison:
+    """Compare the arms of a sweep by the time to another threshold."""
+    at = sweep.experiment.measure.model_copy(update={"threshold": threshold})
+    about = sweep.experiment.model_copy(update={"measure": at})
+    return compare(sweep.outcomes(at), experiment=about)
+
+
+def thresholds(measure: Measure) -> list[float]:
     """Return the thresholds to show; none if the measure is not a time to an error."""
     is_share = measure.described.is_fraction and measure.described.better == "lower"
     if measure.kind == "final" or not is_share or measure.threshold is None:
@@ -82,21 +86,19 @@ def by_number_of_trials(findings: Findings) -> Iterator[Part]:
         "least*: the best of some subsets is censored or was stopped, so that the number is a "
         "lower bound."
     )
-    measures = [measure.model_copy(update={"threshold": each}) for each in _thresholds(measure)]
     if not comparison.budget_effects:
         return
     budgets = sorted({1, (most + 1) // 2, most})
     rows = []
-    for at in measures:
-        about = experiment.model_copy(update={"measure": at})
-        there = compare(sweep.outcomes(at), experiment=about)
+    for threshold in thresholds(measure):
+        there = compared_at(sweep, threshold)
         cells = [
             _at_budget(effect, k - 1, experiment)
             for effect in there.budget_effects
             for k in budgets
         ]
         if set(cells) != {"-"}:
-            rows.append([f"{100 * (at.threshold or 0.0):g} %", *cells])
+            rows.append([f"{100 * threshold:g} %", *cells])
     if not rows:
         return
     yield "## By the number of trials, at other thresholds"
