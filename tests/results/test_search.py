@@ -327,3 +327,13 @@ def test_a_search_of_one_key_is_stored_as_it_always_was():
 
     assert stored("+tune=lr") == LR
     assert stored("+tune=lr_and_decay") == [LR, DECAY]
+
+
+@pytest.mark.parametrize("tune", ["+tune=lr", "+tune=lr_and_decay"])
+def test_a_search_does_not_name_the_search_that_its_experiment_reads(tune: str):
+    winners = "learning.lr=0.004,0.008"  # what the shipped search found
+
+    runs = plan("+experiment=relu_vs_tanh", tune, winners)
+
+    assert runs
+    assert not any(run.config.searches for run in runs)
