@@ -32,6 +32,7 @@ DECLARED: dict[str, set[str]] = {
     "relu_vs_tanh": {"learning.lr"},
     "relu_vs_tanh_he": {"learning.lr"},
     "saturating": {"learning.lr"},
+    "lrn_on_off": {"learning.lr"},
     "two_columns=one_device": {"trainer.devices", "trainer.strategy"},
     "two_columns=control": {
         "trainer.devices", "trainer.strategy", "model.columns", "model.channels"
@@ -220,14 +221,15 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
     assert f"outputs/{experiment}/" in text
 
 
-@pytest.mark.parametrize("experiment", ["relu_vs_tanh", "relu_vs_tanh_he"])
-def test_the_rates_of_relu_vs_tanh_are_those_of_a_search_that_is_shipped(experiment: str):
-    relu, tanh = arms(experiment)
-    [search] = relu.searches.values()
-    best = {each.arm["model.nonlinearity"]: each.levels for each in search.winners}
+@pytest.mark.parametrize("experiment", ["relu_vs_tanh", "relu_vs_tanh_he", "lrn_on_off"])
+def test_the_rate_of_each_arm_is_that_of_a_search_that_is_shipped(experiment: str):
+    its_arms = planned_arms(experiment)
+    [search] = its_arms[0].config.searches.values()
+    best = {tuple(each.arm.values()): each.levels for each in search.winners}
 
-    assert {"learning.lr": relu.learning.lr} == best["relu"]
-    assert {"learning.lr": tanh.learning.lr} == best["tanh"]
+    assert len(its_arms) == len(best)
+    for run in its_arms:
+        assert {"learning.lr": run.config.learning.lr} == best[tuple(run.arm.values())]
 
 
 @pytest.mark.parametrize(
