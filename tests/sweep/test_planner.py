@@ -54,6 +54,14 @@ def test_runs_time_and_power_are_those_of_runs_that_exist(train_here: Train, tmp
         assert float(shown[str(n)]) == pytest.approx(100 * smallest(n), rel=0.01)
 
 
+def test_the_plan_of_one_arm_compares_nothing(train_here: Train):
+    done = train_here("model=cifar_net", "data=mnist5k", "seed=0,1,2", "plan=true")
+
+    assert "3 runs, 1 arm x 3 seeds" in done.stdout
+    assert "baseline" not in done.stdout
+    assert "power" not in done.stdout
+
+
 def test_a_longer_run_is_reckoned_from_the_seconds_of_an_epoch(train_here: Train, tmp_path: Path):
     sweep(tmp_path / "outputs", Trained(error), *LRN, "seed=0", "trainer.max_epochs=1")
 

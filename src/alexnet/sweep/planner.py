@@ -90,12 +90,15 @@ def describe(
         f"{len(runs) - len(left)} of them have ended. Folder: {sweep.path}"
     )
     firsts = [group[0] for group in by_arm]
-    yield from _arms(firsts, experiment.get("baseline") or {})
+    if len(firsts) > 1:
+        yield from _arms(firsts, experiment.get("baseline") or {})
     yield from _costs(
         left, firsts, outputs=outputs, parallel=parallel,
         rounds_more=(added.max_seeds - len(seeds)) if added else 0,
     )  # fmt: skip
-    yield from _power(sweep, Experiment.model_validate(experiment), len(seeds), added)
+    its = Experiment.model_validate(experiment)
+    if len(firsts) > 1 or any(claim.direction == "value" for claim in its.claims):
+        yield from _power(sweep, its, len(seeds), added)
     yield "nothing was trained: leave out plan=true to start"
 
 
@@ -110,7 +113,7 @@ def _arms(firsts: Sequence[PlannedRun], baseline: Mapping[str, Any]) -> Iterator
     for run in firsts:
         label = ", ".join(f"{key.rpartition('.')[2]}={level}" for key, level in run.arm.items())
         if run is base:
-            yield f"  {label or 'the only arm'}: the baseline of the others"
+            yield f"  {label}: the baseline of the others"
             continue
         now = flatten(run.config.plain())
         changes = (
