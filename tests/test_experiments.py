@@ -224,7 +224,9 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
     assert f"outputs/{experiment}/" in text
 
 
-@pytest.mark.parametrize("experiment", ["relu_vs_tanh", "relu_vs_tanh_he", "lrn_on_off"])
+@pytest.mark.parametrize(
+    "experiment", ["relu_vs_tanh", "relu_vs_tanh_he", "lrn_on_off", "pooling_overlap"]
+)
 def test_the_rate_of_each_arm_is_that_of_a_search_that_is_shipped(experiment: str):
     its_arms = planned_arms(experiment)
     [search] = its_arms[0].config.searches.values()
