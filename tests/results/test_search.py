@@ -231,7 +231,14 @@ def test_a_report_shows_the_effect_by_the_number_of_trials(search_folder: Path):
     readme = (report / "README.md").read_text()
     assert "| 3 | 2.0 | 8.1 | 3.93 |" in readme
     assert "| 1 | 3.0 | at least 9.0 | at least 2.96 |" in readme
+    assert "*at least*" in readme
     assert "](tuning_budget.svg)" in readme
+
+
+def test_marks_that_no_trial_has_are_not_explained(search_folder: Path):
+    sweep_of_a_search(search_folder, {"relu": (4, 2, 3), "tanh": (9, 8, 9)})
+
+    assert "*at least*" not in (write_report(search_folder).folder / "README.md").read_text()
 
 
 def test_what_a_search_has_found_is_read_by_an_experiment_of_that_network_alone(

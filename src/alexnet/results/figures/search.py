@@ -35,18 +35,19 @@ def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure
         _by_level(axes, key, comparison, is_alone=len(keys) == 1)
         in_percent(axes.yaxis, measure.kind == "final" and measure.described.is_fraction)
         axes.set_xlabel(printed_key(key))
+    marks = ["Dots: seeds; line: their mean." if len(keys) == 1 else "Dots: seeds."]
+    if measure.kind == "epochs_to_error":
+        marks.append(
+            "Open triangles: seeds that ended without reaching the threshold, or were stopped "
+            "because they had lost, at their limit."
+        )
     if any(_is_unknown(each) for arm in comparison.searched for each in arm.outcomes):
+        marks.append("Crosses on top: a seed diverged, failed or is missing.")
         bottom, top = panels[0].get_ylim()
         room = 0.02 + 0.04 * len(comparison.arms)
         panels[0].set_ylim(top=top + room / (1 - room) * (top - bottom))  # for the crosses
     panels[0].set_ylabel(wording.name_of_measure(measure))
-    line = "; line: their mean" if len(keys) == 1 else ""
-    caption(
-        figure,
-        f"Dots: seeds{line}. Open triangles: seeds that ended without reaching the threshold, or "
-        "were stopped because they had lost, at their limit. Crosses on top: a seed diverged, "
-        "failed or is missing. Ring: the best trial of the arm.",
-    )
+    caption(figure, " ".join([*marks, "Ring: the best trial of the arm."]))
     return figure
 
 
@@ -141,12 +142,15 @@ def tuning_budget(comparison: Comparison, experiment: Experiment, title: str) ->
         label_ends(axes, ends)
     panels[-1].set_xlabel("trials of each arm")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    caption(
-        figure,
-        "Mean of the best trial over all subsets of that many trials. Open triangles: bounds (up: "
-        "at least, down: at most), because the best of some subsets is censored or was stopped. "
-        "Below: the effect of the first factor on these means.",
-    )
+    marks = ["Mean of the best trial over all subsets of that many trials."]
+    if any(any(budget.is_bound) for budget in comparison.budgets):
+        marks.append(
+            "Open triangles: bounds (up: at least, down: at most), because the best of some "
+            "subsets is censored or was stopped."
+        )
+    if has_effects:
+        marks.append("Below: the effect of the first factor on these means.")
+    caption(figure, " ".join(marks))
     return figure
 
 

@@ -80,12 +80,16 @@ def by_number_of_trials(findings: Findings) -> Iterator[Part]:
         rows.append([str(k + 1), *cells, *effects])
     arms = [", ".join(map(level_label, each.arm.values())) for each in comparison.budgets]
     yield Table(["trials", *arms, *(each.of for each in comparison.budget_effects)], rows)
-    yield (
+    note = (
         f"{wording.name_of_measure(measure).capitalize()} expected at the best of that many trials "
-        f"of each arm, over all subsets of them, and the {experiment.effect} of these values. *at "
-        "least*: the best of some subsets is censored or was stopped, so that the number is a "
-        "lower bound."
+        f"of each arm, over all subsets of them, and the {experiment.effect} of these values."
     )
+    if any(any(budget.is_bound) for budget in comparison.budgets):
+        note += (
+            " *at least*: the best of some subsets is censored or was stopped, so that the number "
+            "is a lower bound."
+        )
+    yield note
     if not comparison.budget_effects:
         return
     budgets = sorted({1, (most + 1) // 2, most})
