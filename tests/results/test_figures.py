@@ -138,6 +138,22 @@ def test_the_axis_of_a_single_value_is_as_wide_as_a_fifth_of_it(sweep_folder: Pa
     assert figure.axes[0].get_xlim() == pytest.approx((0.45, 0.55))
 
 
+@pytest.mark.parametrize(("seeds", "has_arrow"), [(2, True), (5, False)])
+def test_an_arrow_is_explained_where_there_is_one(
+    sweep_folder: Path, seeds: int, has_arrow: bool
+):
+    runs = [
+        Run(arm={"model.normalization": level}, seed=seed, val_errors=[0.5 + seed % 2 / 100])
+        for level in ("lrn", "none")
+        for seed in range(seeds)
+    ]
+    figure = figures_of(write_sweep(sweep_folder, LRN_ON_OFF, runs))["arms_and_effects"]
+
+    lines = [line for axes in figure.axes for line in axes.lines if len(line.get_xdata())]
+    assert any(line.get_marker() in ("<", ">") for line in lines) == has_arrow
+    assert any("Arrow:" in text.get_text() for text in figure.texts) == has_arrow
+
+
 def test_long_names_that_differ_at_their_ends_stay_different(sweep_folder: Path):
     names = [f"{'a long name of a level ' * 2}{index}" for index in range(2)]
     runs = [Run(arm={"model.name": name}, val_errors=[0.5]) for name in names]

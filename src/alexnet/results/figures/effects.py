@@ -35,14 +35,15 @@ def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str)
     figure = Figure(figsize=(10.5 if effects else 5.5, 1.8 + 0.42 * rows), layout="constrained")
     left, *right = figure.subplots(1, 2 if effects else 1, squeeze=False)[0]
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-    _arms(left, comparison, experiment)
+    has_arrow = _arms(left, comparison, experiment)
     if effects:
-        _forest(right[0], effects, comparison, experiment)
-    caption(
-        figure,
-        f"{counts_of(comparison.arms)} {_caption_of_dots(comparison)} "
-        + ("Effects are paired by seed." if effects else ""),
-    )
+        has_arrow |= _forest(right[0], effects, comparison, experiment)
+    parts = [counts_of(comparison.arms), _caption_of_dots(comparison)]
+    if has_arrow:
+        parts.append("Arrow: the interval continues.")
+    if effects:
+        parts.append("Effects are paired by seed.")
+    caption(figure, " ".join(parts))
     return figure
 
 
@@ -50,14 +51,14 @@ def _caption_of_dots(comparison: Comparison) -> str:
     if not any(arm.ci95 for arm in comparison.arms):
         return "Small dots: seeds; large: their mean."
     anytime = any(isinstance(each, AnytimeEffect) for each in comparison.effects)
-    return (
-        "Small dots: seeds; large: mean with its 95 % t-interval over seeds"
-        + (", of an effect its anytime-valid interval. " if anytime else ". ")
-        + "Arrow: the interval continues."
+    return "Small dots: seeds; large: mean with its 95 % t-interval over seeds" + (
+        ", of an effect its anytime-valid interval." if anytime else "."
     )
 
 
-def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
+def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> bool:
+    """Draw a row per arm, and return whether an interval ends in an arrow."""
+    has_arrow = False
     measure = experiment.measure
     core = [value for arm in comparison.arms for value in (*arm.reached, *arm.limits)]
     if core:
@@ -72,7 +73,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
         axes.plot(arm.reached, [height] * len(arm.reached), marker="o", **seed_dots(colour))
         axes.plot(arm.limits, [height] * len(arm.limits), marker=">", **open_dots(colour))
         if arm.mean is not None:
-            _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
+            has_arrow |= _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
     _name_rows(
         axes,
         ["; ".join(filter(None, [printed_arm(a), wording.lost_in(a)])) for a in comparison.arms],
@@ -81,12 +82,14 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_title("Arms")
     axes.set_xlabel(wording.name_of_measure(measure))
+    return has_arrow
 
 
 def _forest(
     axes: Axes, effects: Sequence[Effect], comparison: Comparison, experiment: Experiment
-) -> None:
-    """Draw a row per effect, and the line of no effect."""
+) -> bool:
+    """Draw a row per effect and the line of no effect; return whether there is an arrow."""
+    has_arrow = False
     scale = 100 if wording.effect_unit(experiment) == "percentage points" else 1
     is_log = experiment.effect == "ratio"
     axes.axvline(experiment.no_effect, color=GREY, linewidth=1)
@@ -100,7 +103,8 @@ def _forest(
             axes.plot(seeds, [row + 0.22] * len(seeds), marker="o", **seed_dots(colour))
         if effect.mean is not None:
             ci95 = effect.ci95 and tuple(end and scale * end for end in effect.ci95)
-            _interval(axes, scale * effect.mean, ci95, row, colour, bound=effect.bound)
+            mean = scale * effect.mean
+            has_arrow |= _interval(axes, mean, ci95, row, colour, bound=effect.bound)
         else:
             text = "censored on both sides" if effect.bound == "neither" else "no pair of runs"
             in_the_middle = axes.get_yaxis_transform()
@@ -124,6 +128,7 @@ def _forest(
         if experiment.effect == "ratio"
         else f"difference in {what}\n({wording.effect_unit(experiment)})"
     )
+    return has_arrow
 
 
 def _limits(
@@ -161,8 +166,12 @@ def _interval(
     row: float,
     colour: str,
     bound: str | None = None,
-) -> None:
-    """Draw a dot for the mean with its interval; an end that is open or outside is an arrow."""
+) -> bool:
+    """Draw a dot for the mean with its interval; an end that is open or outside is an arrow.
+
+    Returns whether there is an arrow.
+    """
+    has_arrow = False
     if ci95 is not None:
         left, right = axes.get_xlim()
         low, high = (mean if end is None else end for end in ci95)
@@ -175,6 +184,7 @@ def _interval(
         )
         for is_beyond, at, marker in ((low < left, left, "<"), (high > right, right, ">")):
             if is_beyond:
+                has_arrow = True
                 axes.plot(at, row, marker=marker, color=colour, markersize=6, clip_on=False)
     axes.plot(mean, row, marker="o", color=colour, markersize=7, zorder=5)
     if bound in ("lower", "upper"):
@@ -187,6 +197,8 @@ def _interval(
             arrowprops={"arrowstyle": "<|-", "color": colour, "linewidth": 1.6},
             annotation_clip=False,
         )
+        has_arrow = True
+    return has_arrow
 
 
 def grid_effects(comparison: Comparison) -> tuple[Effect, ...]:
