@@ -139,9 +139,7 @@ def test_the_axis_of_a_single_value_is_as_wide_as_a_fifth_of_it(sweep_folder: Pa
 
 
 @pytest.mark.parametrize(("seeds", "has_arrow"), [(2, True), (5, False)])
-def test_an_arrow_is_explained_where_there_is_one(
-    sweep_folder: Path, seeds: int, has_arrow: bool
-):
+def test_an_arrow_is_explained_where_there_is_one(sweep_folder: Path, seeds: int, has_arrow: bool):
     runs = [
         Run(arm={"model.normalization": level}, seed=seed, val_errors=[0.5 + seed % 2 / 100])
         for level in ("lrn", "none")
