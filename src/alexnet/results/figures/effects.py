@@ -25,6 +25,7 @@ from alexnet.results.figures.labels import (
 )
 from alexnet.results.names import printed_arm, printed_effect
 
+_ARROW = "_arrow"  # the label of arrows, by which the caption finds them
 MAX_EFFECTS = 14  # more rows are unreadable: interactions are then only in the table
 
 
@@ -35,11 +36,11 @@ def arms_and_effects(comparison: Comparison, experiment: Experiment, title: str)
     figure = Figure(figsize=(10.5 if effects else 5.5, 1.8 + 0.42 * rows), layout="constrained")
     left, *right = figure.subplots(1, 2 if effects else 1, squeeze=False)[0]
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
-    has_arrow = _arms(left, comparison, experiment)
+    _arms(left, comparison, experiment)
     if effects:
-        has_arrow |= _forest(right[0], effects, comparison, experiment)
+        _forest(right[0], effects, comparison, experiment)
     parts = [counts_of(comparison.arms), _caption_of_dots(comparison)]
-    if has_arrow:
+    if figure.findobj(lambda each: each.get_label() == _ARROW):
         parts.append("Arrow: the interval continues.")
     if effects:
         parts.append("Effects are paired by seed.")
@@ -56,9 +57,7 @@ def _caption_of_dots(comparison: Comparison) -> str:
     )
 
 
-def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> bool:
-    """Draw a row per arm, and return whether an interval ends in an arrow."""
-    has_arrow = False
+def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> None:
     measure = experiment.measure
     core = [value for arm in comparison.arms for value in (*arm.reached, *arm.limits)]
     if core:
@@ -73,7 +72,7 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> bool:
         axes.plot(arm.reached, [height] * len(arm.reached), marker="o", **seed_dots(colour))
         axes.plot(arm.limits, [height] * len(arm.limits), marker=">", **open_dots(colour))
         if arm.mean is not None:
-            has_arrow |= _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
+            _interval(axes, arm.mean, arm.ci95, row - 0.08, colour)
     _name_rows(
         axes,
         ["; ".join(filter(None, [printed_arm(a), wording.lost_in(a)])) for a in comparison.arms],
@@ -82,14 +81,12 @@ def _arms(axes: Axes, comparison: Comparison, experiment: Experiment) -> bool:
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.set_title("Arms")
     axes.set_xlabel(wording.name_of_measure(measure))
-    return has_arrow
 
 
 def _forest(
     axes: Axes, effects: Sequence[Effect], comparison: Comparison, experiment: Experiment
-) -> bool:
-    """Draw a row per effect and the line of no effect; return whether there is an arrow."""
-    has_arrow = False
+) -> None:
+    """Draw a row per effect, and the line of no effect."""
     scale = 100 if wording.effect_unit(experiment) == "percentage points" else 1
     is_log = experiment.effect == "ratio"
     axes.axvline(experiment.no_effect, color=GREY, linewidth=1)
@@ -103,8 +100,7 @@ def _forest(
             axes.plot(seeds, [row + 0.22] * len(seeds), marker="o", **seed_dots(colour))
         if effect.mean is not None:
             ci95 = effect.ci95 and tuple(end and scale * end for end in effect.ci95)
-            mean = scale * effect.mean
-            has_arrow |= _interval(axes, mean, ci95, row, colour, bound=effect.bound)
+            _interval(axes, scale * effect.mean, ci95, row, colour, bound=effect.bound)
         else:
             text = "censored on both sides" if effect.bound == "neither" else "no pair of runs"
             in_the_middle = axes.get_yaxis_transform()
@@ -128,7 +124,6 @@ def _forest(
         if experiment.effect == "ratio"
         else f"difference in {what}\n({wording.effect_unit(experiment)})"
     )
-    return has_arrow
 
 
 def _limits(
@@ -166,12 +161,8 @@ def _interval(
     row: float,
     colour: str,
     bound: str | None = None,
-) -> bool:
-    """Draw a dot for the mean with its interval; an end that is open or outside is an arrow.
-
-    Returns whether there is an arrow.
-    """
-    has_arrow = False
+) -> None:
+    """Draw a dot for the mean with its interval; an end that is open or outside is an arrow."""
     if ci95 is not None:
         left, right = axes.get_xlim()
         low, high = (mean if end is None else end for end in ci95)
@@ -184,8 +175,9 @@ def _interval(
         )
         for is_beyond, at, marker in ((low < left, left, "<"), (high > right, right, ">")):
             if is_beyond:
-                has_arrow = True
-                axes.plot(at, row, marker=marker, color=colour, markersize=6, clip_on=False)
+                axes.plot(
+                    at, row, marker=marker, color=colour, markersize=6, clip_on=False, label=_ARROW
+                )  # fmt: skip
     axes.plot(mean, row, marker="o", color=colour, markersize=7, zorder=5)
     if bound in ("lower", "upper"):
         sign = 1 if bound == "lower" else -1
@@ -196,9 +188,8 @@ def _interval(
             textcoords="offset points",
             arrowprops={"arrowstyle": "<|-", "color": colour, "linewidth": 1.6},
             annotation_clip=False,
+            label=_ARROW,
         )
-        has_arrow = True
-    return has_arrow
 
 
 def grid_effects(comparison: Comparison) -> tuple[Effect, ...]:
