@@ -221,6 +221,19 @@ def test_an_experiment_runs_several_seeds_unless_it_is_a_search_or_a_preset(expe
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_claim_about_an_error_says_how_long_its_networks_were_trained(experiment: str):
+    runs = plan(f"+experiment={experiment}")
+    config = runs[0].config
+    for claim in config.experiment.claims:
+        measure = claim.measure or config.experiment.measure
+        is_of_this_network = claim.network == config.model.target.rpartition(".")[2]
+        if is_of_this_network and measure.kind == "final" and "error" in measure.metric:
+            assert claim.epochs, claim.text
+            if claim.data == config.data.name.lower():
+                assert min(run.config.trainer.max_epochs for run in runs) >= claim.epochs
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experiment: str):
     text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
 

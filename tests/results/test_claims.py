@@ -87,6 +87,19 @@ def test_elsewhere_or_cut_short_a_claim_gets_no_verdict(setting: Setting):
     assert result.papers_effect is None
 
 
+@pytest.mark.parametrize(
+    ("epochs", "elsewhere"), [(52, ("52 epochs instead of 520 epochs",)), (520, ()), (600, ())]
+)
+def test_after_fewer_epochs_than_the_claims_a_sweep_is_an_analogue(
+    epochs: int, elsewhere: tuple[str, ...]
+):
+    result = comparison([0.32, 0.321, 0.322], claim(epochs=520), setting=Setting(epochs=epochs))
+    assert result.claims[0].elsewhere == elsewhere
+    assert (result.verdict, result.analogue) == (
+        (None, "agrees") if elsewhere else ("agrees", None)
+    )
+
+
 def test_several_claims_are_adjusted_together():
     other = [0.310, 0.312, 0.3155, 0.303]  # p is between 0.025 and 0.05
     [alone] = comparison(other, claim()).claims

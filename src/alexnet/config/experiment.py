@@ -176,10 +176,10 @@ class Claim(Section):
     `by` says who makes it: the paper, a log of 2012, or us. `data` (a file of conf/data) and
     `network` (a class) say where it applies: on other data or with another network the same
     experiment is an analogue and gets no verdict on the claim. A sweep with another number of test
-    `images` is an analogue, too; this number distinguishes data sets of the same name. `direction`
-    says how the baseline compares with `levels` (default: all other levels): better, worse or
-    equal; "value" makes a claim about the measure itself. `measure` and `effect` replace those of
-    the experiment.
+    `images`, which distinguishes data sets of the same name, is an analogue, too, and so is one of
+    networks that were trained for fewer `epochs`. `direction` says how the baseline compares with
+    `levels` (default: all other levels): better, worse or equal; "value" makes a claim about the
+    measure itself. `measure` and `effect` replace those of the experiment.
     """
 
     by: Literal["paper", "log", "us"]
@@ -187,6 +187,7 @@ class Claim(Section):
     data: str | None = None
     network: str | None = None
     images: int | None = None
+    epochs: int | None = None
     levels: tuple[str | float | bool, ...] = ()
     direction: Literal["better", "worse", "equal", "value"] = "better"
     size: Size | None = None

@@ -28,14 +28,16 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """The setting of a sweep: data set, class of the network, number of test images.
+    """The setting of a sweep: data set, class of the network, number of test images, epochs.
 
+    `epochs` is the budget of the run that has the smallest.
     `cut` lists the settings that shortened its runs, such as trainer.limit_train_batches=2.
     """
 
     data: str | None = None
     network: str | None = None
     images: int | None = None
+    epochs: int | None = None
     cut: tuple[str, ...] = ()
 
 
@@ -289,10 +291,12 @@ def _elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
     """Return how the setting of a sweep differs from that of the claim."""
     if setting is None:
         return ()
+    needed = claim.epochs and max(claim.epochs, setting.epochs or 0)  # more epochs are no reason
     pairs = (
         (setting.data, claim.data),
         (setting.network, claim.network),
         tuple(each and f"{each:,} test images" for each in (setting.images, claim.images)),
+        tuple(each and f"{each:,} epochs" for each in (setting.epochs, needed)),
     )
     return tuple(
         f"{here} instead of {there}"

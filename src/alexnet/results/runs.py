@@ -132,7 +132,7 @@ class Sweep:
 
     @property
     def setting(self) -> Setting:
-        """Data set, network and test images of the runs, and the settings that shortened them."""
+        """Data, network, test images and epochs of the runs, and what cut them short."""
         configs = list(self.configs.values())
         targets = [str(_section(each, "model").get("_target_", "")) for each in configs]
         # An arm may have another network of the same kind: the first is the experiment's own.
@@ -152,7 +152,9 @@ class Sweep:
         )
         counts = set(self.runs["test_images"].dropna()) if "test_images" in self.runs else set()
         images = int(counts.pop()) if len(counts) == 1 else None
-        return Setting(data=data, network=network, images=images, cut=tuple(cuts))
+        budgets = [_section(each, "trainer").get("max_epochs") for each in configs]
+        epochs = min(filter(None, budgets), default=None)
+        return Setting(data=data, network=network, images=images, epochs=epochs, cut=tuple(cuts))
 
     def outcomes(self, measure: Measure | None = None) -> list[Outcome]:
         """Return the outcome of every planned run, by a measure (default: the experiment's).

@@ -22,7 +22,7 @@ TITLE = "Scorecard"
 NOT_RUN = "not run"
 
 _PAPERS = "Claims of the paper and of the logs of 2012"
-_ANALOGUES = "Analogues: other data or another network than the claim's"
+_ANALOGUES = "Analogues: other data, another network or fewer epochs than the claim's"
 _OURS = "Claims that are not the paper's"
 _SEARCHES = "Searches, which choose by the same runs that they compare: no evidence"
 _PLAIN = "Sweeps without a claim"
