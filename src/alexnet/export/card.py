@@ -214,7 +214,7 @@ def _results(run: RunDir, result: Mapping[str, Any]) -> Iterator[str]:
     for claim in verdict.get("claims", []):
         direction = claim.get("direction") or {}
         word = direction.get("verdict") or "not judged"
-        if direction.get("analogue"):  # on other data, or with another network, than the claim's
+        if direction.get("analogue"):  # not in the setting of the claim
             word = f"analogue: {direction['analogue']}"
         text = " ".join(str(claim.get("text")).split())
         yield f"The sweep `{verdict.get('experiment')}` on the claim \u201c{text}\u201d: {word}."

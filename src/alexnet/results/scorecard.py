@@ -265,13 +265,15 @@ def _cost(report: Report) -> str:
 
 
 def readme_table(reports: Sequence[Report], folder: Path) -> str:
-    """Return a Markdown table: a row per measured claim, and per sweep without a claim.
+    """Return a Markdown table: a row per measured claim, and per comparison without a claim.
 
     Searches and trial runs are left out. Links are relative to the folder.
     """
     all_rows = rows(reports)
-    no_evidence = (_SEARCHES, _TRIALS)
-    measured = [row for row in all_rows if row.report is not None and row.kind not in no_evidence]
+    evidence = [row for row in all_rows if row.kind not in (_SEARCHES, _TRIALS)]
+    measured = [
+        row for row in evidence if row.report and (row.claim or row.report.comparison.claimed)
+    ]
     papers = [row for row in all_rows if row.kind == _PAPERS]
     left = sum(row.result is None for row in papers)
     rest = (

@@ -13,8 +13,8 @@ _ALWAYS = """
   about several levels agrees only if each of them does. *Size*: *compatible* or *equivalent* if
   two one-sided tests at the 5 % level show that the effect is within the margin; *smaller*,
   *larger* or *different* if a two-sided test shows that it is outside; else *undecided*.
-- An *analogue* is the same experiment on other data, or with another network, than the claim's:
-  it neither supports nor contradicts the claim.
+- An *analogue* is the same experiment on other data, with another network or after fewer epochs
+  than the claim's: it neither supports nor contradicts the claim.
 - A run that diverged is a result. {diverged} Runs that failed or are missing have no
   value, are not in n, and are listed."""
 
