@@ -62,6 +62,30 @@ def test_the_plan_of_one_arm_compares_nothing(train_here: Train):
     assert "power" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["trainer.max_epochs=52"],
+            "claim 1: an analogue, made in another setting ("
+            "synthetic instead of cifar10; 52 epochs instead of 520 epochs)",
+        ),
+        (
+            ["trainer.max_steps=2"],
+            "claim 1: not judged, because runs are cut short (trainer.max_steps=2)",
+        ),
+    ],
+)
+def test_a_claim_that_the_sweep_cannot_judge_is_named_before_it_is_trained(
+    words: list[str], line: str, train_here: Train, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(planner, "_warm_up", lambda run, share: (None, "no warm-up"))
+
+    done = train_here(*LRN, "seed=0,1", *words, "plan=true")
+
+    assert line in done.stdout
+
+
 def test_a_longer_run_is_reckoned_from_the_seconds_of_an_epoch(train_here: Train, tmp_path: Path):
     sweep(tmp_path / "outputs", Trained(error), *LRN, "seed=0", "trainer.max_epochs=1")
 

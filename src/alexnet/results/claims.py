@@ -99,6 +99,24 @@ class ClaimResult:
         return not self.elsewhere and not self.cut
 
 
+def elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
+    """Return how the setting of a sweep differs from that of the claim."""
+    if setting is None:
+        return ()
+    needed = claim.epochs and max(claim.epochs, setting.epochs or 0)  # more epochs are no reason
+    pairs = (
+        (setting.data, claim.data),
+        (setting.network, claim.network),
+        tuple(each and f"{each:,} test images" for each in (setting.images, claim.images)),
+        tuple(each and f"{each:,} epochs" for each in (setting.epochs, needed)),
+    )
+    return tuple(
+        f"{here} instead of {there}"
+        for here, there in pairs
+        if there is not None and here is not None and here != there
+    )
+
+
 def judge(
     of_claims: Sequence[tuple[Claim, Experiment, Sequence[Effect]]], setting: Setting | None
 ) -> tuple[ClaimResult, ...]:
@@ -138,7 +156,7 @@ def judge(
                 effects=tuple(effects),
                 direction=settled,
                 size=settled_size,
-                elsewhere=_elsewhere(claim, setting),
+                elsewhere=elsewhere(claim, setting),
                 cut=setting.cut if setting else (),
             )
         )
@@ -284,22 +302,4 @@ def _power(claim: Claim, effects: Sequence[Effect]) -> Power:
         more_seeds=None if enough is None else max(0, enough - n),
         assumed=assumed,
         more_for_size=more_for_size,
-    )
-
-
-def _elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
-    """Return how the setting of a sweep differs from that of the claim."""
-    if setting is None:
-        return ()
-    needed = claim.epochs and max(claim.epochs, setting.epochs or 0)  # more epochs are no reason
-    pairs = (
-        (setting.data, claim.data),
-        (setting.network, claim.network),
-        tuple(each and f"{each:,} test images" for each in (setting.images, claim.images)),
-        tuple(each and f"{each:,} epochs" for each in (setting.epochs, needed)),
-    )
-    return tuple(
-        f"{here} instead of {there}"
-        for here, there in pairs
-        if there is not None and here is not None and here != there
     )

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -95,8 +95,8 @@ class Sweep:
 
     @property
     def data(self) -> str:
-        """Name of the data set: sweep folders are called <data>-<hash>, or <data>-<hash>-2."""
-        return re.sub(r"-[0-9a-f]{8}(-\d+)?$", "", self.path.name)
+        """Name of the data set."""
+        return data_of(self.path)
 
     @property
     def is_rehearsal(self) -> bool:
@@ -133,28 +133,9 @@ class Sweep:
     @property
     def setting(self) -> Setting:
         """Data, network, test images and epochs of the runs, and what cut them short."""
-        configs = list(self.configs.values())
-        targets = [str(_section(each, "model").get("_target_", "")) for each in configs]
-        # An arm may have another network of the same kind: the first is the experiment's own.
-        network = next((each.rpartition(".")[2] for each in targets if each), None)
-        part = {
-            f"{key}={value}"
-            for each in configs
-            for key, whole in (("classes", None), ("fraction", 1.0))
-            if (value := _section(each, "data").get(key, whole)) not in (whole, None)
-        }
-        data = f"{self.data} with {', '.join(sorted(part))}" if part else self.data
-        cuts = dict.fromkeys(
-            f"trainer.{key}={value}"
-            for each in configs
-            for key in (*LIMITS, "max_steps")
-            if (value := _section(each, "trainer").get(key)) not in (None, -1, 1.0)
-        )
         counts = set(self.runs["test_images"].dropna()) if "test_images" in self.runs else set()
         images = int(counts.pop()) if len(counts) == 1 else None
-        budgets = [_section(each, "trainer").get("max_epochs") for each in configs]
-        epochs = min(filter(None, budgets), default=None)
-        return Setting(data=data, network=network, images=images, epochs=epochs, cut=tuple(cuts))
+        return replace(setting_of(self.data, list(self.configs.values())), images=images)
 
     def outcomes(self, measure: Measure | None = None) -> list[Outcome]:
         """Return the outcome of every planned run, by a measure (default: the experiment's).
@@ -478,6 +459,37 @@ def _read_config(path: Path) -> dict[str, Any]:
         return {}
     # In C where there is libyaml: a tenth of the time, which is 2 s for 200 runs.
     return yaml.load(path.read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+
+
+def data_of(sweep: Path) -> str:
+    """The data set of a sweep, whose folder is called <data>-<hash>, or <data>-<hash>-2."""
+    return re.sub(r"-[0-9a-f]{8}(-\d+)?$", "", sweep.name)
+
+
+def setting_of(data: str, configs: Sequence[Mapping[str, Any]]) -> Setting:
+    """Return the setting of runs with these resolved configurations, on a data set of this name."""
+    targets = [str(_section(each, "model").get("_target_", "")) for each in configs]
+    # An arm may have another network of the same kind: the first is the experiment's own.
+    network = next((each.rpartition(".")[2] for each in targets if each), None)
+    part = {
+        f"{key}={value}"
+        for each in configs
+        for key, whole in (("classes", None), ("fraction", 1.0))
+        if (value := _section(each, "data").get(key, whole)) not in (whole, None)
+    }
+    cuts = dict.fromkeys(
+        f"trainer.{key}={value}"
+        for each in configs
+        for key in (*LIMITS, "max_steps")
+        if (value := _section(each, "trainer").get(key)) not in (None, -1, 1.0)
+    )
+    budgets = [_section(each, "trainer").get("max_epochs") for each in configs]
+    return Setting(
+        data=f"{data} with {', '.join(sorted(part))}" if part else data,
+        network=network,
+        epochs=min(filter(None, budgets), default=None),
+        cut=tuple(cuts),
+    )
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

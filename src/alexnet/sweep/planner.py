@@ -1,4 +1,4 @@
-"""plan=true: the runs, cost and power of a sweep, before anything is trained.
+"""plan=true: the runs, cost, claims and power of a sweep, before anything is trained.
 
 The time is estimated from existing runs of the same network, data and machine, or else from a
 warm-up: a run in a temporary folder, ended as soon as its pace is known. Power needs the spread
@@ -69,9 +69,9 @@ def describe(
     parallel: int | str,
     added: AddedSeeds | None,
 ) -> Iterator[str]:
-    """Yield the plan as lines: runs, arms, time, disk, power. Nothing is written to `outputs`.
+    """Yield the plan as lines: runs, arms, time, disk, claims, power.
 
-    `experiment` is the experiment as sweep.json would describe it.
+    Nothing is written to `outputs`. `experiment` is the experiment as sweep.json would describe it.
     """
     by_arm = [
         list(group) for _, group in itertools.groupby(runs, key=lambda run: sorted(run.arm.items()))
@@ -97,6 +97,7 @@ def describe(
         rounds_more=(added.max_seeds - len(seeds)) if added else 0,
     )  # fmt: skip
     its = Experiment.model_validate(experiment)
+    yield from _claims(its, sweep, runs)
     if len(firsts) > 1 or any(claim.direction == "value" for claim in its.claims):
         yield from _power(sweep, its, len(seeds), added)
     yield "nothing was trained: leave out plan=true to start"
@@ -121,6 +122,20 @@ def _arms(firsts: Sequence[PlannedRun], baseline: Mapping[str, Any]) -> Iterator
             for key in sorted(confounds(base.config, run.config))
         )
         yield f"  {label}: {', '.join(changes) or 'nothing'}"
+
+
+def _claims(experiment: Experiment, sweep: SweepDir, runs: Sequence[PlannedRun]) -> Iterator[str]:
+    """Yield which claims this sweep cannot support or contradict, and why."""
+    from alexnet.results.claims import elsewhere  # pandas takes a second
+    from alexnet.results.runs import data_of, setting_of
+
+    setting = setting_of(data_of(sweep.path), [run.config.plain() for run in runs])
+    for number, claim in enumerate(experiment.claims, start=1):
+        if setting.cut:
+            cuts = ", ".join(setting.cut)
+            yield f"claim {number}: not judged, because runs are cut short ({cuts})"
+        elif differs := elsewhere(claim, setting):
+            yield f"claim {number}: an analogue, made in another setting ({'; '.join(differs)})"
 
 
 # Time and disk
