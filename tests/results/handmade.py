@@ -53,6 +53,7 @@ class Run:
     cause: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    epochs: float = 10
 
     @property
     def name(self) -> str:
@@ -109,7 +110,7 @@ def _write_run(folder: Path, run: Run) -> None:
     if run.state == "finished":
         result = {
             "metrics": dict(run.metrics),
-            "epochs": 10,
+            "epochs": run.epochs,
             "seconds": 60.0,
             "images_per_second": 1000.0,
             "seed": run.seed,

@@ -88,7 +88,7 @@ def test_elsewhere_or_cut_short_a_claim_gets_no_verdict(setting: Setting):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "elsewhere"), [(52, ("52 epochs instead of 520 epochs",)), (520, ()), (600, ())]
+    ("epochs", "elsewhere"), [(52, ("52 instead of 520 epochs",)), (520, ()), (600, ())]
 )
 def test_after_fewer_epochs_than_the_claims_a_sweep_is_an_analogue(
     epochs: int, elsewhere: tuple[str, ...]
@@ -171,6 +171,15 @@ def test_what_was_changed_after_the_first_run_is_listed():
     assert "looked at n = 3, then 4" in found.text
 
 
+def test_a_key_that_claims_did_not_have_when_they_were_registered_is_no_change():
+    later = plan()["experiment"]
+    later["claims"] = [{**each, "epochs": None} for each in later["claims"]]
+    assert compare_plans(plan(experiment=later)).changed == ()
+
+    later["claims"][0]["epochs"] = 90
+    assert len(compare_plans(plan(experiment=later)).changed) == 1
+
+
 def test_an_edited_registration_is_refused():
     edited = plan()
     edited["registered"]["content"]["seeds"] = [0]
@@ -235,4 +244,4 @@ def test_one_run_on_an_unknown_number_of_images_has_no_verdict():
 
 def test_on_another_number_of_images_it_is_another_data_set():
     [result] = one_network(0.407, images=150_000).claims
-    assert result.elsewhere == ("150,000 test images instead of 50,000 test images",)
+    assert result.elsewhere == ("150,000 instead of 50,000 test images",)

@@ -1,6 +1,7 @@
 """A sweep folder in any state, read as tables."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,9 @@ def test_a_result_that_is_not_finite_has_diverged(sweep_folder: Path, number: fl
         ({"data.fraction": 0.5}, "cifar10 with fraction=0.5", False),
         ({"trainer.max_steps": 20}, "cifar10", True),
         ({"trainer.limit_train_batches": 4}, "cifar10", True),
+        ({"trainer.limit_train_batches": 1}, "cifar10", True),
+        ({"trainer.overfit_batches": 1}, "cifar10", True),
+        ({"trainer.overfit_batches": 0.0}, "cifar10", False),
     ],
 )
 def test_a_sweep_knows_on_what_it_was_made_and_by_what_it_was_cut(
@@ -174,6 +178,18 @@ def test_a_sweep_knows_on_what_it_was_made_and_by_what_it_was_cut(
     run = Run(arm={}, val_errors=[0.1], config=config)
     setting = load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [run])).setting
     assert (setting.data, setting.network, bool(setting.cut)) == (data, "CifarNet", is_cut)
+
+
+def test_the_epochs_of_a_sweep_are_those_that_were_trained(sweep_folder: Path):
+    whole = Run(arm={}, seed=0, config={"trainer.max_epochs": 90}, epochs=90)
+    unfinished = replace(whole, seed=1, state="running")
+    assert (
+        load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [whole, unfinished])).setting.epochs == 90
+    )
+
+    stopped_early = replace(whole, seed=2, epochs=40.5)
+    sweep = load_sweep(write_sweep(sweep_folder, LRN_ON_OFF, [whole, stopped_early]))
+    assert sweep.setting.epochs == 40
 
 
 def test_a_folder_that_is_no_sweep_is_an_error_in_one_line(tmp_path: Path):

@@ -23,7 +23,7 @@ def claimed(name: str) -> dict[str, Any]:
 def evaluated(folder: Path, *, images: int, top1: float, top5: float) -> Path:
     """A sweep of one run, trained and evaluated."""
     central = {"test/error": top1 + 0.016, "test/error_top5": top5 + 0.012}
-    run = Run(arm={}, metrics=central, config=CONFIG)
+    run = Run(arm={}, metrics=central, config=CONFIG, epochs=90)
     sweep = write_sweep(folder / "imagenet-0123abcd", claimed("alexnet_paper"), [run])
     write_json(
         sweep / run.name / "evaluation.json",

@@ -68,11 +68,15 @@ def test_the_plan_of_one_arm_compares_nothing(train_here: Train):
         (
             ["trainer.max_epochs=52"],
             "claim 1: an analogue, made in another setting ("
-            "synthetic instead of cifar10; 52 epochs instead of 520 epochs)",
+            "synthetic instead of cifar10; 52 instead of 520 epochs)",
         ),
-        (
-            ["trainer.max_steps=2"],
-            "claim 1: not judged, because runs are cut short (trainer.max_steps=2)",
+        *(
+            ([cut], f"claim 1: not judged, because runs are cut short ({cut})")
+            for cut in (
+                "trainer.max_steps=2",
+                "trainer.limit_train_batches=1",
+                "trainer.overfit_batches=2",
+            )
         ),
     ],
 )

@@ -118,11 +118,8 @@ def compare_plans(plan: Mapping[str, Any]) -> Registered:
     if _hash(before) != registered["sha256"]:
         raise ValueError("the registration was edited: its content does not match its sha256")
     after = _content(plan["experiment"], plan["runs"], before["budget"], most)
-    changed = [
-        f"{key}: {_added(before[key], after[key])}"
-        for key in before
-        if before[key] != after.get(key)
-    ]
+    old, new = _stated(before), _stated(after)
+    changed = [f"{key}: {_added(old[key], new[key])}" for key in old if old[key] != new.get(key)]
     return Registered(
         sha256=registered["sha256"],
         method=after["method"],
@@ -155,6 +152,15 @@ def _content(
     }
     plain: dict[str, Any] = json.loads(json.dumps(content))
     return plain
+
+
+def _stated(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content without the keys of claims that are null: later versions have more."""
+    claims = [
+        {key: value for key, value in claim.items() if value is not None}
+        for claim in content.get("claims") or ()
+    ]
+    return {**content, "claims": claims}
 
 
 def _seeds(runs: Mapping[str, Any]) -> list[int]:

@@ -30,7 +30,7 @@ V = TypeVar("V")
 class Setting:
     """The setting of a sweep: data set, class of the network, number of test images, epochs.
 
-    `epochs` is the budget of the run that has the smallest.
+    `epochs` are those of the run with the fewest.
     `cut` lists the settings that shortened its runs, such as trainer.limit_train_batches=2.
     """
 
@@ -103,18 +103,22 @@ def elsewhere(claim: Claim, setting: Setting | None) -> tuple[str, ...]:
     """Return how the setting of a sweep differs from that of the claim."""
     if setting is None:
         return ()
-    needed = claim.epochs and max(claim.epochs, setting.epochs or 0)  # more epochs are no reason
-    pairs = (
-        (setting.data, claim.data),
-        (setting.network, claim.network),
-        tuple(each and f"{each:,} test images" for each in (setting.images, claim.images)),
-        tuple(each and f"{each:,} epochs" for each in (setting.epochs, needed)),
+    enough = claim.epochs and max(claim.epochs, setting.epochs or 0)  # more epochs are no reason
+    settings = (
+        (setting.data, claim.data, ""),
+        (setting.network, claim.network, ""),
+        (setting.images, claim.images, " test images"),
+        (setting.epochs, enough, " epochs"),
     )
     return tuple(
-        f"{here} instead of {there}"
-        for here, there in pairs
+        f"{_with_commas(here)} instead of {_with_commas(there)}{unit}"
+        for here, there, unit in settings
         if there is not None and here is not None and here != there
     )
+
+
+def _with_commas(value: str | int) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def judge(

@@ -135,7 +135,11 @@ class Sweep:
         """Data, network, test images and epochs of the runs, and what cut them short."""
         counts = set(self.runs["test_images"].dropna()) if "test_images" in self.runs else set()
         images = int(counts.pop()) if len(counts) == 1 else None
-        return replace(setting_of(self.data, list(self.configs.values())), images=images)
+        planned = setting_of(self.data, list(self.configs.values()))
+        # Early stopping and max_time end a run before its budget.
+        trained = self.runs.loc[self.runs["state"] == "finished", "epochs"].dropna()
+        epochs = min([planned.epochs, *map(int, trained)]) if planned.epochs else None
+        return replace(planned, images=images, epochs=epochs)
 
     def outcomes(self, measure: Measure | None = None) -> list[Outcome]:
         """Return the outcome of every planned run, by a measure (default: the experiment's).
@@ -480,8 +484,12 @@ def setting_of(data: str, configs: Sequence[Mapping[str, Any]]) -> Setting:
     cuts = dict.fromkeys(
         f"trainer.{key}={value}"
         for each in configs
-        for key in (*LIMITS, "max_steps")
-        if (value := _section(each, "trainer").get(key)) not in (None, -1, 1.0)
+        for key, whole in (
+            *dict.fromkeys(LIMITS).items(),
+            ("max_steps", -1),
+            ("overfit_batches", 0),
+        )
+        if (value := _section(each, "trainer").get(key)) not in (None, whole)
     )
     budgets = [_section(each, "trainer").get("max_epochs") for each in configs]
     return Setting(

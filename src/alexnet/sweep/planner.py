@@ -125,17 +125,24 @@ def _arms(firsts: Sequence[PlannedRun], baseline: Mapping[str, Any]) -> Iterator
 
 
 def _claims(experiment: Experiment, sweep: SweepDir, runs: Sequence[PlannedRun]) -> Iterator[str]:
-    """Yield which claims this sweep cannot support or contradict, and why."""
+    """Yield which claims would be judged elsewhere, or not at all, and why."""
     from alexnet.results.claims import elsewhere  # pandas takes a second
     from alexnet.results.runs import data_of, setting_of
 
     setting = setting_of(data_of(sweep.path), [run.config.plain() for run in runs])
+    numbers: dict[str, list[str]] = {}
     for number, claim in enumerate(experiment.claims, start=1):
         if setting.cut:
-            cuts = ", ".join(setting.cut)
-            yield f"claim {number}: not judged, because runs are cut short ({cuts})"
+            why = f"not judged, because runs are cut short ({', '.join(setting.cut)})"
         elif differs := elsewhere(claim, setting):
-            yield f"claim {number}: an analogue, made in another setting ({'; '.join(differs)})"
+            why = f"an analogue, made in another setting ({'; '.join(differs)})"
+        elif claim.images:
+            why = f"an analogue, unless the test set has {claim.images:,} images"
+        else:
+            continue
+        numbers.setdefault(why, []).append(str(number))
+    for why, listed in numbers.items():
+        yield f"claim{'s' if len(listed) > 1 else ''} {', '.join(listed)}: {why}"
 
 
 # Time and disk
