@@ -245,7 +245,14 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
 
 @pytest.mark.parametrize(
     "experiment",
-    ["relu_vs_tanh", "relu_vs_tanh_he", "saturating", "lrn_on_off", "pooling_overlap"],
+    [
+        "relu_vs_tanh",
+        "relu_vs_tanh_he",
+        "saturating",
+        "lrn_on_off",
+        "pooling_overlap",
+        "ablation_grid",
+    ],
 )
 def test_the_rate_of_each_arm_is_that_of_a_search_that_is_shipped(experiment: str):
     for run in planned_arms(experiment):
