@@ -57,6 +57,23 @@ def test_a_norm_that_does_next_to_nothing_is_warned_of(tmp_path: Path):
     assert norm["is_next_to_nothing"]
 
 
+def test_several_arms_have_one_warning(tmp_path: Path):
+    arms = [{"model.pooling": pooling} for pooling in ("overlapping", "non_overlapping")]
+    write_sweep(tmp_path, LRN_ON_OFF, [Run(arm=arm, metrics={"val/error": 0.3}) for arm in arms])
+    for arm, reshaping in zip(arms, (0.011, 0.012), strict=True):
+        norm = {"factor": 0.79, "reshaping": reshaping}
+        write_json(tmp_path / Run(arm=arm).name / "acts.json", {"end": {"norm1": norm}})
+
+    write_report(tmp_path)
+
+    text = (tmp_path / "report" / "README.md").read_text()
+    assert text.count("does next to nothing") == 1
+    assert (
+        "**The normalization of 2 arms does next to nothing**: at the end of training it reshapes "
+        "at most 1.2 % in overlapping; non_overlapping. Arms with and without it"
+    ) in text
+
+
 @pytest.mark.parametrize("content", ["{", '{"end": []}', '{"end": {"norm1": 3}}', "{}"])
 def test_a_damaged_file_costs_the_line_and_not_the_report(tmp_path: Path, content: str):
     run = Run(arm={"model.normalization": "lrn"}, metrics={"val/error": 0.3})

@@ -96,18 +96,30 @@ def _norm(
     )
 
 
-def warnings(norms: Iterable[NormAtWork]) -> list[str]:
-    """Return a warning for each arm whose normalization layers all do next to nothing."""
+def warning(norms: Iterable[NormAtWork]) -> str | None:
+    """Name the arms whose normalization layers all do next to nothing; None if there are none."""
     by_arm: dict[str, list[NormAtWork]] = {}
     for norm in norms:
         by_arm.setdefault(norm.label, []).append(norm)
-    return [
-        f"**The normalization of {label} does next to nothing**: at the end of training "
-        f"{_listed(mine)}. Arms with and without it are nearly the same network: choose initial "
-        "weights (model.init) or constants that fit the size of the activities."
+    idle = {
+        label: mine
         for label, mine in by_arm.items()
         if all(each.is_next_to_nothing for each in mine)
-    ]
+    }
+    if not idle:
+        return None
+    if len(idle) == 1:
+        [(of, mine)] = idle.items()
+        what = _listed(mine)
+    else:
+        of = f"{len(idle)} arms"
+        most = max(each.reshaping_at_end for mine in idle.values() for each in mine)
+        what = f"it reshapes at most {_percent(most)} in {'; '.join(idle)}"
+    return (
+        f"**The normalization of {of} does next to nothing**: at the end of training {what}. Arms "
+        "with and without it are nearly the same network: choose initial weights (model.init) or "
+        "constants that fit the size of the activities."
+    )
 
 
 def _listed(norms: Iterable[NormAtWork]) -> str:

@@ -30,7 +30,8 @@ def report_parts(findings: Findings, figures: Sequence[str]) -> Iterator[Part]:
     yield from _cut(sweep)
     yield from _without_effect(comparison)
     yield from mixed(sweep)
-    yield from map(Warning, acts.warnings(findings.norms))
+    if idle := acts.warning(findings.norms):
+        yield Warning(idle)
     yield Picture(figures[0], wording.name_of_measure(experiment.measure))
     yield from claims(comparison)
     yield f"Plan: {sweep.registered.text}"
