@@ -22,6 +22,7 @@ from alexnet.results.figures.labels import (
 from alexnet.results.names import printed_arm, printed_key, printed_level, printed_pair
 
 _MOST_TICKS = 9
+_MOST_NOTES = 4  # arms; the notes of more would cover each other
 
 
 def search(comparison: Comparison, experiment: Experiment, title: str) -> Figure:
@@ -85,8 +86,9 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
             line.append((x, height))
             if any(levels.items() <= each.levels.items() for levels in best):
                 axes.plot(x, height, marker="o", fillstyle="none", color=colour, markersize=14)
-                text = f"best: {level_label(each.levels[key])}"
-                note_at(axes, text, (x, height), (0, -9), colour)
+                if len(comparison.arms) <= _MOST_NOTES:
+                    text = f"best: {level_label(each.levels[key])}"
+                    note_at(axes, text, (x, height), (0, -9), colour)
         if line and is_alone:
             xs, heights = zip(*line, strict=True)
             axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
