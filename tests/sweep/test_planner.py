@@ -100,6 +100,14 @@ def test_a_longer_run_is_reckoned_from_the_seconds_of_an_epoch(train_here: Train
     assert "n = 3: 3.3 times the spread" in done.stdout
 
 
+def test_a_spread_from_a_sweep_of_other_epochs_says_so(train_here: Train, tmp_path: Path):
+    sweep(tmp_path / "outputs", Trained(error), *LRN, "seed=0,1,2", "trainer.max_epochs=1")
+
+    done = train_here(*LRN, "seed=0,1", "trainer.max_epochs=100", "plan=true")
+
+    assert "is 1 percentage points, from 3 seeds of a similar sweep of 1 epoch, " in done.stdout
+
+
 def test_without_runs_a_warm_up_tells(
     train_here: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

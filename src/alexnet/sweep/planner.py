@@ -385,6 +385,7 @@ def _spread_text(deviation: float, experiment: Experiment) -> str:
 
 def _spread(sweep: SweepDir, experiment: Experiment) -> tuple[float | None, str]:
     """Return the largest spread of the first claim's effects, and from which runs it is known."""
+    from alexnet.results import wording
     from alexnet.results.findings import comparison_of
     from alexnet.results.runs import load_sweep
 
@@ -412,8 +413,10 @@ def _spread(sweep: SweepDir, experiment: Experiment) -> tuple[float | None, str]
         known = [effect for effect in first if effect.spread is not None]
         if known:
             widest = max(known, key=lambda effect: effect.spread or 0.0)
-            which = (
-                "of this sweep" if each.path == sweep.path else f"of a similar sweep, {each.path}"
-            )
-            return widest.spread, f"from {widest.n} seeds {which}"
+            which = "this sweep"
+            if each.path != sweep.path:
+                epochs = loaded.setting.epochs
+                of = f" of {wording.count(epochs, 'epoch')}" if epochs else ""
+                which = f"a similar sweep{of}, {each.path}"
+            return widest.spread, f"from {widest.n} seeds of {which}"
     return None, ""
