@@ -30,8 +30,8 @@ V = TypeVar("V")
 class Setting:
     """The setting of a sweep: data set, class of the network, number of test images, epochs.
 
-    `epochs` are those of the run with the fewest.
-    `cut` lists the settings that shortened its runs, such as trainer.limit_train_batches=2.
+    `epochs` are those of the run with the fewest. `cut` lists the settings that shortened its runs,
+    such as trainer.limit_train_batches=2.
     """
 
     data: str | None = None

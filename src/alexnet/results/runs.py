@@ -23,7 +23,14 @@ from alexnet.results.claims import Setting
 from alexnet.results.effects import Fate, Outcome
 from alexnet.results.search import Intervals, beaten_early, trials_of
 
-LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")
+# Keys of the trainer that cut a run short, with the value at which they do not; null never does.
+_WHOLE = {
+    "limit_train_batches": None,
+    "limit_val_batches": None,
+    "limit_test_batches": None,
+    "max_steps": -1,
+    "overfit_batches": 0,
+}
 """Settings of the trainer that limit a run to a part of the images."""
 
 COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
@@ -484,11 +491,7 @@ def setting_of(data: str, configs: Sequence[Mapping[str, Any]]) -> Setting:
     cuts = dict.fromkeys(
         f"trainer.{key}={value}"
         for each in configs
-        for key, whole in (
-            *dict.fromkeys(LIMITS).items(),
-            ("max_steps", -1),
-            ("overfit_batches", 0),
-        )
+        for key, whole in _WHOLE.items()
         if (value := _section(each, "trainer").get(key)) not in (None, whole)
     )
     budgets = [_section(each, "trainer").get("max_epochs") for each in configs]

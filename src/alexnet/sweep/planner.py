@@ -387,14 +387,13 @@ def _spread(sweep: SweepDir, experiment: Experiment) -> tuple[float | None, str]
     """Return the largest spread of the first claim's effects, and from which runs it is known."""
     from alexnet.results import wording
     from alexnet.results.findings import comparison_of
-    from alexnet.results.runs import load_sweep
+    from alexnet.results.runs import data_of, load_sweep
 
     siblings = find_sweeps(sweep.path.parent) if sweep.path.parent.is_dir() else []
-    data = sweep.path.name.partition("-")[0]
     siblings.sort(
         key=lambda each: (
             each.path != sweep.path,
-            each.path.name.partition("-")[0] != data,
+            data_of(each.path) != data_of(sweep.path),
             -(each.path / "sweep.json").stat().st_mtime,
         )
     )
