@@ -4,7 +4,7 @@ of_0_1/sweep.tar.xz is `+experiment=relu_vs_tanh data=mnist5k seed=0,1 trainer.t
 what is not needed to go on; of_0_1/searches/ has the rates of then.
 """
 
-import tarfile
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,8 +25,7 @@ HALF_DONE = "nonlinearity-relu_seed-1"
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> SweepDir:
-    with tarfile.open(OF_0_1 / "sweep.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(OF_0_1 / "sweep.tar.xz", tmp_path)
     return SweepDir(tmp_path / "relu_vs_tanh" / "mnist5k-b78cc158")
 
 
