@@ -74,6 +74,22 @@ def test_several_arms_have_one_warning(tmp_path: Path):
     ) in text
 
 
+def test_the_warning_does_not_list_many_arms(tmp_path: Path):
+    arms = [{"learning.lr": lr} for lr in (0.001, 0.002, 0.004, 0.008, 0.016)]
+    write_sweep(tmp_path, LRN_ON_OFF, [Run(arm=arm, metrics={"val/error": 0.3}) for arm in arms])
+    for arm in arms:
+        norm = {"factor": 0.79, "reshaping": 0.011}
+        write_json(tmp_path / Run(arm=arm).name / "acts.json", {"end": {"norm1": norm}})
+
+    write_report(tmp_path)
+
+    text = (tmp_path / "report" / "README.md").read_text()
+    assert (
+        "of 5 arms does next to nothing**: at the end of training it reshapes at most 1.1 %" in text
+    )
+    assert "at most 1.1 % in each. Arms with" in text
+
+
 @pytest.mark.parametrize("content", ["{", '{"end": []}', '{"end": {"norm1": 3}}', "{}"])
 def test_a_damaged_file_costs_the_line_and_not_the_report(tmp_path: Path, content: str):
     run = Run(arm={"model.normalization": "lrn"}, metrics={"val/error": 0.3})

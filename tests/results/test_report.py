@@ -238,7 +238,8 @@ def test_a_search_reports_the_best_level_of_each_arm(sweep_folder: Path, figures
     ]
     write_report(write_sweep(sweep_folder, {**RELU_VS_TANH, "search": "learning.lr"}, runs))
     assert [best["level"] for best in verdict(sweep_folder)["best"]] == [0.01, 0.01]
-    assert "Best `learning.lr` for tanh: 0.01. This is the edge" in readme(sweep_folder)
+    assert "| arm | best `learning.lr` |" in readme(sweep_folder)
+    assert "| tanh | 0.01 (on the edge) |" in readme(sweep_folder)
     assert (sweep_folder / "report" / "search.png").exists()
 
 

@@ -114,7 +114,8 @@ def warning(norms: Iterable[NormAtWork]) -> str | None:
     else:
         of = f"{len(idle)} arms"
         most = max(each.reshaping_at_end for mine in idle.values() for each in mine)
-        what = f"it reshapes at most {_percent(most)} in {'; '.join(idle)}"
+        names = "each" if len(idle) > 4 else "; ".join(idle)  # the table has them all
+        what = f"it reshapes at most {_percent(most)} in {names}"
     return (
         f"**The normalization of {of} does next to nothing**: at the end of training {what}. Arms "
         "with and without it are nearly the same network: choose initial weights (model.init) or "

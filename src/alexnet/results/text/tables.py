@@ -39,21 +39,23 @@ def arms_table(comparison: Comparison, experiment: Experiment) -> Table:
 
 def best_levels(comparison: Comparison) -> Iterator[Part]:
     """Yield the levels that a search found best for each arm."""
+    if not comparison.best:
+        return
+    rows = []
     for best in comparison.best:
         arm = ", ".join(map(level_label, best.arm.values()))
-        edge = (
-            " This is the edge of what was searched: a better level may lie beyond."
-            if best.at_edge
-            else ""
+        levels = (
+            level_label(level) + (" (on the edge)" if key in best.on_edge else "")
+            for key, level in best.levels.items()
         )
-        for key, level in best.levels.items():
-            on_edge = edge if key in best.on_edge else ""
-            yield f"Best `{key}` for {arm or 'all runs'}: {level_label(level)}.{on_edge}"
-    if comparison.best:
-        yield (
-            f"`{SEARCH_FILE}` holds the search for other experiments: copy it to "
-            "`conf/searches/NAME.yaml`, or to `searches/NAME.yaml` in a folder of your own."
-        )
+        rows.append([arm or "all runs", *levels])
+    yield Table(["arm", *(f"best `{key}`" for key in comparison.best[0].levels)], rows)
+    if any(best.at_edge for best in comparison.best):
+        yield "On the edge of what was searched: a better level may lie beyond."
+    yield (
+        f"`{SEARCH_FILE}` holds the search for other experiments: copy it to "
+        "`conf/searches/NAME.yaml`, or to `searches/NAME.yaml` in a folder of your own."
+    )
 
 
 def effects(comparison: Comparison, experiment: Experiment) -> Iterator[Part]:
