@@ -174,6 +174,7 @@ def _cells(
         _claimed(row, "paper"),
         _claimed(row, "log"),
         *_measured(row),
+        _counts(report) if report else "-",
         _direction(row, p),
         result.size.verdict if result and result.size and not result.cut else "-",
         wording.p_value(p),
@@ -193,33 +194,51 @@ def _claimed(row: Row, by: str) -> str:
     return wording.paper_value(row.claim.size.value, about)
 
 
-def _measured(row: Row) -> tuple[str, str, str]:
-    """Return the effects, their intervals and n as text."""
-    report, result = row.report, row.result
-    if report is None:
-        return "-", "-", "-"
-    experiment = result.experiment if result else row.experiment
-    effects = result.effects if result else report.comparison.claimed
-    is_value = result is not None and result.claim.direction == "value"
-    unit = "" if is_value else f" {wording.effect_unit(experiment)}"
+def _measured(row: Row) -> tuple[str, str]:
+    """Return the effects and their intervals as text, in two columns."""
+    effects = _effects(row)
+    if not effects:
+        return "-", "-"
+    means, intervals = zip(*effects, strict=True)
+    return f"{'; '.join(means)}{_unit(row)}", "; ".join(intervals)
+
+
+def _effects(row: Row) -> list[tuple[str, str]]:
+    """Return each effect, with its name if there are several, and its interval."""
+    if row.report is None:
+        return []
+    result, experiment = row.result, row.experiment
+    effects = result.effects if result else row.report.comparison.claimed
+    if result:
+        experiment = result.experiment
 
     def write(number: float | None) -> str:
-        if is_value:
+        if _is_value(row):
             return wording.value(number, experiment.measure)
         return wording.effect_value(number, experiment)
 
-    means = [
-        (f"{effect.of} " if len(effects) > 1 else "")
-        + wording.bound(effect.bound)
-        + write(effect.mean)
+    return [
+        (
+            (f"{effect.of} " if len(effects) > 1 else "")
+            + wording.bound(effect.bound)
+            + write(effect.mean),
+            wording.interval(effect.ci95, write),
+        )
         for effect in effects
     ]
-    intervals = [wording.interval(effect.ci95, write) for effect in effects]
-    counts = _counts([arm.n for arm in report.comparison.arms])
-    return f"{'; '.join(means)}{unit}" if means else "-", "; ".join(intervals) or "-", counts
 
 
-def _counts(counts: Sequence[int]) -> str:
+def _is_value(row: Row) -> bool:
+    return row.result is not None and row.result.claim.direction == "value"
+
+
+def _unit(row: Row) -> str:
+    experiment = row.result.experiment if row.result else row.experiment
+    return "" if _is_value(row) else f" {wording.effect_unit(experiment)}"
+
+
+def _counts(report: Report) -> str:
+    counts = [arm.n for arm in report.comparison.arms]
     if len(counts) <= 3:
         return " / ".join(map(str, counts))
     least, most = min(counts), max(counts)
@@ -291,17 +310,22 @@ def readme_table(reports: Sequence[Report], folder: Path) -> str:
 
 def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
     assert row.report is not None
-    value, interval, counts = _measured(row)
     claimed = [number for by in ("paper", "log") if (number := _claimed(row, by)) != "-"]
     link = os.path.relpath(row.report.folder / "README.md", folder)
     size = row.result.size.verdict if row.result and row.result.size else "undecided"
     verdict = _direction(row, None) + (f", {size}" if size != "undecided" else "")
+    effects = _effects(row)
+    several = len(effects) > 1  # the unit once, behind the last
+    measured = "; ".join(
+        mean + ("" if several else _unit(row)) + (f" ({interval})" if interval != "-" else "")
+        for mean, interval in effects
+    ) + (_unit(row) if several else "")
     return (
         row.experiment.section or "-",
         " ".join(row.claim.text.split()) if row.claim else f"`{row.experiment.name}`",
         row.report.sweep.data,
         "; ".join(claimed) or "-",
-        value if interval == "-" else f"{value} ({interval})",
-        counts,
+        measured or "-",
+        _counts(row.report),
         f"[{verdict}]({link})",
     )
