@@ -200,8 +200,8 @@ def test_errors_are_fractions_in_files_and_per_cent_in_print(sweep_folder: Path)
     assert verdict(sweep_folder)["effects"][0]["mean"] == pytest.approx(0.0205)
 
 
-def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path, figures: None):
-    runs = [
+def grid_of_runs() -> list[Run]:
+    return [
         Run(
             arm={"model.normalization": a, "model.pooling": b},
             seed=seed,
@@ -214,7 +214,10 @@ def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path, fig
         for b in ("overlapping", "non_overlapping")
         for seed in range(2)
     ]
-    write_report(write_sweep(sweep_folder, ABLATION_GRID, runs))
+
+
+def test_a_grid_reports_its_main_effects_and_interaction(sweep_folder: Path, figures: None):
+    write_report(write_sweep(sweep_folder, ABLATION_GRID, grid_of_runs()))
     content = verdict(sweep_folder)
     assert content["factor"] == ["model.normalization", "model.pooling"]
     assert content["arms"][3]["level"] == "none, non_overlapping"
@@ -401,6 +404,21 @@ def test_a_search_is_no_evidence_on_the_scorecard_and_not_in_the_readme(three_se
     assert part.startswith("Searches, which choose by the same runs that they compare")
     table = readme_table(reports, outputs)
     assert ("relu_vs_tanh/" in table, "relu_vs_tanh_lr" in table) == (True, False)
+
+
+def test_the_readme_has_each_effect_with_its_interval_and_says_which_claims_are_ours(
+    sweep_folder: Path,
+):
+    ours = {**ABLATION_GRID, "claim": None, "claims": [{"by": "us", "text": "Both lower it."}]}
+    report = write_report(write_sweep(sweep_folder, ours, grid_of_runs()))
+
+    [row] = re.findall(r"\| 3\.1, 3\.3, 3\.4 \|.*", readme_table([report], sweep_folder))
+
+    assert "| Both lower it. (our claim) |" in row
+    assert (
+        "| normalization: none vs lrn +2.01 (+1.88 to +2.14); pooling: non_overlapping vs "
+        "overlapping +1.00 (+0.94 to +1.07) percentage points |"
+    ) in row
 
 
 def test_a_damaged_sweep_does_not_keep_the_others_from_being_reported(three_seeds: Path):

@@ -314,6 +314,9 @@ def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
     link = os.path.relpath(row.report.folder / "README.md", folder)
     size = row.result.size.verdict if row.result and row.result.size else "undecided"
     verdict = _direction(row, None) + (f", {size}" if size != "undecided" else "")
+    text = " ".join(row.claim.text.split()) if row.claim else f"`{row.experiment.name}`"
+    if row.claim and row.claim.by == "us":
+        text += " (our claim)"
     effects = _effects(row)
     several = len(effects) > 1  # the unit once, behind the last
     measured = "; ".join(
@@ -322,7 +325,7 @@ def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
     ) + (_unit(row) if several else "")
     return (
         row.experiment.section or "-",
-        " ".join(row.claim.text.split()) if row.claim else f"`{row.experiment.name}`",
+        text,
         row.report.sweep.data,
         "; ".join(claimed) or "-",
         measured or "-",
