@@ -86,6 +86,7 @@ def test_a_run_folder_says_all_that_is_needed(run: Path, tmp_path: Path):
     assert result["checkpoints"][0]["path"] == str(run / "checkpoints" / "last.ckpt")
     low, high = result["ci95_over_images"]["test/error"]
     assert low < wrong / 25 < high
+    assert set(result["provenance"]) >= {"commit", "dirty", "versions", "hardware", "command"}
 
 
 def test_predictions_hold_every_image_once_and_give_the_errors_again(run: Path, tmp_path: Path):
@@ -368,6 +369,7 @@ def test_the_figures_of_the_paper_are_drawn(run: Path, tmp_path: Path):
     for name in ("figure_3", "figure_4_left", "figure_4_right"):
         assert (folder / f"{name}.png").stat().st_size > 1000
         assert (folder / f"{name}.svg").exists()
+    assert "command" in json.loads((folder / "provenance.json").read_text())
 
 
 def test_of_several_networks_figure_3_is_drawn_for_each_and_compared(run: Path, tmp_path: Path):

@@ -14,12 +14,13 @@ images       a folder of images, with subfolders, to classify instead of a split
              because there are no labels. An image of the size of the training images is unchanged;
              the central square of any other is scaled to that size (section 2)
 predictions  a CSV file to write: every image once, its five best labels and their probabilities
-out          a JSON file to write: the errors with their intervals, and what was evaluated. Default:
-             none, but ten views of a finished run's own test images with its last checkpoint are
-             written to evaluation.json in its folder, where the report finds them (Tables 1 and 2)
+out          a JSON file to write: the errors with their intervals, what was evaluated, and commit,
+             versions, hardware and command. Default: none, but ten views of a finished run's own
+             test images with its last checkpoint are written to evaluation.json in its folder,
+             where the report finds them (Tables 1 and 2)
 figures      a folder to write Figure 3 (kernels of conv1) and Figure 4 (predictions, nearest
-             neighbours) to; for several checkpoints, Figure 3 of each, and whether one column
-             specializes in colour in every run (section 6.1)
+             neighbours) to, with provenance.json; for several checkpoints, Figure 3 of each, and
+             whether one column specializes in colour in every run (section 6.1)
 neighbours_among  Figure 4 searches the neighbours among this many training images, evenly spread
              (default: 10000; 0 omits them), by the input of the last layer: fc7 of AlexNet
 allow        your classes that a checkpoint names and no configuration file here: allow=my_lab.Net
@@ -95,14 +96,18 @@ def main(arguments: Sequence[str]) -> int:
         arguments, folders = _own_folders(arguments)
         request = compose_request(arguments, folders)
         # Imported late, because torch takes seconds: a mistyped command is refused at once.
+        import torch
+
         from alexnet.evaluation import evaluate
+        from alexnet.run.provenance import command_line, provenance
 
         allow = allowed([*targets_of_files(folders), *request.allow])
         saved = read_checkpoints(request, allow)
         config = compose_data(arguments, saved, folders, allow)
         config = _kept_with_the_run(config, arguments, saved)
         _warn_of_other_images(config, saved)
-        bad = evaluate(config, saved)
+        origin = provenance(threads=torch.get_num_threads(), command=command_line())
+        bad = evaluate(config, saved, origin)
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
         if "HYDRA_FULL_ERROR" in os.environ:
             raise

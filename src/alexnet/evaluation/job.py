@@ -1,8 +1,8 @@
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,8 +30,10 @@ T = TypeVar("T")
 PREDICTED, QUERIES, NEIGHBOURS = 8, 5, 6  # images in the paper's Figure 4, left, and right
 
 
-def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
-    """Predict, count errors, and write the requested files.
+def evaluate(
+    config: EvaluationConfig, saved: Sequence[SavedNet], provenance: Mapping[str, Any]
+) -> list[str]:
+    """Predict, count errors, and write the requested files, with the provenance of this program.
 
     Returns what is wrong with each file that should have been an image. Raises ConfigError, before
     anything is predicted, if the request is impossible.
@@ -65,13 +67,15 @@ def evaluate(config: EvaluationConfig, saved: Sequence[SavedNet]) -> list[str]:
     if config.predictions:
         log.info("predictions: %s", config.predictions)
     if config.out:
-        write_json(Path(config.out), describe(config, saved, members, tally))
+        found = describe(config, saved, members, tally)
+        write_json(Path(config.out), {**found, "provenance": provenance})
         log.info("errors: %s", config.out)
     if folder and len(bad) == seen:
         raise ConfigError(f"images={config.images}: {folder.what_is_wrong(bad[0])}, and so on")
     if config.figures:
         shown = spread(PREDICTED, np.setdiff1d(np.arange(seen), bad))
         _draw(config, members, data[0], shown, neighbours, device)
+        write_json(Path(config.figures) / "provenance.json", provenance)
         log.info("figures: %s", config.figures)
     return [folder.what_is_wrong(row) for row in bad] if folder else []
 
