@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -57,16 +58,23 @@ def test_a_norm_that_does_next_to_nothing_is_warned_of(tmp_path: Path):
     assert norm["is_next_to_nothing"]
 
 
+def report_of(
+    folder: Path, reshaping: Mapping[str, float] | Mapping[float, float], *, key: str
+) -> str:
+    """The report of a sweep with one run and one norm for each level of a key."""
+    runs = [Run(arm={key: level}, metrics={"val/error": 0.3}) for level in reshaping]
+    write_sweep(folder, LRN_ON_OFF, runs)
+    for run, share in zip(runs, reshaping.values(), strict=True):
+        norm = {"factor": 0.79, "reshaping": share}
+        write_json(folder / run.name / "acts.json", {"end": {"norm1": norm}})
+    write_report(folder)
+    return (folder / "report" / "README.md").read_text()
+
+
 def test_several_arms_have_one_warning(tmp_path: Path):
-    arms = [{"model.pooling": pooling} for pooling in ("overlapping", "non_overlapping")]
-    write_sweep(tmp_path, LRN_ON_OFF, [Run(arm=arm, metrics={"val/error": 0.3}) for arm in arms])
-    for arm, reshaping in zip(arms, (0.011, 0.012), strict=True):
-        norm = {"factor": 0.79, "reshaping": reshaping}
-        write_json(tmp_path / Run(arm=arm).name / "acts.json", {"end": {"norm1": norm}})
+    poolings = {"overlapping": 0.011, "non_overlapping": 0.012}
+    text = report_of(tmp_path, poolings, key="model.pooling")
 
-    write_report(tmp_path)
-
-    text = (tmp_path / "report" / "README.md").read_text()
     assert text.count("does next to nothing") == 1
     assert (
         "**The normalization of 2 arms does next to nothing**: at the end of training it reshapes "
@@ -75,15 +83,9 @@ def test_several_arms_have_one_warning(tmp_path: Path):
 
 
 def test_the_warning_does_not_list_many_arms(tmp_path: Path):
-    arms = [{"learning.lr": lr} for lr in (0.001, 0.002, 0.004, 0.008, 0.016)]
-    write_sweep(tmp_path, LRN_ON_OFF, [Run(arm=arm, metrics={"val/error": 0.3}) for arm in arms])
-    for arm in arms:
-        norm = {"factor": 0.79, "reshaping": 0.011}
-        write_json(tmp_path / Run(arm=arm).name / "acts.json", {"end": {"norm1": norm}})
+    rates = dict.fromkeys((0.001, 0.002, 0.004, 0.008, 0.016), 0.011)
+    text = report_of(tmp_path, rates, key="learning.lr")
 
-    write_report(tmp_path)
-
-    text = (tmp_path / "report" / "README.md").read_text()
     assert (
         "of 5 arms does next to nothing**: at the end of training it reshapes at most 1.1 %" in text
     )

@@ -31,7 +31,6 @@ _WHOLE = {
     "max_steps": -1,
     "overfit_batches": 0,
 }
-"""Settings of the trainer that limit a run to a part of the images."""
 
 COSTS = ("seconds", "images_per_second", "peak_memory_megabytes")
 """Costs of a finished run, per process; the memory excludes what its imports take."""

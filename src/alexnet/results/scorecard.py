@@ -54,6 +54,21 @@ class Row:
             return _ANALOGUES
         return _OURS if self.claim.by == "us" else _PAPERS
 
+    @property
+    def measured(self) -> Experiment:
+        """The experiment, as the claim measures it."""
+        return self.result.experiment if self.result else self.experiment
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the claim is about an error itself and not about an effect."""
+        return self.result is not None and self.result.claim.direction == "value"
+
+    @property
+    def unit(self) -> str:
+        """What follows the number of an effect; an error has its per cent."""
+        return "" if self.is_value else f" {wording.effect_unit(self.measured)}"
+
 
 @cache
 def shipped() -> tuple[Experiment, ...]:
@@ -200,22 +215,19 @@ def _measured(row: Row) -> tuple[str, str]:
     if not effects:
         return "-", "-"
     means, intervals = zip(*effects, strict=True)
-    return f"{'; '.join(means)}{_unit(row)}", "; ".join(intervals)
+    return f"{'; '.join(means)}{row.unit}", "; ".join(intervals)
 
 
 def _effects(row: Row) -> list[tuple[str, str]]:
     """Return each effect, with its name if there are several, and its interval."""
     if row.report is None:
         return []
-    result, experiment = row.result, row.experiment
-    effects = result.effects if result else row.report.comparison.claimed
-    if result:
-        experiment = result.experiment
+    effects = row.result.effects if row.result else row.report.comparison.claimed
 
     def write(number: float | None) -> str:
-        if _is_value(row):
-            return wording.value(number, experiment.measure)
-        return wording.effect_value(number, experiment)
+        if row.is_value:
+            return wording.value(number, row.measured.measure)
+        return wording.effect_value(number, row.measured)
 
     return [
         (
@@ -226,15 +238,6 @@ def _effects(row: Row) -> list[tuple[str, str]]:
         )
         for effect in effects
     ]
-
-
-def _is_value(row: Row) -> bool:
-    return row.result is not None and row.result.claim.direction == "value"
-
-
-def _unit(row: Row) -> str:
-    experiment = row.result.experiment if row.result else row.experiment
-    return "" if _is_value(row) else f" {wording.effect_unit(experiment)}"
 
 
 def _counts(report: Report) -> str:
@@ -318,17 +321,17 @@ def _short_cells(row: Row, folder: Path) -> tuple[str, ...]:
     if row.claim and row.claim.by == "us":
         text += " (our claim)"
     effects = _effects(row)
-    several = len(effects) > 1  # the unit once, behind the last
+    each, last = ("", row.unit) if len(effects) > 1 else (row.unit, "")  # the unit once
     measured = "; ".join(
-        mean + ("" if several else _unit(row)) + (f" ({interval})" if interval != "-" else "")
+        f"{mean}{each}" + (f" ({interval})" if interval != "-" else "")
         for mean, interval in effects
-    ) + (_unit(row) if several else "")
+    )
     return (
         row.experiment.section or "-",
         text,
         row.report.sweep.data,
         "; ".join(claimed) or "-",
-        measured or "-",
+        f"{measured}{last}" if effects else "-",
         _counts(row.report),
         f"[{verdict}]({link})",
     )
