@@ -1,4 +1,8 @@
+import contextlib
+import errno
+import itertools
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +128,59 @@ def test_rows_are_on_the_disk_before_the_checkpoint_that_counts_them(
     assert done == [str(each) for each in (run.metrics, run.progress, partial, run.last_checkpoint)]
 
 
+class Killed(BaseException):
+    """The end of a process at a place of our choice."""
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+@pytest.mark.parametrize("steps", range(9))
+def test_a_process_killed_while_it_accepts_a_checkpoint_leaves_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, has_links: bool
+):
+    run, calls = rows_up_to(tmp_path, epochs=1), itertools.count()
+    folder = run.last_checkpoint.parent
+    folder.mkdir()
+
+    def accept(number: int) -> None:
+        with zipfile.ZipFile(folder / "partial.ckpt", "w") as archive:
+            archive.writestr("number", str(number))
+        run.accept_checkpoint(folder / "partial.ckpt", is_best=True)
+
+    def killed_at_its_time(call: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: Path, **options: bool) -> None:
+            if next(calls) == steps:
+                raise Killed
+            call(*arguments, **options)
+
+        return step
+
+    def refuse(*_: Path) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no hard links")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    accept(1)
+    accept(2)
+    with monkeypatch.context() as patch:
+        for module, name in ((os, "link"), (os, "replace"), (Path, "unlink")):
+            patch.setattr(module, name, killed_at_its_time(getattr(module, name)))
+        with contextlib.suppress(Killed):
+            accept(3)
+
+    assert run.whole_checkpoint()
+    assert run.last_checkpoint.exists() or not has_links
+    run.clear_partial()
+    accept(4)
+
+    assert number_in(run.last_checkpoint) == number_in(run.best_checkpoint) == 4
+    assert {file.name for file in folder.iterdir()} == {"last.ckpt", "best.ckpt", "previous.ckpt"}
+
+
+def number_in(checkpoint: Path) -> int:
+    with zipfile.ZipFile(checkpoint) as archive:
+        return int(archive.read("number"))
+
+
 # Files of a run that somebody else has written
 
 
@@ -215,7 +272,13 @@ def test_a_checkpoint_that_a_killed_process_was_writing_is_cleared_away(tmp_path
     run = RunDir(tmp_path)
     folder = run.last_checkpoint.parent
     folder.mkdir()
-    for name in ("partial.ckpt", "best.partial", "last.ckpt", "my_partial.ckpt"):
+    for name in (
+        "partial.ckpt",
+        "best.partial",
+        "previous.partial",
+        "last.ckpt",
+        "my_partial.ckpt",
+    ):
         (folder / name).touch()
 
     run.clear_partial()

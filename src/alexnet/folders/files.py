@@ -45,6 +45,22 @@ def is_whole(checkpoint: Path) -> bool:
         return False
 
 
+def link(file: Path, name: Path) -> bool:
+    """Make `name` a hard link to a file, in one step; False on a file system without hard links.
+
+    What `name` was before stays until then. `name` with the suffix .partial is used on the way.
+    """
+    partial = name.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(file, partial)
+    except OSError:
+        return False
+    os.replace(partial, name)
+    partial.unlink(missing_ok=True)  # a rename does nothing if both are links to one file
+    return True
+
+
 def read_json(path: Path, kinds: Mapping[str, Kind] | None = None) -> dict[str, Any]:
     """Read a JSON object; {} if the file does not exist.
 

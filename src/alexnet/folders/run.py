@@ -25,6 +25,7 @@ from alexnet.folders.files import (
     is_text,
     is_whole,
     keep_rows,
+    link,
     read_json,
     read_rows,
     write_json,
@@ -62,7 +63,10 @@ _EVALUATION = {
     "crops": is_count,
 }
 _ACTS = {"start": is_mapping, "end": is_mapping, "not_measured": is_text}
-_CHECKPOINTS = ("last.ckpt", "best.ckpt", "previous.ckpt", "partial.ckpt", "best.partial")
+_CHECKPOINTS = (
+    "last.ckpt", "best.ckpt", "previous.ckpt",
+    "partial.ckpt", "best.partial", "previous.partial",
+)  # fmt: skip
 _PROVENANCE = {
     "threads": is_count,
     "data": lambda value: value is None or is_mapping(value),
@@ -141,7 +145,8 @@ class RunDir:
     def accept_checkpoint(self, partial: Path, *, is_best: bool = False) -> None:
         """Make a completely written file last.ckpt, and best.ckpt too if `is_best`.
 
-        The former last.ckpt stays as previous.ckpt, so that a complete one exists at any instant.
+        The former last.ckpt stays as previous.ckpt. last.ckpt exists and is complete at any instant
+        (on a file system without hard links, one of the two is).
         """
         for file in (
             self.metrics,
@@ -149,17 +154,14 @@ class RunDir:
             partial,
         ):  # rows first: the checkpoint counts them
             flush_to_disk(file)
-        if is_best:
-            second_name = partial.with_name("best.partial")
-            second_name.unlink(missing_ok=True)
-            try:
-                os.link(partial, second_name)
-            except OSError:  # some file systems have no links
-                shutil.copyfile(partial, second_name)
-            os.replace(second_name, self.best_checkpoint)
-        if self.last_checkpoint.exists():
-            os.replace(self.last_checkpoint, self._previous_checkpoint)
-        os.replace(partial, self.last_checkpoint)
+        if is_best and not link(partial, self.best_checkpoint):
+            copy = partial.with_name("best.partial")
+            shutil.copyfile(partial, copy)
+            os.replace(copy, self.best_checkpoint)
+        last, previous = self.last_checkpoint, self._previous_checkpoint
+        if last.exists() and not link(last, previous):
+            os.replace(last, previous)
+        os.replace(partial, last)
 
     def clear_partial(self) -> None:
         """Remove the checkpoint that a process was writing when it was killed."""
