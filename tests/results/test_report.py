@@ -12,7 +12,7 @@ import pytest
 
 from alexnet.cli import report as command
 from alexnet.results import write_report, write_scorecard
-from alexnet.results.scorecard import readme_table
+from alexnet.results.scorecard import readme_table, shipped
 
 from .handmade import (
     ABLATION_GRID,
@@ -357,6 +357,29 @@ def test_claims_of_a_scorecard_are_adjusted_together(three_seeds: Path):
     # three claims: 3 x 0.0004, then 2 x 0.0187 and what is at least as much
     run = [row for row in card.splitlines() if "| cifar10 |" in row and "| not run |" not in row]
     assert [row.split(" | ")[-2] for row in run] == ["0.0013", "0.0373", "0.0373"]
+
+
+def test_a_claim_of_several_experiments_is_not_run_once_and_run_if_one_of_them_ran_it(
+    tmp_path: Path,
+):
+    claim = next(each for each in shipped() if each.name == "saturating").claims[0]
+    runs = [
+        Run(arm={"model.nonlinearity": level}, seed=seed, progress=falling(at))
+        for level, at in (("relu", 2), ("sigmoid", 8))
+        for seed in (1, 2, 3)
+    ]
+    mine = {**RELU_VS_TANH, "name": "mine", "claims": [claim.model_dump()]}
+    del mine["claim"], mine["paper"]
+    report = write_report(write_sweep(tmp_path / "mine" / "cifar10-89abcdef", mine, runs))
+
+    [without], [row] = (
+        [line for line in write_scorecard(tmp_path, reports).splitlines() if claim.text in line]
+        for reports in ([], [report])
+    )
+
+    assert "| saturating | cifar10 |" in without
+    assert "| not run |" in without
+    assert "| [mine](" in row
 
 
 def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: Path):

@@ -92,7 +92,8 @@ def _section_of(name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
 def rows(reports: Sequence[Report]) -> list[Row]:
     """Return a row for every claim of every sweep, and for every shipped claim that was not run.
 
-    An analogue or a trial run of a claim does not count as a run of it.
+    An analogue or a trial run of a claim does not count as a run of it. A claim that several
+    experiments have is "not run" once, and only if none of them ran it.
     """
     found: list[Row] = []
     for report in reports:
@@ -103,13 +104,14 @@ def rows(reports: Sequence[Report]) -> list[Row]:
             for result in results
         ] or [Row(experiment=experiment, claim=None, report=report)]
     count = (_PAPERS, _OURS, _SEARCHES)
-    judged = {(row.experiment.name, _place(row)) for row in found if row.kind in count}
-    found += [
-        Row(experiment=experiment, claim=claim)
-        for experiment in shipped()
-        for place, claim in enumerate(experiment.claims)
-        if (experiment.name, place) not in judged
-    ]
+    judged = [row for row in found if row.kind in count]
+    places = {(row.experiment.name, _place(row)) for row in judged}
+    told = [row.claim for row in judged]
+    for experiment in shipped():
+        for place, claim in enumerate(experiment.claims):
+            if (experiment.name, place) not in places and claim not in told:
+                told.append(claim)
+                found.append(Row(experiment=experiment, claim=claim))
     return sorted(found, key=lambda row: (row.experiment.section or "9", row.experiment.name))
 
 
