@@ -2,6 +2,7 @@ import contextlib
 import errno
 import itertools
 import os
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -129,30 +130,35 @@ def test_rows_are_on_the_disk_before_the_checkpoint_that_counts_them(
 
 
 class Killed(BaseException):
-    """The end of a process at a place of our choice."""
+    """Simulates a kill."""
 
 
-@pytest.mark.parametrize("has_links", [True, False])
-@pytest.mark.parametrize("steps", range(9))
+@pytest.mark.parametrize("is_damaged", [False, True])
+@pytest.mark.parametrize(
+    ("has_links", "step"), [*((True, n) for n in range(9)), *((False, n) for n in range(8))]
+)
 def test_a_process_killed_while_it_accepts_a_checkpoint_leaves_a_whole_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, has_links: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool, step: int, is_damaged: bool
 ):
     run, calls = rows_up_to(tmp_path, epochs=1), itertools.count()
     folder = run.last_checkpoint.parent
     folder.mkdir()
 
     def accept(number: int) -> None:
+        (folder / "partial.ckpt").unlink(missing_ok=True)
         with zipfile.ZipFile(folder / "partial.ckpt", "w") as archive:
             archive.writestr("number", str(number))
         run.accept_checkpoint(folder / "partial.ckpt", is_best=True)
 
-    def killed_at_its_time(call: Callable[..., None]) -> Callable[..., None]:
-        def step(*arguments: Path, **options: bool) -> None:
-            if next(calls) == steps:
+    def kill_at_step(call: Callable[..., None]) -> Callable[..., None]:
+        def count(*arguments: Path, **options: bool) -> None:
+            if next(calls) == step:
+                if call.__name__ == "copyfile":
+                    arguments[1].write_bytes(b"half a file")
                 raise Killed
             call(*arguments, **options)
 
-        return step
+        return count
 
     def refuse(*_: Path) -> None:
         raise OSError(errno.EOPNOTSUPP, "no hard links")
@@ -161,22 +167,29 @@ def test_a_process_killed_while_it_accepts_a_checkpoint_leaves_a_whole_one(
         monkeypatch.setattr(os, "link", refuse)
     accept(1)
     accept(2)
+    if is_damaged:
+        run.last_checkpoint.unlink()  # not the file that best.ckpt may be a link to
+        run.last_checkpoint.write_bytes(b"half a file")
+        run.go_on_from(run.whole_checkpoint())
+    steps = [(os, "link"), (os, "replace"), (Path, "unlink"), (shutil, "copyfile")]
     with monkeypatch.context() as patch:
-        for module, name in ((os, "link"), (os, "replace"), (Path, "unlink")):
-            patch.setattr(module, name, killed_at_its_time(getattr(module, name)))
+        for module, name in steps:
+            patch.setattr(module, name, kill_at_step(getattr(module, name)))
         with contextlib.suppress(Killed):
             accept(3)
 
-    assert run.whole_checkpoint()
-    assert run.last_checkpoint.exists() or not has_links
-    run.clear_partial()
-    accept(4)
-
+    assert number_in(run.whole_checkpoint()) in ((1, 3) if is_damaged else (2, 3))
+    assert number_in(run.best_checkpoint) in (2, 3)
+    assert run.last_checkpoint.exists() or is_damaged or not has_links
+    assert (folder / "previous.ckpt").exists()
+    accept(4)  # without clear_partial, which does nothing in a folder that is a link
     assert number_in(run.last_checkpoint) == number_in(run.best_checkpoint) == 4
+    assert run.last_checkpoint.samefile(run.best_checkpoint) is has_links
     assert {file.name for file in folder.iterdir()} == {"last.ckpt", "best.ckpt", "previous.ckpt"}
 
 
-def number_in(checkpoint: Path) -> int:
+def number_in(checkpoint: Path | None) -> int:
+    assert checkpoint is not None
     with zipfile.ZipFile(checkpoint) as archive:
         return int(archive.read("number"))
 

@@ -46,9 +46,9 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def link(file: Path, name: Path) -> bool:
-    """Make `name` a hard link to a file, in one step; False on a file system without hard links.
+    """Make `name` a hard link to a file; False if the file system refuses.
 
-    What `name` was before stays until then. `name` with the suffix .partial is used on the way.
+    An existing `name` is replaced atomically. The temporary name has the suffix .partial.
     """
     partial = name.with_suffix(".partial")
     partial.unlink(missing_ok=True)

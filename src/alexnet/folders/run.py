@@ -145,8 +145,8 @@ class RunDir:
     def accept_checkpoint(self, partial: Path, *, is_best: bool = False) -> None:
         """Make a completely written file last.ckpt, and best.ckpt too if `is_best`.
 
-        The former last.ckpt stays as previous.ckpt. last.ckpt exists and is complete at any instant
-        (on a file system without hard links, one of the two is).
+        The former last.ckpt stays as previous.ckpt. A complete checkpoint exists at any instant, as
+        last.ckpt or, where hard links are refused, as one of the two.
         """
         for file in (
             self.metrics,
@@ -168,6 +168,11 @@ class RunDir:
         for file in self.checkpoints:
             if "partial" in file.name:
                 file.unlink()
+
+    def go_on_from(self, checkpoint: Path) -> None:
+        """Remove last.ckpt if another is used: it is damaged and must not become previous.ckpt."""
+        if checkpoint != self.last_checkpoint:
+            self.last_checkpoint.unlink(missing_ok=True)
 
     def whole_checkpoint(self) -> Path | None:
         """Return the newest checkpoint whose checksums are right; None if there is none.

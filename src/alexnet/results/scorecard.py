@@ -106,12 +106,16 @@ def rows(reports: Sequence[Report]) -> list[Row]:
     count = (_PAPERS, _OURS, _SEARCHES)
     judged = [row for row in found if row.kind in count]
     places = {(row.experiment.name, _place(row)) for row in judged}
-    told = [row.claim for row in judged]
-    for experiment in shipped():
-        for place, claim in enumerate(experiment.claims):
-            if (experiment.name, place) not in places and claim not in told:
-                told.append(claim)
-                found.append(Row(experiment=experiment, claim=claim))
+    claims = [
+        (experiment, claim, (experiment.name, place) in places)
+        for experiment in shipped()
+        for place, claim in enumerate(experiment.claims)
+    ]
+    listed = [row.claim for row in judged] + [claim for _, claim, is_judged in claims if is_judged]
+    for experiment, claim, _ in claims:
+        if claim not in listed:
+            listed.append(claim)
+            found.append(Row(experiment=experiment, claim=claim))
     return sorted(found, key=lambda row: (row.experiment.section or "9", row.experiment.name))
 
 

@@ -69,6 +69,8 @@ def train(config: Config, run: RunDir, ranks: Ranks, *, is_warm_up: bool = False
         run.clear_partial()
     arm = planned["runs"][run.name]["arm"] if planned else {}
     checkpoint = run.whole_checkpoint()
+    if checkpoint and ranks.rank == 0:
+        run.go_on_from(checkpoint)
     # Another number of threads sums in another order, so a resumed run keeps its own.
     before = _noted(run) if checkpoint else {}
     share = max(1, torch.get_num_threads() // config.trainer.devices)
