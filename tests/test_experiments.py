@@ -249,6 +249,7 @@ def test_an_experiment_file_is_named_by_its_claim_and_says_how_to_run_it(experim
         "relu_vs_tanh",
         "relu_vs_tanh_he",
         "saturating",
+        "saturating_cifar10",
         "lrn_on_off",
         "pooling_overlap",
         "ablation_grid",
