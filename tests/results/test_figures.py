@@ -1,5 +1,6 @@
 """Figures of a sweep whose parts are crowded."""
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -130,6 +131,25 @@ def test_a_run_that_is_missing_from_a_search_is_marked_above_all_values(sweep_fo
     assert at[1] == pytest.approx(top)
     assert top > 0.8 + 0.08 * (top - bottom)
     assert axes.get_xlabel() == "learning rate"
+
+
+def test_the_line_of_a_search_has_a_gap_where_a_mean_is_unknown_and_notes_stay_in_the_axes(
+    sweep_folder: Path,
+):
+    runs = [
+        Run(arm={"model.nonlinearity": "tanh", "learning.lr": lr}, val_errors=[error])
+        for lr, error in ((0.001, 0.8), (0.01, 0.3), (0.1, 0.02), (1.0, 0.9))
+    ]
+    runs[1].state = None
+    factors = {"factor": ["model.nonlinearity"], "search": "learning.lr"}
+    figure = figures_of(write_sweep(sweep_folder, {**LRN_ON_OFF, **factors}, runs))["search"]
+    FigureCanvasAgg(figure).draw()
+    axes = figure.axes[0]
+
+    [heights] = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 4]
+    assert heights == pytest.approx([0.8, math.nan, 0.02, 0.9], nan_ok=True)
+    [note] = [text for text in axes.texts if text.get_text() == "best: 0.1"]
+    assert note.get_window_extent().y0 > axes.get_window_extent().y0
 
 
 def test_the_axis_of_a_single_value_is_as_wide_as_a_fifth_of_it(sweep_folder: Path):

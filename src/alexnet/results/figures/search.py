@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -64,10 +66,11 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
     places = numbers if is_log else list(map(float, range(len(levels))))
     place = dict(zip(levels, places, strict=True))
     ends: list[tuple[tuple[float, float], str, str]] = []
+    notes: list[tuple[str, tuple[float, float], str]] = []
     for index, arm in enumerate(comparison.arms):
         colour = colour_of(index)
         best = [each.levels for each in comparison.best if each.arm == arm.levels]
-        line = []
+        line: list[tuple[float, float]] = []
         mine = [each for each in comparison.searched if arm.levels.items() <= each.levels.items()]
         for each in sorted(mine, key=lambda each: place[each.levels[key]]):
             x = place[each.levels[key]]
@@ -81,19 +84,19 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
                 on_top = axes.get_xaxis_transform()
                 axes.plot(x, 0.98 - 0.04 * index, marker="x", color=colour, transform=on_top)
             if each.n == 0:
+                line.append((x, math.nan))  # its mean is not known: the line has a gap
                 continue
             height = float(np.mean([*each.reached, *each.limits]))
             line.append((x, height))
             if any(levels.items() <= each.levels.items() for levels in best):
                 axes.plot(x, height, marker="o", fillstyle="none", color=colour, markersize=14)
                 if len(comparison.arms) <= _MOST_NOTES:
-                    text = f"best: {level_label(each.levels[key])}"
-                    note_at(axes, text, (x, height), (0, -9), colour)
+                    notes.append((f"best: {level_label(each.levels[key])}", (x, height), colour))
         if line and is_alone:
             xs, heights = zip(*line, strict=True)
             axes.plot(xs, heights, color=colour, linestyle=dashes_of(index), linewidth=1.6)
-        if line:
-            ends.append((line[-1], printed_arm(arm), colour))
+        if known := [point for point in line if math.isfinite(point[1])]:
+            ends.append((known[-1], printed_arm(arm), colour))
     if is_log:
         axes.set_xscale("log")
     if not is_log or (is_alone and len(levels) <= _MOST_TICKS):
@@ -104,6 +107,10 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
         axes.set_ylim(bottom=0)
     if not is_alone:
         axes.margins(x=0.15)  # for the notes
+    bottom, top = axes.get_ylim()
+    for text, at, colour in notes:
+        is_low = at[1] - bottom < 0.12 * (top - bottom)  # below it are the labels of the axis
+        note_at(axes, text, at, (0, 9) if is_low else (0, -9), colour)
     label_ends(axes, ends)
 
 
