@@ -65,7 +65,8 @@ def printed_pair(arm: Mapping[str, Level], against: Mapping[str, Level]) -> str:
 
 def printed_title(experiment: str, section: str | None, data: str) -> str:
     """Return the title of a figure, for example "ReLU vs tanh (section 3.1), CIFAR-10"."""
-    words = _shortened(" ".join(_IN_TITLES.get(word, word) for word in experiment.split("_")))
+    name = experiment.removesuffix(f"_{data.lower()}")  # the data follow
+    words = _shortened(" ".join(_IN_TITLES.get(word, word) for word in name.split("_")))
     where = ""
     if section:
         where = f" (section{'s' if ',' in section else ''} {section})"
