@@ -383,6 +383,20 @@ def test_a_claim_that_experiments_share_has_one_row(tmp_path: Path, name: str):
     assert f"| [{name}](" in row
 
 
+def test_the_cost_of_a_sweep_includes_runs_that_were_stopped(sweep_folder: Path):
+    runs = [
+        Run(arm={"model.normalization": level}, val_errors=[0.2], state=state)
+        for level, state in (("lrn", "finished"), ("none", "stopped"))
+    ]
+    write_sweep(sweep_folder, LRN_ON_OFF, runs)
+    rows = "epoch,val/error,seconds\n1.0,0.2,45.0\n2.0,0.2,90.0\n"
+    (sweep_folder / runs[1].name / "metrics.csv").write_text(rows)
+
+    card = write_scorecard(sweep_folder.parent, [write_report(sweep_folder)])
+
+    assert "| 2 runs, 2.5 min |" in card
+
+
 def test_own_sweeps_and_rehearsals_are_no_claims_on_the_scorecard(three_seeds: Path):
     outputs = three_seeds.parents[1]
     own = {**LRN_ON_OFF, "name": "train", "section": None, "claim": None, "paper": None}

@@ -6,6 +6,7 @@ from alexnet.config.experiment import Experiment, Measure, Paper
 from alexnet.results import wording
 from alexnet.results.compare import compare
 from alexnet.results.effects import Outcome
+from alexnet.results.names import printed_title
 
 EPOCHS = Measure(kind="epochs_to_error", metric="train/error", threshold=0.25)
 ERROR = Measure(kind="final", metric="val/error")
@@ -54,3 +55,16 @@ def test_a_lower_bound_of_a_negative_difference_is_at_most_so_many_fewer():
     assert "b took at most 3 epochs fewer than a" in wording.answer(
         compare(outcomes, experiment=about), about
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "title"),
+    [
+        ("relu_vs_tanh", "cifar10", "ReLU vs tanh (section 3.1), CIFAR-10"),
+        ("saturating_cifar10", "cifar10", "Saturating CIFAR-10 (section 3.1)"),
+        ("saturating_cifar10", "mnist5k", "Saturating CIFAR-10 (section 3.1), MNIST5k"),
+        ("lrn_on_imagenet", "ImageNet", "LRN on ImageNet (section 3.1)"),
+    ],
+)
+def test_a_title_names_the_data_once(name: str, data: str, title: str):
+    assert printed_title(name, "3.1", data) == title

@@ -15,8 +15,8 @@ _PRINTED = {
     "batch": "batch norm",
 }
 _KEYS = {"lr": "learning rate"}
-_IN_TITLES = {**_PRINTED, "lr": "learning rates", "he": "with He's weights"}
 _DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist5k": "MNIST5k"}
+_IN_TITLES = {**_PRINTED, **_DATA, "lr": "learning rates", "he": "with He's weights"}
 LONGEST = 32
 """Maximum characters of a name; longer ones lose their middle, and are complete in the tables."""
 
@@ -65,12 +65,12 @@ def printed_pair(arm: Mapping[str, Level], against: Mapping[str, Level]) -> str:
 
 def printed_title(experiment: str, section: str | None, data: str) -> str:
     """Return the title of a figure, for example "ReLU vs tanh (section 3.1), CIFAR-10"."""
-    name = experiment.removesuffix(f"_{data.lower()}")  # the data follow
-    words = _shortened(" ".join(_IN_TITLES.get(word, word) for word in name.split("_")))
+    words = _shortened(" ".join(_IN_TITLES.get(word, word) for word in experiment.split("_")))
     where = ""
     if section:
         where = f" (section{'s' if ',' in section else ''} {section})"
-    return f"{words[:1].upper()}{words[1:]}{where}, {printed_data(data)}"
+    on = printed_data(data)
+    return f"{words[:1].upper()}{words[1:]}{where}" + ("" if words.endswith(on) else f", {on}")
 
 
 def printed_data(name: str) -> str:

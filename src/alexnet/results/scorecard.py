@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from alexnet.config.experiment import Claim, Experiment
@@ -278,8 +279,11 @@ def _direction(row: Row, adjusted: float | None) -> str:
 
 
 def _cost(report: Report) -> str:
-    seconds = report.sweep.runs.get("seconds")
-    total = float(seconds.sum()) if seconds is not None else 0.0
+    table, rows = report.sweep.runs.set_index("run"), report.sweep.metrics
+    seconds = table.get("seconds", pd.Series(dtype=float))
+    if "seconds" in rows:  # of runs that were stopped
+        seconds = seconds.fillna(rows.groupby("run")["seconds"].max())
+    total = float(seconds.sum())
     runs = wording.count(len(report.sweep.runs), "run")
     if total <= 0:
         return runs

@@ -351,7 +351,7 @@ def _power(
     if deviation is None:
         yield (
             "  the spread of the effect between seeds is unknown until 2 seeds have run in every "
-            "arm: there is no sweep of this experiment yet"
+            "arm: there is no sweep of this experiment in this outputs folder"
         )
         return
     text = _spread_text(deviation, experiment)

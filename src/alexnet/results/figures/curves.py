@@ -48,7 +48,9 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
         end = _draw_arm(axes, curves, metric, style, len(sweep.runs))
         ends_here = is_time and arm.mean is not None and _ends_at_threshold(sweep, arm, metric)
         if curves and not ends_here:
-            ends.append((end, printed_arm(arm), style["color"]))
+            number = is_time and arm.limit is None and arm.mean is not None
+            name = printed_arm(arm) + (f", {_epochs(arm, measure)}" if number else "")
+            ends.append((end, name, style["color"]))
         crossings.append((arm, style["color"], ends_here))
         last_epoch = max([last_epoch, *(float(curve["epoch"].iloc[-1]) for _, curve in curves)])
     axes.set_title(title)
@@ -145,12 +147,11 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
     """Draw a dot where a seed crosses the threshold, a triangle where one ended without crossing.
 
     Arms come with their colour and whether their lines end at the crossing. If they do, name and
-    number are written below the threshold; otherwise the number is above, because the line
-    continues below.
+    number are written below the threshold; otherwise they are at the end of the line.
     """
     threshold = measure.threshold
     assert threshold is not None
-    above, below = [], []
+    below = []
     for index, (arm, colour, ends_here) in enumerate(arms):
         later = [other for other, _, _ in arms[index + 1 :]]
         look: dict[str, Any] = {"color": colour, "linestyle": "none", "zorder": 5}
@@ -163,17 +164,17 @@ def _mark_crossings(axes: Axes, arms: Sequence[tuple[Arm, str, bool]], measure: 
             size = size_around(axes, epoch, [other.limits for other in later])
             axes.plot(epoch, threshold, markersize=size, **triangle, **look)
         name = printed_arm(arm)
-        number = f"{wording.value(arm.mean, measure)} epochs"
         if arm.limit is not None:
             count = f"{len(arm.limits)} of {arm.n} " if arm.n > 1 else ""
             text = f"{name}: {count}not reached in {wording.count(arm.limit, 'epoch')}"
             below.append((axes.get_xlim()[1], text, colour))
         elif arm.mean is not None and ends_here:
-            below.append((arm.mean, f"{name}\n{number}", colour))
-        elif arm.mean is not None:
-            above.append((arm.mean, number, colour))
-    stack_notes(axes, above, threshold, sign=1)
-    stack_notes(axes, below, threshold, sign=-1)
+            below.append((arm.mean, f"{name}\n{_epochs(arm, measure)}", colour))
+    stack_notes(axes, below, threshold)
+
+
+def _epochs(arm: Arm, measure: Measure) -> str:
+    return f"{wording.value(arm.mean, measure)} epochs"
 
 
 def _curve_caption(comparison: Comparison, is_time: bool) -> str:

@@ -26,10 +26,8 @@ def size_around(axes: Axes, epoch: float, others: Sequence[Sequence[float]]) -> 
     return 6 + 4 * sum(any(abs(each - epoch) <= near for each in arm) for arm in others)
 
 
-def stack_notes(
-    axes: Axes, notes: Sequence[tuple[float, str, str]], threshold: float, *, sign: int
-) -> None:
-    """Write (epoch, text, colour) above (+1) or below (-1) a line, further away where crowded."""
+def stack_notes(axes: Axes, notes: Sequence[tuple[float, str, str]], threshold: float) -> None:
+    """Write (epoch, text, colour) below a line, further away where crowded."""
     right = axes.get_xlim()[1]
     left_of_last, lines = math.inf, 0
     for epoch, text, colour in sorted(notes, reverse=True):
@@ -38,7 +36,7 @@ def stack_notes(
         left = epoch - width if is_at_margin else epoch
         lines = lines + 1 + text.count("\n") if left + width > left_of_last else 0
         left_of_last = left
-        offset = (-7 if is_at_margin else 7, sign * (7 + 12 * lines))
+        offset = (-7 if is_at_margin else 7, -(7 + 12 * lines))
         note_at(axes, text, (epoch, threshold), offset, colour)
 
 

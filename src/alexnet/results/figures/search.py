@@ -87,9 +87,10 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
                 line.append((x, math.nan))  # its mean is not known: the line has a gap
                 continue
             height = float(np.mean([*each.reached, *each.limits]))
-            line.append((x, height))
+            line.append((x, height if each.reached else math.nan))
             if any(levels.items() <= each.levels.items() for levels in best):
-                axes.plot(x, height, marker="o", fillstyle="none", color=colour, markersize=14)
+                ring = {"marker": "o", "fillstyle": "none", "markersize": 14, "clip_on": False}
+                axes.plot(x, height, color=colour, **ring)
                 if len(comparison.arms) <= _MOST_NOTES:
                     notes.append((f"best: {level_label(each.levels[key])}", (x, height), colour))
         if line and is_alone:
