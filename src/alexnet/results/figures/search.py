@@ -89,8 +89,8 @@ def _by_level(axes: Axes, key: str, comparison: Comparison, *, is_alone: bool) -
             height = float(np.mean([*each.reached, *each.limits]))
             line.append((x, height if each.reached else math.nan))
             if any(levels.items() <= each.levels.items() for levels in best):
-                ring = {"marker": "o", "fillstyle": "none", "markersize": 14, "clip_on": False}
-                axes.plot(x, height, color=colour, **ring)
+                [ring] = axes.plot(x, height, "o", fillstyle="none", color=colour, markersize=14)
+                ring.set_clip_on(False)
                 if len(comparison.arms) <= _MOST_NOTES:
                     notes.append((f"best: {level_label(each.levels[key])}", (x, height), colour))
         if line and is_alone:
