@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from alexnet.config.experiment import Claim, Experiment
@@ -106,17 +105,17 @@ def rows(reports: Sequence[Report]) -> list[Row]:
         ] or [Row(experiment=experiment, claim=None, report=report)]
     count = (_PAPERS, _OURS, _SEARCHES)
     judged = [row for row in found if row.kind in count]
-    places = {(row.experiment.name, _place(row)) for row in judged}
-    claims = [
-        (experiment, claim, (experiment.name, place) in places)
+    claims = {
+        (experiment.name, place): Row(experiment=experiment, claim=claim)
         for experiment in shipped()
         for place, claim in enumerate(experiment.claims)
-    ]
-    listed = [row.claim for row in judged] + [claim for _, claim, is_judged in claims if is_judged]
-    for experiment, claim, _ in claims:
-        if claim not in listed:
-            listed.append(claim)
-            found.append(Row(experiment=experiment, claim=claim))
+    }
+    places = {(row.experiment.name, _place(row)) for row in judged} & claims.keys()
+    listed = [row.claim for row in (*judged, *map(claims.__getitem__, places))]
+    for row in claims.values():
+        if row.claim not in listed:
+            listed.append(row.claim)
+            found.append(row)
     return sorted(found, key=lambda row: (row.experiment.section or "9", row.experiment.name))
 
 
@@ -279,11 +278,9 @@ def _direction(row: Row, adjusted: float | None) -> str:
 
 
 def _cost(report: Report) -> str:
-    table, rows = report.sweep.runs.set_index("run"), report.sweep.metrics
-    seconds = table.get("seconds", pd.Series(dtype=float))
-    if "seconds" in rows:  # of runs that were stopped
-        seconds = seconds.fillna(rows.groupby("run")["seconds"].max())
-    total = float(seconds.sum())
+    finished = report.sweep.runs.reindex(columns=["run", "seconds"]).set_index("run")["seconds"]
+    trained = report.sweep.metrics.groupby("run")["seconds"].max()  # also of runs that were stopped
+    total = float(finished.fillna(trained).sum())
     runs = wording.count(len(report.sweep.runs), "run")
     if total <= 0:
         return runs

@@ -46,11 +46,11 @@ def curves(sweep: Sweep, comparison: Comparison, title: str) -> Figure:
         ]
         style = {"color": colour_of(index), "linestyle": dashes_of(index)}
         end = _draw_arm(axes, curves, metric, style, len(sweep.runs))
-        ends_here = is_time and arm.mean is not None and _ends_at_threshold(sweep, arm, metric)
+        has_crossed = is_time and arm.mean is not None
+        ends_here = has_crossed and _ends_at_threshold(sweep, arm, metric)
         if curves and not ends_here:
-            number = is_time and arm.limit is None and arm.mean is not None
-            name = printed_arm(arm) + (f", {_epochs(arm, measure)}" if number else "")
-            ends.append((end, name, style["color"]))
+            number = f", {_epochs(arm, measure)}" if has_crossed else ""
+            ends.append((end, f"{printed_arm(arm)}{number}", style["color"]))
         crossings.append((arm, style["color"], ends_here))
         last_epoch = max([last_epoch, *(float(curve["epoch"].iloc[-1]) for _, curve in curves)])
     axes.set_title(title)
